@@ -1,0 +1,61 @@
+"""pcainit: K initial volumes for 3D classification from particles with known poses.
+
+Example: pcainit run particles.star -o initial --classes 4 --resolution 20
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import List, Optional
+
+from pcainit import __version__
+from pcainit.commands import run, simulate, stages
+from pcainit.settings import STAGES, InputError
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="pcainit", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, description: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=description,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    sub = command("run", "the whole job: particles in, volumes out", run.__doc__)
+    run.add_arguments(sub)
+    sub.set_defaults(main=run.main)
+    sub = command("simulate", "make a small set with known truth", simulate.__doc__)
+    simulate.add_arguments(sub)
+    sub.set_defaults(main=simulate.main)
+    for stage in STAGES:
+        sub = command(stage, "one stage of run: " + stages.HELP[stage], stages.__doc__)
+        stages.add_arguments(sub, stage)
+        sub.set_defaults(main=lambda args, stage=stage: stages.main(args, stage))
+    return parser
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run a command.
+
+    Returns
+    -------
+    int
+        0 on success, 2 on bad input (one sentence on standard error).
+    """
+    args = make_parser().parse_args(argv)
+    try:
+        return args.main(args)
+    except InputError as error:
+        sys.stderr.write("pcainit: %s\n" % " ".join(str(error).split()))
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("pcainit: stopped.\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Does a set of settings fit the particles?  One plain sentence for each thing that does not.
+
+Used before any work starts, by the command line and by the Scipion form alike.
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import List
+
+from pcainit.settings import Settings
+
+MIN_PARTICLES = 50
+FEW_PER_CLASS = 500
+WORKING_BOX_FACTOR = 2.2        # working box = this x box x sampling / resolution
+
+
+def problems(settings: Settings, count: int, box: int, sampling: float) -> List[str]:
+    """Why the run cannot start; empty when it can.
+
+    Parameters
+    ----------
+    settings : Settings
+    count : int
+        Number of particles.
+    box : int
+        Box size of the particles, pixels.
+    sampling : float
+        Sampling rate of the particles, Angstrom per pixel.
+
+    Returns
+    -------
+    list of str
+        Sentences that name the parameter, its value and the remedy.
+    """
+    found = []
+    if box % 2:
+        found.append("The particles' box is odd (%d pixels): crop or pad them to an even box "
+                     "first, RELION refuses odd boxes too." % box)
+    if box < 16:
+        found.append("The particles' box is only %d pixels: at least 16 are needed." % box)
+    if not sampling > 0:
+        found.append("The particles' sampling rate is %g A per pixel: correct it in the import."
+                     % sampling)
+        return found
+    if settings.resolution < 2 * sampling:
+        found.append("resolution is %g A, finer than Nyquist (%g A at %g A per pixel): give %g A "
+                     "or coarser." % (settings.resolution, 2 * sampling, sampling, 2 * sampling))
+    if settings.resolution > box * sampling / 6:
+        found.append("resolution is %g A, too coarse for a box of %g A: give %g A or finer."
+                     % (settings.resolution, box * sampling, box * sampling / 6))
+    if count < MIN_PARTICLES:
+        found.append("There are only %d particles: at least %d are needed."
+                     % (count, MIN_PARTICLES))
+        return found
+    if settings.n_classes * 10 > count:
+        found.append("classes is %d for only %d particles: ask for %d or fewer."
+                     % (settings.n_classes, count, count // 10))
+    if settings.method != "particles":
+        size = settings.particles_per_reconstruction
+        if size > count:
+            found.append("particles_per_reconstruction is %d, but there are only %d particles: "
+                         "give %d or fewer." % (size, count, max(1, count // 2)))
+        drawn = size * settings.reconstructions
+        if settings.method == "batches" and drawn > 100 * count:
+            found.append("%d reconstructions of %d particles draw each of the %d particles %d "
+                         "times: lower one of the two numbers so that their product is at most "
+                         "%d." % (settings.reconstructions, size, count, drawn // count,
+                                  100 * count))
+    return found
+
+
+def cautions(settings: Settings, count: int, box: int, sampling: float) -> List[str]:
+    """What the user should know before the run starts; the run is possible all the same.
+
+    Parameters and return value as in `problems`.
+    """
+    found = []
+    if settings.method == "batches":
+        drawn = settings.particles_per_reconstruction * settings.reconstructions
+        if drawn > count:
+            found.append("%d reconstructions of %d particles need %d, but there are %d: particles "
+                         "are reused in several batches. For batches without overlap use %d "
+                         "particles per reconstruction."
+                         % (settings.reconstructions, settings.particles_per_reconstruction,
+                            drawn, count, max(1, count // settings.reconstructions)))
+        found.append("Averages of random batches differ little whatever the particles' "
+                     "heterogeneity: the method particles finds it on the individual particles.")
+    if settings.n_classes and count / settings.n_classes < FEW_PER_CLASS:
+        found.append("About %d particles per class are few: small differences will not be seen. "
+                     "Use fewer classes or more particles." % (count // settings.n_classes))
+    if settings.resolution < 3 * sampling:
+        found.append("resolution is %g A, close to Nyquist (%g A): initial volumes need less, 20 A "
+                     "is usual and much faster." % (settings.resolution, 2 * sampling))
+    return found

@@ -1,0 +1,39 @@
+"""Options made from the table of settings."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+import os
+
+from pcainit.settings import InputError, Settings
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option for each setting, and those of the machine."""
+    group = parser.add_argument_group("parameters")
+    for name, info in Settings.fields().items():
+        flag, default = "--" + name.replace("_", "-"), info["default"]
+        text = info["help"].replace("%", "%%")
+        if isinstance(default, bool):
+            group.add_argument(flag, action="store_true", help=text)
+            continue
+        kind = type(default)
+        group.add_argument(flag, type=kind, default=default, choices=info["choices"] or None,
+                           metavar=None if info["choices"] else name.upper(),
+                           help="%s (default: %s)" % (text, default if default != "" else "none"))
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1),
+                         help="processors to use (default: %(default)s)")
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """Checked settings from parsed options.
+
+    Raises
+    ------
+    InputError
+        A value is out of range.
+    """
+    if not 1 <= args.threads <= 1024:
+        raise InputError("threads is %d: give a number from 1 to 1024." % args.threads)
+    return Settings(**{name: getattr(args, name) for name in Settings.fields()})

@@ -1,0 +1,148 @@
+"""pcainit simulate DIR: a small set of particles whose truth is known.
+
+DIR holds particles.star, particles.mrcs and truth/ (truth.csv with the state of each image, the
+true maps class00.mrc..., poses.csv with the true poses).
+
+Example: pcainit simulate demo --particles 4000 --populations 0.6,0.4 --contrast-sd 0.15
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pcainit.settings import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``pcainit simulate``."""
+    add = parser.add_argument
+    add("output", metavar="DIR", help="folder to make")
+    add("--particles", type=int, default=4000, help="number of images (default: %(default)s)")
+    add("--box", type=int, default=64, help="box, pixels (default: %(default)s)")
+    add("--sampling", type=float, default=5.0, help="A per pixel (default: %(default)s)")
+    add("--populations", default="0.5,0.3,0.2",
+        help="share of each state, or one number for a homogeneous set (default: %(default)s)")
+    add("--change", default="missing", choices=("missing", "moving"),
+        help="what differs between states: a missing or a moving domain (default: %(default)s)")
+    add("--domain", type=float, default=0.12,
+        help="share of the mass in a changing domain (default: %(default)s)")
+    add("--snr", type=float, default=0.1, help="signal-to-noise ratio (default: %(default)s)")
+    add("--coloured", action="store_true", help="noise that falls off with frequency")
+    add("--contrast-sd", type=float, default=0.0, help="spread of contrast (default: %(default)s)")
+    add("--pose-error", type=float, nargs=2, default=(0.0, 0.0), metavar=("DEG", "PX"),
+        help="errors of the recorded poses per axis, degrees and pixels (default: 0 0)")
+    add("--preferred-views", type=float, default=0.0,
+        help="share of particles in preferred views (default: %(default)s)")
+    add("--junk", type=float, default=0.0, help="share of junk images (default: %(default)s)")
+    add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Simulate and write."""
+    from pcainit.engine.simulation import Simulation, draw_truth
+    from pcainit.files.workspace import make_folder
+    try:
+        populations = tuple(float(p) for p in args.populations.split(","))
+    except ValueError:
+        raise InputError("populations is %r: give numbers with commas between them, such as "
+                         "0.5,0.3,0.2." % args.populations) from None
+    if args.seed < 0:
+        raise InputError("seed is %d: give 0 or more." % args.seed)
+    simulation = Simulation(
+        particles=args.particles, box_px=args.box, sampling=args.sampling,
+        populations=populations, change=args.change, domain=args.domain, snr=args.snr,
+        coloured=args.coloured, contrast_sd=args.contrast_sd, pose_error=tuple(args.pose_error),
+        preferred_views=args.preferred_views, junk=args.junk, seed=args.seed)
+    folder = Path(args.output)
+    make_folder(folder)
+    write_simulation(folder, simulation, draw_truth(simulation))
+    print(folder / "particles.star")
+    return 0
+
+
+def write_simulation(folder: Path, simulation: object, truth: object) -> None:
+    """Write stack, STAR file and truth of a simulation.
+
+    Parameters
+    ----------
+    folder : Path
+    simulation : Simulation
+    truth : Truth
+    """
+    import mrcfile
+
+    from pcainit.engine.simulation import simulate_images
+    from pcainit.files.atomic import replacing, write_text
+    from pcainit.files.maps import write_map
+    (folder / "truth").mkdir(parents=True, exist_ok=True)
+    n, box = simulation.particles, simulation.box_px
+    with replacing(folder / "particles.mrcs") as temporary:
+        with mrcfile.new_mmap(str(temporary), shape=(n, box, box), mrc_mode=2,
+                              overwrite=True) as mrc:
+            for i, image in enumerate(simulate_images(simulation, truth)):
+                mrc.data[i] = image
+                if sys.stderr.isatty() and i % 100 == 0:
+                    sys.stderr.write("\rsimulate %3d %%" % (100 * i // n))
+            mrc.voxel_size = simulation.sampling
+            mrc.set_image_stack()
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    names = ["%06d@particles.mrcs" % (i + 1) for i in range(n)]
+    for k, phantom in enumerate(truth.phantoms):
+        write_map(folder / "truth" / ("class%02d.mrc" % k),
+                  phantom.volume(box, simulation.sampling),
+                  simulation.sampling)
+    with replacing(folder / "truth" / "truth.csv") as temporary:
+        with open(temporary, "w", newline="") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(["rlnImageName", "class"])
+            writer.writerows(zip(names, truth.state.tolist()))
+    write_text(folder / "particles.star", _star_text(truth, names))
+
+
+_OPTICS = """
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnMicrographOriginalPixelSize #3
+_rlnVoltage #4
+_rlnSphericalAberration #5
+_rlnAmplitudeContrast #6
+_rlnImagePixelSize #7
+_rlnImageSize #8
+_rlnImageDimensionality #9
+simulated 1 {0:.6f} 300.0 2.7 0.1 {0:.6f} {1} 2
+
+data_particles
+
+loop_
+"""
+
+
+def _star_text(truth: object, names: "list[str]") -> str:
+    from pcainit.engine.poses import euler_from_rotation
+    particles = truth.particles
+    angles = euler_from_rotation(particles.rotations)
+    columns = {
+        "rlnDefocusU": particles.ctf.defocus_u, "rlnDefocusV": particles.ctf.defocus_v,
+        "rlnDefocusAngle": particles.ctf.defocus_angle, "rlnAngleRot": angles[:, 0],
+        "rlnAngleTilt": angles[:, 1], "rlnAnglePsi": angles[:, 2],
+        "rlnOriginXAngst": particles.shifts_px[:, 0] * particles.sampling,
+        "rlnOriginYAngst": particles.shifts_px[:, 1] * particles.sampling,
+    }
+    labels = ["rlnImageName", "rlnMicrographName", "rlnOpticsGroup", "rlnRandomSubset", *columns]
+    numbers = np.stack(list(columns.values()), axis=1)
+    rows = ["%s mic%04d.mrc 1 %d %s" % (name, micrograph, half,
+                                        " ".join("%.5f" % value for value in row))
+            for name, micrograph, half, row in zip(names, truth.micrograph, particles.half,
+                                                   numbers)]
+    return (_OPTICS.format(particles.sampling, particles.box_px)
+            + "\n".join("_%s #%d" % (label, k + 1) for k, label in enumerate(labels)) + "\n"
+            + "\n".join(rows) + "\n\n")

@@ -1,0 +1,190 @@
+"""The five-step method: random batches, PCA of their reconstructions, clusters, averages."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Optional
+
+import numpy as np
+
+
+def draw_batches(usable: np.ndarray, count: int, size: int, rng: np.random.Generator, *,
+                 directions: Optional[np.ndarray] = None) -> List[np.ndarray]:
+    """Random batches of particles, disjoint as long as there are enough of them.
+
+    The particles are shuffled and dealt; when all are dealt they are shuffled and dealt again.
+    No particle is twice in one batch.
+
+    Parameters
+    ----------
+    usable : (m,) int
+        Particles to draw from.
+    count, size : int
+        Number of batches and particles in each (at most m).
+    rng : numpy.random.Generator
+    directions : (n, 3), optional
+        View of every particle; when given, each batch gets its share of every view.
+
+    Returns
+    -------
+    list of (size,) int64, sorted
+    """
+    usable = np.asarray(usable, np.int64)
+    if directions is not None:
+        return _draw_stratified(usable, count, size, rng, directions)
+    batches: List[np.ndarray] = []
+    pool = rng.permutation(usable)
+    for _ in range(count):
+        if len(pool) < size:
+            fresh = rng.permutation(usable)
+            fresh = np.concatenate([fresh[~np.isin(fresh, pool)], fresh[np.isin(fresh, pool)]])
+            pool = np.concatenate([pool, fresh[:len(usable) - len(pool)]]) \
+                if len(pool) else fresh
+        batches.append(np.sort(pool[:size]))
+        pool = pool[size:]
+    return batches
+
+
+def _draw_stratified(usable: np.ndarray, count: int, size: int, rng: np.random.Generator,
+                     directions: np.ndarray) -> List[np.ndarray]:
+    """Deal from a list sorted by view: neighbours in view go to different batches."""
+    batches: List[np.ndarray] = []
+    while len(batches) < count:
+        dealt = max(1, min(count - len(batches), len(usable) // size))
+        chosen = rng.permutation(usable)[:dealt * size]
+        chosen = chosen[np.argsort(_direction_order(directions[chosen]), kind="stable")]
+        hands = chosen.reshape(size, dealt)             # each row: `dealt` neighbours in view
+        hands = rng.permuted(hands, axis=1)
+        batches.extend(np.sort(hands[:, k]) for k in range(dealt))
+    return batches
+
+
+def _direction_order(directions: np.ndarray, bands: int = 18) -> np.ndarray:
+    """A number that is close for close views: band of latitude, then longitude (snaking)."""
+    folded = directions * np.where(directions[:, 2:] < 0, -1, 1)    # mirrored views are one
+    band = np.minimum((np.abs(folded[:, 2]) * bands).astype(int), bands - 1)
+    longitude = (np.arctan2(folded[:, 1], folded[:, 0]) / (2 * np.pi)) % 1.0
+    return band + np.where(band % 2, 1 - longitude, longitude) * 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class BatchComponents:
+    """PCA of batch reconstructions inside the mask.
+
+    Parameters
+    ----------
+    average : (box, box, box) float32
+        Mean of the masked volumes.
+    components : (c, box, box, box) float32
+        Orthonormal inside the mask.
+    coordinates : (n, c) float64
+        Of each batch.
+    variances : (c,) float64
+        Of the coordinates.
+    spectrum : (n - 1,) float64
+        All eigenvalues.
+    """
+
+    average: np.ndarray
+    components: np.ndarray
+    coordinates: np.ndarray
+    variances: np.ndarray
+    spectrum: np.ndarray
+
+
+def batch_pca(volumes: np.ndarray, mask: np.ndarray, n_components: int) -> BatchComponents:
+    """Principal components of volumes, each one point of the space of the mask's voxels.
+
+    Parameters
+    ----------
+    volumes : (n, box, box, box) float32
+    mask : (box, box, box) float32
+    n_components : int
+        At most n - 1.
+
+    Returns
+    -------
+    BatchComponents
+    """
+    from sklearn.decomposition import PCA
+    inside = mask > 0
+    data = np.stack([(volume * mask)[inside] for volume in volumes]).astype(np.float64)
+    model = PCA(n_components=min(len(data) - 1, data.shape[1]), svd_solver="full")
+    coordinates = model.fit_transform(data)[:, :n_components]
+    components = np.zeros((n_components,) + mask.shape, np.float32)
+    components[:, inside] = model.components_[:n_components]
+    average = np.zeros(mask.shape, np.float32)
+    average[inside] = model.mean_
+    return BatchComponents(average, components, coordinates,
+                           model.explained_variance_[:n_components], model.explained_variance_)
+
+
+def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
+    """Gaussian mixture of the batches' coordinates; each batch's cluster.
+
+    Parameters
+    ----------
+    coordinates : (n, c) float64
+    n_classes : int
+        At most n.
+    seed : int
+
+    Returns
+    -------
+    (n,) int, every cluster from 0 to n_classes - 1 present, largest first
+    """
+    from sklearn.mixture import GaussianMixture
+    scaled = coordinates / max(float(coordinates[:, 0].std()), 1e-30)
+    model = GaussianMixture(n_classes, n_init=10, random_state=seed).fit(scaled)
+    label = model.predict(scaled)
+    for k in range(n_classes):          # an empty cluster takes the batch nearest its centre
+        if not (label == k).any():
+            distance = ((scaled - model.means_[k]) ** 2).sum(axis=1)
+            crowded = np.bincount(label, minlength=n_classes)[label] > 1
+            label[np.argmin(np.where(crowded, distance, np.inf))] = k
+    order = np.argsort(-np.bincount(label, minlength=n_classes), kind="stable")
+    return np.argsort(order)[label]
+
+
+def average_clusters(volumes: np.ndarray, label: np.ndarray, mask: np.ndarray,
+                     consensus: np.ndarray) -> np.ndarray:
+    """Mean volume of each cluster inside the mask, the consensus outside.
+
+    Parameters
+    ----------
+    volumes : (n, box, box, box) float32
+    label : (n,) int
+    mask, consensus : (box, box, box) float32
+
+    Returns
+    -------
+    (n_classes, box, box, box) float32
+    """
+    return np.stack([consensus + mask * (volumes[label == k].mean(axis=0) - consensus)
+                     for k in range(label.max() + 1)]).astype(np.float32)
+
+
+def noise_edge(spectrum: np.ndarray) -> float:
+    """Largest eigenvalue that noise alone would give: Marchenko-Pastur fitted to the bulk.
+
+    For noise of effective dimension V seen in N samples the eigenvalues have mean m, variance
+    g m^2 and upper edge m (1 + sqrt g)^2 with g = N / V; both are read off the spectrum itself,
+    leaving out, in turn, the eigenvalues found above the edge.
+
+    Parameters
+    ----------
+    spectrum : (r,) float64
+        Non-zero eigenvalues, decreasing.
+
+    Returns
+    -------
+    float
+    """
+    values = np.sort(np.asarray(spectrum, np.float64))
+    while True:
+        mean = values.mean()
+        edge = mean * (1 + np.sqrt(values.var()) / max(mean, 1e-300)) ** 2
+        kept = values[values <= 1.02 * edge]
+        if len(kept) == len(values) or len(kept) < 4:
+            return float(edge)
+        values = kept

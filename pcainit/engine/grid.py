@@ -1,0 +1,238 @@
+"""The working grid: which Fourier samples are kept, and every transform between spaces."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Tuple
+
+import numpy as np
+from scipy import fft
+
+from pcainit.checks import WORKING_BOX_FACTOR
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Fourier samples inside the resolution circle, and the boxes that hold them.
+
+    Parameters
+    ----------
+    box_px : int
+        Box of the particles, pixels (even).
+    sampling : float
+        Sampling rate of the particles, Angstrom per pixel.
+    resolution : float
+        Initialisation resolution, Angstrom.
+    padding : float
+        Fourier oversampling of the volumes that slices are read from and added to.
+    """
+
+    box_px: int
+    sampling: float
+    resolution: float
+    padding: float = 1.5
+
+    @cached_property
+    def radius(self) -> float:
+        """Radius of the resolution circle in Fourier pixels of the particles' box."""
+        return min(self.box_px * self.sampling / self.resolution, self.box_px / 2 - 1.0)
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance from the origin that is kept: the last shell is whole."""
+        return np.floor(self.radius) + 0.5
+
+    @cached_property
+    def box(self) -> int:
+        """Working box, pixels (even): about 2.2 x box x sampling / resolution."""
+        return min(_even_fast_length(WORKING_BOX_FACTOR * self.radius), self.box_px)
+
+    @property
+    def voxel(self) -> float:
+        """Sampling rate of the working box, Angstrom."""
+        return self.sampling * self.box_px / self.box
+
+    @cached_property
+    def padded_box(self) -> int:
+        """Box of the oversampled volume, pixels (even)."""
+        return max(_even_fast_length(self.padding * self.box), self.box)
+
+    @property
+    def oversampling(self) -> float:
+        """Exact ratio of padded box to working box."""
+        return self.padded_box / self.box
+
+    @cached_property
+    def reach(self) -> int:
+        """Largest index of the stored part of the oversampled half-space."""
+        return min(int(np.ceil(self.oversampling * self.cutoff)) + 1, self.padded_box // 2 - 1)
+
+    @property
+    def half_shape(self) -> Tuple[int, int, int]:
+        """Shape (z, y, x) of the stored half-space, x >= 0, origin at (reach, reach, 0)."""
+        return (2 * self.reach + 1, 2 * self.reach + 1, self.reach + 1)
+
+    @cached_property
+    def frequencies(self) -> np.ndarray:
+        """(p, 2) int32, the samples (kx, ky) in pixels of the particles' box, DC first."""
+        r = int(np.floor(self.radius))
+        ky, kx = np.mgrid[-r:r + 1, 0:r + 1]
+        inside = (kx ** 2 + ky ** 2 < self.cutoff ** 2) & ((kx > 0) | (ky >= 0))
+        samples = np.stack([kx[inside], ky[inside]], axis=1).astype(np.int32)
+        first = np.flatnonzero((samples == 0).all(axis=1))
+        return np.concatenate([samples[first], np.delete(samples, first, axis=0)])
+
+    @cached_property
+    def shell(self) -> np.ndarray:
+        """(p,) int32, index of each sample's shell: its rounded distance from the origin."""
+        return np.rint(np.hypot(*self.frequencies.T)).astype(np.int32)
+
+    @property
+    def n_shells(self) -> int:
+        """Number of shells."""
+        return int(self.shell.max()) + 1
+
+    @cached_property
+    def multiplicity(self) -> np.ndarray:
+        """(p,) float32, real degrees of freedom: 2 of a complex sample, 1 of the DC term."""
+        weight = np.full(len(self.frequencies), 2, np.float32)
+        weight[0] = 1
+        return weight
+
+    @cached_property
+    def shell_map(self) -> np.ndarray:
+        """Shell of each voxel of the stored half-space, `half_shape`, int32."""
+        z, y, x = self._half_axes()
+        return np.rint(np.sqrt(z ** 2 + y ** 2 + x ** 2) / self.oversampling).astype(np.int32)
+
+    def _half_axes(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        full = np.arange(-self.reach, self.reach + 1, dtype=np.float64)
+        return full[:, None, None], full[None, :, None], full[None, None, self.reach:]
+
+    @cached_property
+    def _gridding(self) -> np.ndarray:
+        """Transform of the trilinear kernel over the working box (separable sinc^2)."""
+        x = (np.arange(self.box) - self.box // 2) / self.padded_box
+        line = np.sinc(x) ** 2
+        return (line[:, None, None] * line[None, :, None] * line).astype(np.float32)
+
+    @property
+    def _scale(self) -> float:
+        return (self.box_px / self.box) ** 3 / self.box_px
+
+    def to_fourier(self, volumes: np.ndarray, workers: int = 1) -> np.ndarray:
+        """Oversampled half-space transforms of real volumes, ready to read slices from.
+
+        Parameters
+        ----------
+        volumes : (c, box, box, box) float32
+        workers : int
+            Threads of the transform.
+
+        Returns
+        -------
+        (z, y, x, c) complex64
+            Channels last; `half_shape` first.
+        """
+        out = np.empty(self.half_shape + (len(volumes),), np.complex64)
+        lo = self.padded_box // 2 - self.box // 2
+        for c, volume in enumerate(volumes):
+            padded = np.zeros((self.padded_box,) * 3, np.float32)
+            padded[(slice(lo, lo + self.box),) * 3] = volume / self._gridding
+            full = fft.rfftn(fft.ifftshift(padded), workers=workers)
+            out[..., c] = fft.fftshift(full, axes=(0, 1))[self._stored] * self._scale
+        return out
+
+    def to_real(self, transform: np.ndarray, workers: int = 1) -> np.ndarray:
+        """Real volume in the working box from an oversampled half-space transform.
+
+        Parameters
+        ----------
+        transform : `half_shape` complex64
+        workers : int
+            Threads of the transform.
+
+        Returns
+        -------
+        (box, box, box) float32
+        """
+        n = self.padded_box
+        full = np.zeros((n, n, n // 2 + 1), np.complex64)
+        full[self._stored] = transform
+        padded = fft.fftshift(fft.irfftn(fft.ifftshift(full, axes=(0, 1)), s=(n, n, n),
+                                         workers=workers))
+        lo = n // 2 - self.box // 2
+        volume = padded[(slice(lo, lo + self.box),) * 3]
+        return (volume / (self._scale * self._gridding)).astype(np.float32)
+
+    @property
+    def _stored(self) -> Tuple[slice, slice, slice]:
+        c, r = self.padded_box // 2, self.reach
+        return (slice(c - r, c + r + 1), slice(c - r, c + r + 1), slice(0, r + 1))
+
+    def shell_profile(self, volume: np.ndarray,
+                      other: "np.ndarray | None" = None) -> np.ndarray:
+        """Mean power of a working-box volume in each shell, (n_shells,) float64.
+
+        With a second volume, the mean of their cross power (which noise does not bias).
+        """
+        one = fft.rfftn(volume)
+        power = (one * np.conj(one if other is None else fft.rfftn(other))).real
+        power = power.astype(np.float64) * self._scale ** 2
+        f = fft.fftfreq(self.box, 1 / self.box)
+        x = fft.rfftfreq(self.box, 1 / self.box)
+        shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + x ** 2))
+        shell = np.minimum(shell.astype(int), self.n_shells)
+        weight = np.where((x == 0) | (x == self.box // 2), 1.0, 2.0) * np.ones_like(power)
+        total = np.bincount(shell.ravel(), (power * weight).ravel())
+        return (total / np.bincount(shell.ravel(), weight.ravel()))[:self.n_shells]
+
+    def band_limit(self, volume: np.ndarray) -> np.ndarray:
+        """Remove everything finer than the resolution, same box, float32."""
+        f = fft.fftfreq(self.box, 1 / self.box)
+        x = fft.rfftfreq(self.box, 1 / self.box)
+        keep = f[:, None, None] ** 2 + f[None, :, None] ** 2 + x ** 2 < self.cutoff ** 2
+        spectrum = np.where(keep, fft.rfftn(volume), 0)
+        return fft.irfftn(spectrum, s=volume.shape).astype(np.float32)
+
+    def to_particle_box(self, volume: np.ndarray, workers: int = 1) -> np.ndarray:
+        """Volume resampled to the particles' box and sampling (Fourier padding), float32.
+
+        Densities keep their values; nothing finer than the resolution is added.
+        """
+        n, b = self.box_px, self.box
+        if n == b:
+            return self.band_limit(volume)
+        small = fft.fftshift(fft.rfftn(fft.ifftshift(self.band_limit(volume))), axes=(0, 1))
+        full = np.zeros((n, n, n // 2 + 1), np.complex64)
+        lo = n // 2 - b // 2
+        full[lo:lo + b, lo:lo + b, :b // 2] = small[:, :, :b // 2]
+        full = fft.ifftshift(full, axes=(0, 1))
+        large = fft.irfftn(full, s=(n, n, n), workers=workers, overwrite_x=True)
+        return fft.fftshift(large).astype(np.float32) * np.float32((n / b) ** 3)
+
+    def from_particle_box(self, volume: np.ndarray) -> np.ndarray:
+        """Volume of the particles' box Fourier-cropped to the working box, float32."""
+        n, b = self.box_px, self.box
+        full = fft.fftshift(fft.rfftn(fft.ifftshift(np.asarray(volume, np.float32))), axes=(0, 1))
+        lo = n // 2 - b // 2
+        small = fft.ifftshift(full[lo:lo + b, lo:lo + b, :b // 2 + 1], axes=(0, 1))
+        real = fft.fftshift(fft.irfftn(small, s=(b, b, b)))
+        return self.band_limit((real * (b / n) ** 3).astype(np.float32))
+
+
+def _even_fast_length(n: float) -> int:
+    """Smallest even length of at least `n` with small prime factors."""
+    length = int(np.ceil(n))
+    while True:
+        length = fft.next_fast_len(length, real=False)
+        if length % 2 == 0:
+            return length
+        length += 1
+
+
+def radial_distance(box: int) -> np.ndarray:
+    """Distance of each voxel of a cube from its origin, pixels, float32."""
+    axis = (np.arange(box) - box // 2).astype(np.float32)
+    return np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis ** 2)

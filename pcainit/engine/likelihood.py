@@ -1,0 +1,55 @@
+"""How well each of several volumes explains each particle."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from pcainit.engine.particles import Slices
+from pcainit.engine.slicing import JIT, corner, read_cell, sample_position
+
+
+@numba.njit(parallel=True, **JIT)
+def _log_likelihoods(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling,
+                     reach, volumes, out):
+    n_classes = out.shape[1]
+    for i in numba.prange(values.shape[0]):
+        model = np.empty(2 * n_classes, np.float32)
+        total = np.zeros(n_classes, np.float64)
+        for k in range(frequencies.shape[0]):
+            x, y, z, sign = sample_position(rotations[i], frequencies[k, 0], frequencies[k, 1],
+                                            oversampling)
+            z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
+            read_cell(volumes, z0, y0, x0, fz, fy, fx, model)
+            c = ctf[i, k]
+            w = multiplicity[k] * whitening[k] * whitening[k]
+            for m in range(n_classes):
+                re = c * model[2 * m]
+                im = c * model[2 * m + 1] * sign
+                total[m] += w * (values[i, 2 * k] * re + values[i, 2 * k + 1] * im
+                                 - 0.5 * (re * re + im * im))
+        out[i] = total
+
+
+def log_likelihoods(slices: Slices, transforms: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+    """Log-likelihood of each particle under each volume, up to a constant per particle.
+
+    Parameters
+    ----------
+    slices : Slices
+    transforms : (z, y, x, K) complex64
+        As made by `Grid.to_fourier`.
+    whitening : (p,) float32
+        One over the noise's standard deviation at each sample.
+
+    Returns
+    -------
+    (n, K) float64
+    """
+    grid = slices.grid
+    out = np.empty((len(slices), transforms.shape[-1]), np.float64)
+    _log_likelihoods(slices.values.view(np.float32), slices.ctf, whitening, grid.multiplicity,
+                     slices.rotations, grid.frequencies.astype(np.float32),
+                     np.float32(grid.oversampling), grid.reach,
+                     np.ascontiguousarray(transforms).view(np.float32), out)
+    return out

@@ -1,0 +1,91 @@
+"""Solvent and focus masks in the working box."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from pcainit.engine.grid import Grid, radial_distance
+from pcainit.settings import InputError
+
+
+def auto_mask(mean: np.ndarray, grid: Grid, *, threshold: float = 0.2, near: float = 10.0,
+              far: float = 20.0) -> np.ndarray:
+    """Soft solvent mask from the consensus: threshold, dilate, soft edge (cryoSPARC's three).
+
+    Parameters
+    ----------
+    mean : (box, box, box) float32
+    grid : Grid
+    threshold : float
+        Share of the largest density that counts as the particle.
+    near, far : float
+        The mask is 1 up to `near` from the particle and falls to 0 at `far`, Angstrom.
+
+    Returns
+    -------
+    (box, box, box) float32, 0 to 1
+
+    Raises
+    ------
+    InputError
+        The consensus has no positive density.
+    """
+    inside = radial_distance(grid.box) < grid.box / 2 - 1
+    top = float(mean[inside].max())
+    if not top > 0:
+        raise InputError("The consensus has no positive density: are the particles dark on bright? "
+                         "Then invert their contrast.")
+    dense = (mean > threshold * top) & inside
+    label, count = ndimage.label(dense)
+    if count > 1:                       # keep what is not a speck beside the particle
+        size = ndimage.sum_labels(dense, label, np.arange(1, count + 1))
+        dense = np.isin(label, 1 + np.flatnonzero(size >= 0.05 * size.max()))
+    distance = ndimage.distance_transform_edt(~dense) * grid.voxel
+    return (soft_edge(distance, near, far) * inside).astype(np.float32)
+
+
+def soft_edge(distance: np.ndarray, near: float, far: float) -> np.ndarray:
+    """Raised cosine from 1 at `near` to 0 at `far`."""
+    step = np.clip((distance - near) / max(far - near, 1e-6), 0, 1)
+    return 0.5 * (1 + np.cos(np.pi * step))
+
+
+def fit_mask(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
+    """A user's mask resampled to the working box (same centre, any box and sampling).
+
+    Parameters
+    ----------
+    volume : (m, m, m) float32
+    sampling : float
+        Of the mask, Angstrom per pixel; 0 means the particles'.
+    grid : Grid
+
+    Returns
+    -------
+    (box, box, box) float32, 0 to 1
+
+    Raises
+    ------
+    InputError
+        Empty, or values that are no mask's.
+    """
+    low, high = float(volume.min()), float(volume.max())
+    if high <= 0 or float((volume > 0.5 * high).mean()) < 1e-6:
+        raise InputError("The mask is empty: give one that is 1 on the particle and 0 around it.")
+    if low < -0.1 or high > 1.1:
+        raise InputError("The mask has values from %.3g to %.3g, so it is no mask: make one with "
+                         "values from 0 to 1." % (low, high))
+    if low > 0.99:
+        raise InputError("The mask is 1 everywhere: leave it out or give one that is 0 around the "
+                         "particle.")
+    step = grid.voxel / (sampling or grid.sampling)     # mask voxels per working voxel
+    smooth = ndimage.gaussian_filter(volume, 0.4 * step) if step > 1.2 else volume
+    axis = (np.arange(grid.box) - grid.box // 2) * step + len(volume) // 2
+    index = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
+    fitted = ndimage.map_coordinates(smooth, index, order=1, mode="constant", cval=0.0)
+    fitted = np.clip(fitted, 0, 1).astype(np.float32)
+    if fitted.max() < 0.5 or float(fitted.sum()) < 8:
+        raise InputError("The mask covers next to nothing of the particles' box: check its "
+                         "sampling rate and that it is centred.")
+    return fitted

@@ -1,0 +1,113 @@
+"""What travels through the engine: particles, their CTF, and their cropped slices."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Tuple
+
+import numpy as np
+
+from pcainit.engine.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class CTF:
+    """CTF parameters, one value per particle, all (n,) float64.
+
+    Parameters
+    ----------
+    defocus_u, defocus_v : Angstrom, underfocus positive
+    defocus_angle : degrees from the x axis to the direction of `defocus_u`
+    phase_shift : degrees
+    voltage : kV
+    spherical_aberration : mm
+    amplitude_contrast : fraction, 0 to 1
+    b_factor : Angstrom^2
+    scale : factor
+    """
+
+    defocus_u: np.ndarray
+    defocus_v: np.ndarray
+    defocus_angle: np.ndarray
+    phase_shift: np.ndarray
+    voltage: np.ndarray
+    spherical_aberration: np.ndarray
+    amplitude_contrast: np.ndarray
+    b_factor: np.ndarray
+    scale: np.ndarray
+
+    def take(self, index: "np.ndarray | slice") -> "CTF":
+        """The CTF of some of the particles."""
+        return CTF(*(getattr(self, f.name)[index] for f in dataclasses.fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """Particles with known poses, in the order of the input.
+
+    Parameters
+    ----------
+    stacks : tuple of str
+        Files of images.
+    stack : (n,) int32
+        Which file each particle is in.
+    row : (n,) int64
+        Its image in that file, from 0.
+    rotations : (n, 3, 3) float32
+        Specimen to image.
+    shifts_px : (n, 2) float32
+        (x, y) shift that centres the particle, pixels.
+    ctf : CTF or None
+        None when the images are used without CTF correction.
+    half : (n,) int8
+        Half-set 1 or 2.
+    box_px : int
+    sampling : float
+        Angstrom per pixel.
+    """
+
+    stacks: Tuple[str, ...]
+    stack: np.ndarray
+    row: np.ndarray
+    rotations: np.ndarray
+    shifts_px: np.ndarray
+    ctf: "CTF | None"
+    half: np.ndarray
+    box_px: int
+    sampling: float
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Centred images cropped in Fourier space: all that is kept of the particles.
+
+    Parameters
+    ----------
+    values : (n, p) complex64
+    ctf : (n, p) float32
+    rotations : (n, 3, 3) float32
+    half : (n,) int8
+        Half-set 1 or 2.
+    usable : (n,) bool
+        False for constant images.
+    grid : Grid
+    """
+
+    values: np.ndarray
+    ctf: np.ndarray
+    rotations: np.ndarray
+    half: np.ndarray
+    usable: np.ndarray
+    grid: Grid
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: np.ndarray) -> "Slices":
+        """Some of the particles (copies)."""
+        return Slices(self.values[index], self.ctf[index], self.rotations[index],
+                      self.half[index], self.usable[index], self.grid)

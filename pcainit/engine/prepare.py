@@ -1,0 +1,123 @@
+"""From raw images to centred Fourier crops: each image is read once and never touched again."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Callable, Iterable, Optional, Tuple
+
+import numpy as np
+from scipy import fft
+
+from pcainit.engine.ctf import evaluate_ctf
+from pcainit.engine.grid import Grid, radial_distance
+from pcainit.engine.particles import Particles, Slices
+from pcainit.settings import InputError
+
+CHUNK_BYTES = 48 * 2 ** 20
+
+
+def chunk_length(box_px: int) -> int:
+    """How many images are transformed at a time, so that memory stays bounded."""
+    return max(1, CHUNK_BYTES // (4 * box_px * box_px))
+
+
+def crop_images(images: np.ndarray, grid: Grid, workers: int = 1) -> np.ndarray:
+    """Fourier samples of real images inside the resolution circle.
+
+    Parameters
+    ----------
+    images : (n, box_px, box_px) float32
+    grid : Grid
+    workers : int
+        Threads of the transforms.
+
+    Returns
+    -------
+    (n, p) complex64
+        About the pixel ``box_px // 2``, divided by the box.
+    """
+    kx, ky = grid.frequencies.T
+    # Only the columns inside the circle go through the second transform.
+    rows = fft.rfft(images, axis=2, workers=workers)[:, :, :int(kx.max()) + 1]
+    half = fft.fft(np.ascontiguousarray(rows.transpose(0, 2, 1)), axis=2, workers=workers)
+    centre = np.where((kx + ky) % 2, -1, 1).astype(np.float32) / np.float32(grid.box_px)
+    return half[:, kx, ky % grid.box_px].astype(np.complex64, copy=False) * centre
+
+
+def shift_phases(shifts_px: np.ndarray, grid: Grid) -> np.ndarray:
+    """Phase factors that move images by (x, y) pixels, (n, p) complex64."""
+    angle = (-2 * np.pi / grid.box_px) * (shifts_px.astype(np.float32)
+                                          @ grid.frequencies.T.astype(np.float32))
+    return np.cos(angle) + 1j * np.sin(angle)
+
+
+def normalise_background(images: np.ndarray) -> np.ndarray:
+    """Mean 0 and standard deviation 1 outside the circle that touches the box, in place."""
+    box = images.shape[1]
+    outside = radial_distance(box)[box // 2] > box / 2
+    background = images[:, outside]
+    images -= background.mean(axis=1)[:, None, None]
+    deviation = background.std(axis=1)
+    images /= np.where(deviation > 0, deviation, 1)[:, None, None]
+    return images
+
+
+def prepare_slices(particles: Particles, grid: Grid,
+                   chunks: "Iterable[Tuple[np.ndarray, np.ndarray]]", *,
+                   invert: bool = False, normalise: bool = False, threads: int = 1,
+                   allocate: Optional[Callable[..., np.ndarray]] = None,
+                   progress: Callable[[float], None] = lambda share: None) -> Slices:
+    """Crop and centre all images, and evaluate their CTF on the same samples.
+
+    Parameters
+    ----------
+    particles : Particles
+    grid : Grid
+    chunks : iterable of (index, images)
+        Particle numbers (m,) and their images (m, box, box) float32, each particle once.
+    invert : bool
+        Change the sign of the images.
+    normalise : bool
+        Apply `normalise_background`.
+    threads : int
+    allocate : callable(name, shape, dtype), optional
+        Makes the two large arrays (for instance memory-mapped ones).
+    progress : callable
+        Told the share that is done.
+
+    Returns
+    -------
+    Slices
+
+    Raises
+    ------
+    InputError
+        An image holds something that is not a finite number, or all are constant.
+    """
+    n, p = len(particles), len(grid.frequencies)
+    allocate = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
+    values = allocate("values", (n, p), np.complex64)
+    ctf = allocate("ctf", (n, p), np.float32)
+    usable = np.ones(n, bool)
+    spatial = grid.frequencies / (grid.box_px * grid.sampling)
+    done = 0
+    for index, images in chunks:
+        if normalise:
+            images = normalise_background(images)
+        crops = crop_images(images, grid, threads)
+        if not np.isfinite(crops).all():
+            bad = index[int(np.argmax(~np.isfinite(crops).all(axis=1)))]
+            raise InputError("Image %d of %s holds values that are not finite numbers: remove this "
+                             "particle." % (particles.row[bad] + 1,
+                                            particles.stacks[particles.stack[bad]]))
+        power = (np.abs(crops[:, 1:]) ** 2).sum(axis=1)
+        usable[index] = power > 1e-12 * np.abs(crops[:, 0]) ** 2 + 1e-30
+        if invert:
+            crops = -crops
+        values[index] = crops * shift_phases(particles.shifts_px[index], grid)
+        ctf[index] = 1 if particles.ctf is None else evaluate_ctf(particles.ctf.take(index), spatial)
+        done += len(index)
+        progress(done / n)
+    if not usable.any():
+        raise InputError("All images are constant (for instance all zero): these are not particle "
+                         "images.")
+    return Slices(values, ctf, particles.rotations, particles.half, usable, grid)

@@ -1,0 +1,284 @@
+"""Simulated particles whose truth is known, projected analytically (no interpolation)."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Iterator, List, Tuple
+
+import numpy as np
+from scipy import fft
+from scipy.spatial.transform import Rotation
+
+from pcainit.engine.ctf import evaluate_ctf
+from pcainit.engine.particles import CTF, Particles
+from pcainit.settings import InputError
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What to simulate.
+
+    Parameters
+    ----------
+    particles : int
+    box_px : int
+        Even.
+    sampling : float
+        Angstrom per pixel.
+    populations : tuple of float
+        Share of each state; they are scaled to sum 1.
+    change : str
+        ``missing``: each further state lacks one domain of its own; ``moving``: one domain
+        turns away step by step.
+    domain : float
+        Share of the particle's mass in a changing domain.
+    snr : float
+        Signal variance over noise variance in the whole image.
+    coloured : bool
+        Noise that falls off with frequency, as behind a detector and thick ice.
+    contrast_sd : float
+        Spread of the particles' contrast about 1.
+    pose_error : tuple of float
+        (degrees per axis, pixels per axis): how far the recorded poses are off.
+    preferred_views : float
+        0 for uniform views, towards 1 for a strong preference of two of them.
+    junk : float
+        Share of images without a particle, or with something else in them.
+    seed : int
+    """
+
+    particles: int = 2000
+    box_px: int = 64
+    sampling: float = 4.0
+    populations: Tuple[float, ...] = (0.5, 0.3, 0.2)
+    change: str = "missing"
+    domain: float = 0.12
+    snr: float = 0.1
+    coloured: bool = False
+    contrast_sd: float = 0.0
+    pose_error: Tuple[float, float] = (0.0, 0.0)
+    preferred_views: float = 0.0
+    junk: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        wrong = [
+            (self.particles < 1, "particles is %s: give at least 1." % self.particles),
+            (self.box_px < 16 or self.box_px % 2,
+             "box is %s: give an even number from 16." % self.box_px),
+            (not self.sampling > 0, "sampling is %s: it must be positive." % self.sampling),
+            (not self.populations or min(self.populations) <= 0,
+             "populations are %s: give one positive share per state." % (self.populations,)),
+            (self.change not in ("missing", "moving"),
+             "change is %r: choose missing or moving." % self.change),
+            (not 0 < self.domain < 0.5, "domain is %s: give a share under 0.5." % self.domain),
+            (not self.snr > 0, "snr is %s: it must be positive." % self.snr),
+            (not 0 <= self.junk < 1, "junk is %s: give a share under 1." % self.junk),
+            (not 0 <= self.preferred_views < 1,
+             "preferred_views is %s: give a number from 0 to under 1." % self.preferred_views),
+        ]
+        for bad, sentence in wrong:
+            if bad:
+                raise InputError(sentence)
+
+
+@dataclass(frozen=True, eq=False)
+class Phantom:
+    """A density made of Gaussian blobs.
+
+    Parameters
+    ----------
+    centres : (j, 3) float64
+        (x, y, z) from the box's origin, Angstrom.
+    amplitudes : (j,) float64
+        Integral of each blob.
+    width : float
+        Standard deviation of the blobs, Angstrom.
+    """
+
+    centres: np.ndarray
+    amplitudes: np.ndarray
+    width: float
+
+    def volume(self, box_px: int, sampling: float) -> np.ndarray:
+        """The density on a grid, (box, box, box) float32."""
+        x, y, z = (self._profile(self.centres[:, k], box_px, sampling) for k in range(3))
+        weighted = self.amplitudes[:, None] * z
+        return np.einsum("jz,jy,jx->zyx", weighted, y, x, optimize=True).astype(np.float32)
+
+    def projection(self, rotation: np.ndarray, shift_px: np.ndarray, box_px: int,
+                   sampling: float) -> np.ndarray:
+        """Line integral along z of the rotated density, moved by minus the shift.
+
+        Parameters
+        ----------
+        rotation : (3, 3)
+            Specimen to image.
+        shift_px : (2,)
+            The shift that would centre the image.
+
+        Returns
+        -------
+        (box, box) float64, in units of density x pixels
+        """
+        seen = self.centres @ np.asarray(rotation, np.float64).T
+        x = self._profile(seen[:, 0] - shift_px[0] * sampling, box_px, sampling)
+        y = self._profile(seen[:, 1] - shift_px[1] * sampling, box_px, sampling)
+        return (self.amplitudes[:, None] * y).T @ x / sampling
+
+    def _profile(self, centre: np.ndarray, box_px: int, sampling: float) -> np.ndarray:
+        axis = (np.arange(box_px) - box_px // 2) * sampling
+        return (np.exp(-0.5 * ((axis - centre[:, None]) / self.width) ** 2)
+                / (np.sqrt(2 * np.pi) * self.width))
+
+
+def make_states(simulation: Simulation) -> List[Phantom]:
+    """One phantom for each state: a common body and domains that go missing or move."""
+    rng = np.random.default_rng([simulation.seed, 1])
+    extent = simulation.box_px * simulation.sampling
+    n_blobs, n_states = 240, len(simulation.populations)
+    direction = rng.normal(size=(n_blobs, 3))
+    direction /= np.linalg.norm(direction, axis=1)[:, None]
+    radii = np.array([0.30, 0.24, 0.21]) * extent
+    centres = direction * rng.uniform(0, 1, (n_blobs, 1)) ** (1 / 3) * radii
+    amplitudes = rng.uniform(0.5, 1.5, n_blobs)
+    amplitudes *= (0.1 * extent) ** 3 / amplitudes.sum()    # density of order 1 / 10
+    width = max(extent / 60, 0.7 * simulation.sampling)
+    corners = Rotation.random(1, random_state=simulation.seed).apply(
+        np.array([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1],
+                  [-1, -1, -1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]]) / np.sqrt(3))
+    n_domain = max(1, round(simulation.domain * n_blobs))
+    states = []
+    for k in range(n_states):
+        kept, moved = np.ones(n_blobs, bool), centres.copy()
+        if k and simulation.change == "missing":
+            kept[_nearest(centres, corners[(k - 1) % len(corners)] * radii, n_domain)] = False
+        elif k:
+            domain = _nearest(centres, corners[0] * radii, n_domain)
+            turn = Rotation.from_rotvec(np.radians(30.0 * k) * corners[1])
+            hinge = centres[domain].mean(axis=0) * 0.5
+            moved[domain] = turn.apply(centres[domain] - hinge) + hinge
+        states.append(Phantom(moved[kept], amplitudes[kept], width))
+    return states
+
+
+def _nearest(centres: np.ndarray, point: np.ndarray, count: int) -> np.ndarray:
+    return np.argsort(((centres - point) ** 2).sum(axis=1))[:count]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What the simulator knows.
+
+    Parameters
+    ----------
+    state : (n,) int
+        State of each particle; -1 for junk.
+    particles : Particles
+        With the recorded poses (errors included).
+    rotations, shifts_px : (n, 3, 3), (n, 2)
+        True poses.
+    contrast : (n,) float64
+    micrograph : (n,) int
+    phantoms : tuple of Phantom
+        Scaled so that the noise has unit variance.
+    """
+
+    state: np.ndarray
+    particles: Particles
+    rotations: np.ndarray
+    shifts_px: np.ndarray
+    contrast: np.ndarray
+    micrograph: np.ndarray
+    phantoms: Tuple[Phantom, ...]
+
+
+def draw_truth(simulation: Simulation) -> Truth:
+    """Draw states, poses, defoci and contrasts; scale the phantoms to the signal-to-noise ratio."""
+    rng = np.random.default_rng([simulation.seed, 2])
+    n, box = simulation.particles, simulation.box_px
+    share = np.array(simulation.populations, float)
+    counts = np.floor(np.cumsum(share / share.sum()) * n + 0.5).astype(int)
+    state = rng.permutation(np.searchsorted(counts, np.arange(n), side="right"))
+    true_rotation = _draw_views(simulation, rng)
+    true_shift = rng.normal(0, 1, (n, 2))
+    micrograph = np.arange(n) // 100
+    per_micrograph = micrograph.max() + 1
+    defocus = rng.uniform(8000, 25000, per_micrograph)[micrograph] + rng.normal(0, 150, n)
+    astigmatism = rng.uniform(0, 500, per_micrograph)[micrograph]
+    angle = rng.uniform(0, 180, per_micrograph)[micrograph]
+    contrast = np.maximum(rng.normal(1, simulation.contrast_sd, n), 0.1)
+    ctf = CTF(defocus + astigmatism / 2, defocus - astigmatism / 2, angle, np.zeros(n),
+              np.full(n, 300.0), np.full(n, 2.7), np.full(n, 0.1), np.zeros(n), np.ones(n))
+    degrees, pixels = simulation.pose_error
+    error = Rotation.from_rotvec(np.radians(rng.normal(0, 1, (n, 3)) * degrees))
+    recorded = (error * Rotation.from_matrix(true_rotation)).as_matrix()
+    shift = true_shift + rng.normal(0, 1, (n, 2)) * pixels
+    junk = rng.permutation(n)[:int(round(simulation.junk * n))]
+    state[junk] = -1
+    half = (rng.permutation(n) % 2 + 1).astype(np.int8)
+    particles = Particles((), np.zeros(n, np.int32), np.arange(n), recorded.astype(np.float32),
+                          shift.astype(np.float32), ctf, half, box, simulation.sampling)
+    phantoms = make_states(simulation)
+    probe = Truth(np.zeros(n, int), particles, true_rotation, true_shift, np.ones(n), micrograph,
+                  tuple(phantoms))
+    power = np.mean([clean.var() for _, clean in _clean_images(probe, np.arange(min(n, 100)))])
+    scale = np.sqrt(simulation.snr / power)
+    phantoms = [dataclasses.replace(p, amplitudes=p.amplitudes * scale) for p in phantoms]
+    return Truth(state, particles, true_rotation, true_shift, contrast, micrograph,
+                 tuple(phantoms))
+
+
+def _draw_views(simulation: Simulation, rng: np.random.Generator) -> np.ndarray:
+    n = simulation.particles
+    views = Rotation.random(n, random_state=int(rng.integers(2 ** 31)))
+    biased = rng.uniform(size=n) < simulation.preferred_views
+    rot = rng.uniform(-180, 180, n)
+    tilt = np.where(rng.uniform(size=n) < 0.7, rng.normal(90, 12, n), rng.normal(15, 10, n))
+    rot = np.where(tilt > 50, 40 + 0.15 * rot, rot)
+    preferred = Rotation.from_euler("ZYZ", np.stack([rot, tilt, rng.uniform(-180, 180, n)], 1),
+                                    degrees=True)
+    matrices = np.where(biased[:, None, None], preferred.as_matrix(), views.as_matrix())
+    return matrices.transpose(0, 2, 1)
+
+
+def _clean_images(truth: Truth, index: np.ndarray) -> "Iterator[Tuple[int, np.ndarray]]":
+    box, sampling = truth.particles.box_px, truth.particles.sampling
+    fy, fx = fft.fftfreq(box, sampling), fft.rfftfreq(box, sampling)
+    spatial = np.stack(np.broadcast_arrays(fx[None, :], fy[:, None]), axis=-1).reshape(-1, 2)
+    for i in index:
+        image = truth.phantoms[truth.state[i]].projection(
+            truth.rotations[i], truth.shifts_px[i], box, sampling) * truth.contrast[i]
+        ctf = evaluate_ctf(truth.particles.ctf.take(slice(i, i + 1)), spatial)[0]
+        yield i, fft.irfft2(fft.rfft2(image) * ctf.reshape(box, -1), s=(box, box))
+
+
+def simulate_images(simulation: Simulation, truth: Truth) -> "Iterator[np.ndarray]":
+    """The images one after the other, (box, box) float32, noise of about unit variance."""
+    rng = np.random.default_rng([simulation.seed, 3])
+    box = simulation.box_px
+    fy, fx = fft.fftfreq(box), fft.rfftfreq(box)
+    colour = np.sqrt(0.6 + 0.9 * np.exp(-0.5 * (np.hypot(fy[:, None], fx) / 0.12) ** 2)) \
+        if simulation.coloured else None
+    for i in range(simulation.particles):
+        noise = rng.standard_normal((box, box))
+        if colour is not None:
+            noise = fft.irfft2(fft.rfft2(noise) * colour, s=(box, box))
+        if truth.state[i] >= 0:
+            _, clean = next(_clean_images(truth, np.array([i])))
+        else:
+            clean = _junk(truth, i, rng)
+        yield (clean + noise).astype(np.float32)
+
+
+def _junk(truth: Truth, i: int, rng: np.random.Generator) -> np.ndarray:
+    """Nothing at all, or the particle's blobs scattered at random."""
+    box = truth.particles.box_px
+    if rng.uniform() < 0.5:
+        return np.zeros((box, box))
+    body = truth.phantoms[0]
+    extent = box * truth.particles.sampling
+    scattered = Phantom(rng.uniform(-0.4, 0.4, body.centres.shape) * extent,
+                        body.amplitudes * 0.5, body.width)
+    return scattered.projection(np.eye(3), np.zeros(2), box, truth.particles.sampling)

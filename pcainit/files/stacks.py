@@ -1,0 +1,164 @@
+"""Particle stacks: found, checked, and read once, in chunks, a chunk ahead of the caller."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Tuple
+
+import mrcfile
+import numpy as np
+
+from pcainit.settings import InputError
+
+_LOCATION = re.compile(r"(?:(\d+)@)?(.+)", re.DOTALL)
+
+
+def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
+                  ) -> "Tuple[Tuple[str, ...], np.ndarray, np.ndarray]":
+    """Files and image numbers of RELION image names such as ``000012@folder/stack.mrcs``.
+
+    Parameters
+    ----------
+    names : list of str
+    star : Path
+        The STAR file that they stand in.
+    data_dir : str or None
+        Folder that relative names start from; looked for when None.
+
+    Returns
+    -------
+    stacks : tuple of str
+        Absolute paths.
+    stack : (n,) int32
+    row : (n,) int64
+        From 0.
+
+    Raises
+    ------
+    InputError
+        A file is missing.
+    """
+    number: Dict[str, int] = {}
+    stack = np.empty(len(names), np.int32)
+    row = np.empty(len(names), np.int64)
+    for i, name in enumerate(names):
+        index, _, path = name.rpartition("@")
+        stack[i] = number.setdefault(path.strip("'\""), len(number))
+        row[i] = int(index) - 1 if index.isdigit() else (0 if not index else -1)
+    if (row < 0).any():
+        raise InputError("%s: rlnImageName of row %d is %r; image numbers start at 1."
+                         % (star, int(np.argmax(row < 0)) + 1, names[int(np.argmax(row < 0))]))
+    paths = list(number)
+    roots = [Path(data_dir)] if data_dir else _candidate_roots(star)
+    root = next((r for r in roots if (r / paths[0]).is_file()), None)
+    if root is None:
+        raise InputError("The particle stack %s named in %s is not found below %s: give the "
+                         "folder that image paths start from (--data-dir)."
+                         % (paths[0], star, data_dir or "%s or %s" % (Path.cwd(), star.parent)))
+    found = [str((root / path).resolve()) for path in paths]
+    missing = [path for path, full in zip(paths, found) if not os.path.isfile(full)]
+    if missing:
+        raise InputError("%d of %d particle stacks are missing below %s, the first is %s."
+                         % (len(missing), len(paths), root, missing[0]))
+    return tuple(found), stack, row
+
+
+def _candidate_roots(star: Path) -> List[Path]:
+    return [Path.cwd(), *star.resolve().parents]
+
+
+def stack_box(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> int:
+    """Common box of all stacks, pixels; every image that is asked for must exist.
+
+    Raises
+    ------
+    InputError
+        Not square, of different sizes, truncated, or too few images.
+    """
+    box = None
+    last = np.zeros(len(stacks), np.int64)
+    np.maximum.at(last, stack, row)
+    for path, highest in zip(stacks, last):
+        count, ny, nx = _open_stack(path).shape
+        if ny != nx:
+            raise InputError("The images of %s are %d x %d pixels: they must be square."
+                             % (path, nx, ny))
+        if box is not None and nx != box:
+            raise InputError("Particle stacks have different boxes (%d and %d pixels, %s): rescale "
+                             "them to one." % (box, nx, path))
+        if highest >= count:
+            raise InputError("Image %d of %s is asked for, but the stack has %d."
+                             % (highest + 1, path, count))
+        box = nx
+    return int(box or 0)
+
+
+def _open_stack(path: str) -> np.ndarray:
+    """The images of one MRC stack as a read-only memory map (images, y, x)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with mrcfile.open(path, mode="r", permissive=True, header_only=True) as mrc:
+                nx, ny, nz = (int(mrc.header[k]) for k in ("nx", "ny", "nz"))
+                dtype = mrcfile.utils.data_dtype_from_header(mrc.header)
+                offset = 1024 + int(mrc.header.nsymbt)
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError("The particle stack %s cannot be read as MRC (%s)."
+                         % (path, str(error).splitlines()[0])) from None
+    if min(nx, ny, nz) < 1 or dtype.kind not in "fiu":
+        raise InputError("The particle stack %s holds no images that can be used (%d x %d x %d, "
+                         "%s)." % (path, nx, ny, nz, dtype))
+    present = (os.path.getsize(path) - offset) // (nx * ny * dtype.itemsize)
+    if present < nz:
+        raise InputError("The particle stack %s is truncated: %d of its %d images are there. Copy "
+                         "it again." % (path, max(0, present), nz))
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(nz, ny, nx))
+
+
+def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chunk: int
+                ) -> "Iterator[Tuple[np.ndarray, np.ndarray]]":
+    """Read every image once, in the order in which it lies on disk.
+
+    The next chunk is read by a thread while the caller works on this one.
+
+    Parameters
+    ----------
+    stacks, stack, row : see `locate_stacks`
+    chunk : int
+        Images at a time.
+
+    Yields
+    ------
+    index : (m,) int64
+        Which particles these are.
+    images : (m, box, box) float32
+    """
+    order = np.lexsort((row, stack))
+    pieces = [order[k:k + chunk] for k in range(0, len(order), chunk)]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(_read_images, stacks, stack[pieces[0]], row[pieces[0]])
+        for k, piece in enumerate(pieces):
+            images = ahead.result()
+            if k + 1 < len(pieces):
+                following = pieces[k + 1]
+                ahead = pool.submit(_read_images, stacks, stack[following], row[following])
+            yield piece, images
+
+
+def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+    out = None
+    for number in np.unique(stack):
+        data = _open_stack(stacks[number])
+        mine = np.flatnonzero(stack == number)
+        if out is None:
+            out = np.empty((len(stack),) + data.shape[1:], np.float32)
+        wanted = row[mine]
+        if len(wanted) == wanted[-1] - wanted[0] + 1:       # a run without gaps
+            out[mine[0]:mine[-1] + 1] = data[wanted[0]:wanted[-1] + 1]
+        else:
+            out[mine] = data[wanted]
+    return out

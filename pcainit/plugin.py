@@ -1,0 +1,69 @@
+"""The plugin as Scipion sees it, and the one place that knows how the engine is started."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import importlib.util
+import os
+import shlex
+import sys
+
+import pwem
+import pyworkflow.utils as pwutils
+
+NEEDED = ("numpy", "scipy", "sklearn", "numba", "mrcfile", "matplotlib", "gemmi")
+
+
+class Plugin(pwem.Plugin):
+    """Scipion plugin without binaries: the engine is Python, installed with the plugin."""
+
+    # Scipion looks for the plugin's folder and name in the module of this class.
+    __module__ = "pcainit"
+    _url = "https://pypi.org/project/scipion-em-pcainit"
+    _processingField = ["SPA"]
+
+    @classmethod
+    def _defineVariables(cls):
+        """No configuration variables."""
+
+    @classmethod
+    def defineBinaries(cls, env):
+        """No binaries to install."""
+
+    @classmethod
+    def getEnviron(cls):
+        """Environment of the engine: Scipion's own, with this very pcainit first on the path."""
+        environ = pwutils.Environ(os.environ)
+        here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        environ.set("PYTHONPATH", here, position=pwutils.Environ.BEGIN)
+        return environ
+
+    @classmethod
+    def getProgram(cls):
+        """Absolute path of the interpreter, which cluster nodes must see too."""
+        return shlex.quote(sys.executable)
+
+    @classmethod
+    def getArguments(cls, stage, *arguments):
+        """Arguments that make the interpreter run one stage of the engine.
+
+        Parameters
+        ----------
+        stage : str
+            ``prepare``, ``reconstruct``, ``components``, ``cluster`` or ``volumes``.
+        *arguments
+            Further words of the command line, quoted here as the shell needs them.
+
+        Returns
+        -------
+        str
+            For ``runJob(Plugin.getProgram(), ...)``.
+        """
+        return " ".join(["-m", "pcainit"] + [shlex.quote(str(word))
+                                             for word in (stage,) + arguments])
+
+    @classmethod
+    def validateInstallation(cls):
+        """Python packages that are missing, in one sentence; an empty list when all are there."""
+        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        if not missing:
+            return []
+        return ["pcainit needs the Python packages %s: install the plugin again with Scipion's "
+                "plugin manager." % ", ".join(missing)]

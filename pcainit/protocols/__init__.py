@@ -1,0 +1,5 @@
+"""Scipion protocols of the plugin."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from pcainit.protocols.protocol_initial_volumes import PcaInitProtInitialVolumes
+
+__all__ = ["PcaInitProtInitialVolumes"]

@@ -1,0 +1,121 @@
+"""The protocol's form, made from the table of parameters in `pcainit.settings`.
+
+Labels, defaults, help texts and conditions come from that table; only the arrangement in tabs
+and what Scipion adds (pointers, threads) is decided here.
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from typing import Any, List
+
+from pyworkflow.protocol import params
+
+from pcainit.settings import AUTO, METHODS, Settings
+
+INPUT_TAB = ("no_ctf", "invert_contrast", "normalise")
+COMPONENTS_TAB = ("reconstructions", "particles_per_reconstruction", "components", "stratify",
+                  "symmetry", "mask_threshold", "mask_near", "mask_far", "seed")
+DEFAULT_CLASSES = 4
+DECIDED_BY_DATA = METHODS.index("particles")
+
+
+def camel(name: str) -> str:
+    """Scipion's spelling of a setting: ``mask_near`` -> ``maskNear``."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def define(form) -> None:
+    """Add all parameters to a Scipion form."""
+    table = Settings.fields()
+    form.addSection(label="Input")
+    form.addParam("inputParticles", params.PointerParam, pointerClass="SetOfParticles",
+                  pointerCondition="hasAlignmentProj", important=True, label="Input particles",
+                  help="Particles with their poses (projection alignment), from a 3D refinement "
+                       "with one reference, and with CTF. They are used as they are: not "
+                       "downsampled, not phase flipped, white on dark. Their images are read in "
+                       "place, once.")
+    form.addParam("inputMask", params.PointerParam, pointerClass="VolumeMask", allowsNull=True,
+                  label=table["mask"]["label"], help=table["mask"]["help"])
+    # Before all whose conditions name it: Scipion looks conditions up as they are added.
+    _add(form, "method")
+    _add(form, "resolution")
+    form.addParam("autoClasses", params.BooleanParam, default=True,
+                  condition="method == %d" % DECIDED_BY_DATA,
+                  label="Let the data decide the number of classes?",
+                  help="The number of classes is chosen by how well the classes explain particles "
+                       "that they were not made from. Say no to ask for a number of your own.")
+    form.addParam("numberOfClasses", params.IntParam, default=DEFAULT_CLASSES,
+                  condition="method != %d or not autoClasses" % DECIDED_BY_DATA,
+                  label=table["classes"]["label"],
+                  help="How many volumes to make. Give a little more than you expect: the summary "
+                       "says which are copies of each other.")
+    for name in INPUT_TAB:
+        _add(form, name)
+    form.addSection(label="Reconstructions and components")
+    for name in COMPONENTS_TAB:
+        _add(form, name)
+    form.addParam("keepIntermediate", params.BooleanParam, default=True,
+                  expertLevel=params.LEVEL_ADVANCED, label="Keep the cropped images?",
+                  help="With them, continuing this run with other parameters takes seconds: the "
+                       "particles are not read again. They take a few kilobytes per particle in "
+                       "the run's extra folder. Say no to delete them at the end.")
+    form.addParallelSection(threads=2, mpi=0)
+
+
+def _add(form, name: str) -> None:
+    """Add the parameter of one setting."""
+    info = Settings.fields()[name]
+    default = info["default"]
+    words = dict(label=info["label"], help=info["help"], default=default)
+    if info["expert"]:
+        words["expertLevel"] = params.LEVEL_ADVANCED
+    conditions = []
+    if len(info["methods"]) < len(METHODS):
+        conditions.append(" or ".join("method == %d" % METHODS.index(method)
+                                      for method in info["methods"]))
+    if name.startswith("mask_"):
+        conditions.append("inputMask is None")
+    if conditions:
+        words["condition"] = " and ".join("(%s)" % condition for condition in conditions)
+    if info["choices"]:
+        words.update(choices=list(info["choices"]), default=info["choices"].index(default),
+                     display=params.EnumParam.DISPLAY_HLIST)
+        kind = params.EnumParam
+    else:
+        kind = {bool: params.BooleanParam, int: params.IntParam, float: params.FloatParam,
+                str: params.StringParam}[type(default)]
+    form.addParam(camel(name), kind, **words)
+
+
+def method(protocol) -> str:
+    """The method chosen in the form."""
+    return METHODS[protocol.method.get()]
+
+
+def settings(protocol) -> Settings:
+    """The engine's settings of a protocol; what its form hides stays at its default.
+
+    Raises
+    ------
+    InputError
+        One sentence on the first value that is out of range.
+    """
+    values = {}
+    for name, info in Settings.fields().items():
+        if name in ("mask", "classes", "method") or method(protocol) not in info["methods"]:
+            continue
+        values[name] = getattr(protocol, camel(name)).get()
+    auto = method(protocol) == METHODS[DECIDED_BY_DATA] and protocol.autoClasses.get()
+    mask = protocol.inputMask.get()
+    return Settings(method=method(protocol), mask=mask.getFileName() if mask is not None else "",
+                    classes=AUTO if auto else str(protocol.numberOfClasses.get()), **values)
+
+
+def options(values: Settings) -> List[Any]:
+    """Words of the engine's command line for these settings."""
+    words: List[Any] = []
+    for name, value in values.as_dict().items():
+        if isinstance(value, bool):
+            words += ["--" + name.replace("_", "-")] if value else []
+        elif value != "":
+            words += ["--" + name.replace("_", "-"), value]
+    return words

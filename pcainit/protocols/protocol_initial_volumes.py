@@ -1,0 +1,294 @@
+"""Scipion protocol: initial volumes for 3D classification, by principal component analysis."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import glob
+import os
+import time
+
+import numpy as np
+from pwem.objects import (
+    SetOfClasses3D,
+    SetOfParticles,
+    SetOfParticlesFlex,
+    SetOfVolumes,
+    Volume,
+    VolumeMask,
+)
+from pwem.protocols import ProtInitialVolume
+from pyworkflow.constants import BETA
+
+from pcainit import checks
+from pcainit.files.atomic import replacing
+from pcainit.plugin import Plugin
+from pcainit.protocols import convert, describe, form, results
+from pcainit.settings import STAGES, InputError
+
+FEW_FILES = 3       # missing stacks that are named
+
+
+# Known before the run, so that other protocols can be wired to them.
+OUTPUTS = {
+    "outputVolumes": SetOfVolumes,
+    "outputClasses": SetOfClasses3D,
+    "outputComponents": SetOfVolumes,
+    "outputVarianceMap": Volume,
+    "outputParticles": SetOfParticlesFlex,
+}
+
+
+class PcaInitProtInitialVolumes(ProtInitialVolume):
+    """Makes K different initial volumes for 3D classification from particles whose poses are
+    known, for instance from a consensus refinement.
+
+    *What it does*: every image is read once and cropped in Fourier space to the resolution of
+    the initial volumes (20 A by default), so that everything after that takes seconds. The
+    principal components of the structure's variability are found on the individual particles,
+    with contrast and pose errors accounted for. Components that two halves of the data do not
+    agree on are recognised as noise. The particles are then clustered along the components,
+    each with its own uncertainty, and each cluster becomes one volume.
+
+    *What you get*: _outputVolumes_, the initial volumes, one file each, in the box and sampling
+    rate of the particles and on their greyscale; _outputClasses_, the particles by class;
+    _outputComponents_, the eigenvolumes; _outputVarianceMap_, which shows where the structure
+    varies; and _outputParticles_, the particles with their latent coordinates. The summary says
+    in words whether there is any heterogeneity beyond noise.
+
+    *What to do next*: give _outputVolumes_ to a 3D classification as references, with as many
+    classes as there are volumes. In RELION lower the initial low-pass filter to the resolution
+    used here (its default of 60 A would wipe the differences out), and say that the references
+    are on the absolute greyscale. In cryoSPARC choose the initialisation mode _input_ and add
+    the volumes one by one.
+
+    *Methods*: _particles_ does all of the above. _batches_ is what cryoSPARC calls PCA mode:
+    PCA and a Gaussian mixture of reconstructions of random batches. _simple_ reconstructs one
+    random subset of the particles for each class.
+    """
+
+    _label = "pca initial volumes"
+    _devStatus = BETA
+    _possibleOutputs = OUTPUTS
+
+    # -------------------------- Form -----------------------------------------
+    def _defineParams(self, formDefinition):
+        form.define(formDefinition)
+
+    def _settings(self):
+        """The engine's settings from the form; raises InputError."""
+        return form.settings(self)
+
+    # -------------------------- Steps ----------------------------------------
+    def _insertAllSteps(self):
+        # A step is redone by "Continue" only if its arguments change, so each gets a digest of
+        # everything that its result depends on.
+        settings = self._settings()
+        identity = convert.identity(self.inputParticles.get(), settings.mask)
+        digests = [settings.digest(stage, identity) for stage in STAGES]
+        steps = [self.writeInputStep, self.prepareStep, self.reconstructStep,
+                 self.componentsStep, self.clusterStep, self.volumesStep, self.createOutputStep]
+        for step, digest in zip(steps, digests[:1] + digests + digests[-1:]):
+            self._insertFunctionStep(step, digest, needsGPU=False)
+
+    def writeInputStep(self, digest):
+        """Write the particles' poses and CTFs for the engine; images are read in place."""
+        ids = convert.write_star(self.inputParticles.get(), self._inputStar(),
+                                 with_ctf=not self.noCtf.get())
+        with replacing(self._inputIds()) as temporary, open(temporary, "wb") as file:
+            np.save(file, ids)
+        return [self._inputStar(), self._inputIds()]
+
+    def prepareStep(self, digest):
+        """Read each image once and keep its Fourier crop."""
+        return self._runStage("prepare", self._inputStar(), "--data-dir", os.path.abspath("."))
+
+    def reconstructStep(self, digest):
+        """Consensus, noise, mask and batches."""
+        return self._runStage("reconstruct")
+
+    def componentsStep(self, digest):
+        """Principal components."""
+        return self._runStage("components")
+
+    def clusterStep(self, digest):
+        """Classes."""
+        return self._runStage("cluster")
+
+    def volumesStep(self, digest):
+        """One volume for each class, and the report."""
+        marker = self._runStage("volumes", "-o", self._resultFolder())
+        result = results.EngineResult(self._resultFolder(), np.load(self._inputIds()))
+        return marker + result.volumes
+
+    def createOutputStep(self, digest):
+        """Register the outputs."""
+        for _, output in list(self.iterOutputAttributes()):     # of an earlier run
+            self.deleteOutput(output)
+        particles = self.inputParticles.get()
+        sampling = particles.getSamplingRate()
+        result = results.EngineResult(self._resultFolder(), np.load(self._inputIds()))
+
+        outputs = {"outputVolumes": results.fill_volumes(
+            self._createSetOfVolumes(), result, sampling)}
+        outputs["outputClasses"] = results.fill_classes(
+            self._createSetOfClasses3D(self.inputParticles), result, sampling)
+        if result.components:
+            outputs["outputComponents"] = results.fill_components(
+                self._createSetOfVolumes("_components"), result, sampling)
+        if result.variance:
+            outputs["outputVarianceMap"] = results.make_volume(result.variance, sampling)
+        if "coordinates" in result.arrays:
+            latents = SetOfParticlesFlex.create(self._getPath(), suffix="latents",
+                                                progName=results.PROGRAM)
+            outputs["outputParticles"] = results.fill_latents(latents, particles, result)
+
+        self._defineOutputs(**outputs)
+        for output in outputs.values():
+            self._defineSourceRelation(self.inputParticles, output)
+            if self.inputMask.get() is not None:
+                self._defineSourceRelation(self.inputMask, output)
+
+    def _cleanExtraFiles(self):
+        if not self.keepIntermediate.get():
+            import shutil
+            shutil.rmtree(self._workFolder(), ignore_errors=True)
+
+    # -------------------------- Running the engine ---------------------------
+    def _runStage(self, stage, *arguments):
+        """Run one stage of the engine; raise with its own last words if it left no result.
+
+        Returns
+        -------
+        list of str
+            The files it left: Scipion redoes the step if they disappear.
+        """
+        files = self._stageFiles(stage)
+        for path in files:
+            if os.path.exists(path):
+                os.remove(path)         # of an earlier run: must not pass for this one's
+        words = [*arguments, "--work", self._workFolder(),
+                 *form.options(self._settings()), "--threads", self.numberOfThreads.get()]
+        start, problem = time.time(), None
+        try:
+            self.runJob(Plugin.getProgram(), Plugin.getArguments(stage, *words))
+        except Exception as error:
+            problem = error
+        # Scipion does not look at the exit status of a cluster job: only the result counts.
+        missing = [path for path in files if not os.path.exists(path)]
+        if problem is not None or missing:
+            raise RuntimeError(
+                lastErrorLine(self._getLogsPath(), start)
+                or "The step '%s' ended without a result: it was killed, ran out of memory, or "
+                   "never started. See the run's logs." % stage) from problem
+        return files
+
+    def _stageFiles(self, stage):
+        """Files that are there when a stage is done."""
+        if stage == "volumes":
+            return [os.path.join(self._resultFolder(), "summary.json")]
+        names = [stage + ".npz"] + (["values.npy"] if stage == "prepare" else [])
+        return [os.path.join(self._workFolder(), name) for name in names]
+
+    def _workFolder(self):
+        return self._getExtraPath("work")
+
+    def _resultFolder(self):
+        return self._getExtraPath("result")
+
+    def _inputStar(self):
+        return self._getExtraPath("input_particles.star")
+
+    def _inputIds(self):
+        return self._getExtraPath("input_ids.npy")
+
+    # -------------------------- Information ----------------------------------
+    def _validate(self):
+        particles = self.inputParticles.get()
+        # The form offers only what fits; a script can hand in anything.
+        if not isinstance(particles, SetOfParticles):
+            return ["Input particles is a %s: give a SetOfParticles." % _className(particles)]
+        errors = self._validateParticles(particles) + self._validateMask(self.inputMask.get())
+        try:
+            settings = self._settings()
+        except InputError as error:
+            return errors + [str(error)]
+        return errors + checks.problems(settings, particles.getSize(), particles.getXDim() or 0,
+                                        particles.getSamplingRate() or 0)
+
+    def _validateParticles(self, particles):
+        errors = []
+        if not particles.hasAlignmentProj():
+            errors.append("The particles have no projection alignment (theirs is: %s): take the "
+                          "particles of a 3D refinement." % (particles.getAlignment() or "none"))
+        if not self.noCtf.get():
+            if not particles.hasCTF():
+                errors.append("The particles have no CTF: assign it to them, or say yes to 'No "
+                              "CTF correction?'.")
+            if particles.isPhaseFlipped():
+                errors.append("The particles are phase flipped: extract them without phase "
+                              "flipping, or say yes to 'No CTF correction?'.")
+            if particles.isAmplitudeCorrected():
+                errors.append("The particles' amplitudes are CTF corrected: extract them without "
+                              "correction, or say yes to 'No CTF correction?'.")
+        missing = [path for path in convert.stack_files(particles) if not os.path.exists(path)]
+        if missing:
+            more = " and %d more" % (len(missing) - FEW_FILES) if len(missing) > FEW_FILES else ""
+            errors.append("Image files of the particles are missing: %s%s. Restore them, or "
+                          "import the particles again." % (", ".join(missing[:FEW_FILES]), more))
+        return errors
+
+    def _validateMask(self, mask):
+        if mask is None:
+            return []
+        if not isinstance(mask, VolumeMask):
+            return ["The mask is a %s: give a VolumeMask." % _className(mask)]
+        if not os.path.exists(mask.getFileName() or ""):
+            return ["The mask's file %s is missing." % mask.getFileName()]
+        return []
+
+    def _warnings(self):
+        particles = self.inputParticles.get()
+        try:
+            settings = self._settings()
+        except InputError:
+            return []       # _validate says it
+        return checks.cautions(settings, particles.getSize(), particles.getXDim() or 0,
+                               particles.getSamplingRate() or 0)
+
+    def _summary(self):
+        return describe.summary(results.read_summary(self._resultFolder()))
+
+    def _methods(self):
+        return describe.methods(results.read_summary(self._resultFolder()))
+
+    def _citations(self):
+        return describe.citations(form.method(self))
+
+
+def lastErrorLine(folder, since):
+    """Last line that a command or cluster job wrote to its error log.
+
+    Parameters
+    ----------
+    folder : str
+        The run's log folder.
+    since : float
+        Time at which the command was started; older logs are not looked at.
+
+    Returns
+    -------
+    str
+        Empty when there is none.
+    """
+    logs = glob.glob(os.path.join(glob.escape(folder), "*.err"))
+    logs.append(os.path.join(folder, "run.stderr"))
+    fresh = [path for path in logs if os.path.exists(path) and os.path.getmtime(path) >= since - 2]
+    for path in sorted(fresh, key=os.path.getmtime, reverse=True):
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - 10000))
+            lines = file.read().decode(errors="replace").split("\n")
+        lines = [line.split("\r")[-1].strip() for line in lines]
+        if any(lines):
+            return [line for line in lines if line][-1]
+    return ""
+
+
+def _className(thing):
+    return type(thing).__name__ if thing is not None else "nothing"

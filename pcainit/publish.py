@@ -1,0 +1,150 @@
+"""From the stages' results to the folder the user gets."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import platform
+import shutil
+from pathlib import Path
+from typing import Any, Dict
+
+import numpy as np
+
+from pcainit import __version__
+from pcainit.files.atomic import plain, write_arrays, write_json
+from pcainit.files.maps import write_map
+from pcainit.files.star import ParticleTable
+from pcainit.files.workspace import Workspace, make_folder
+from pcainit.pipeline import Arrays
+from pcainit.settings import Settings
+
+# Arrays of the stages that the viewers and the report show.
+_ANALYSIS = {
+    "reconstruct": {"mean": "mean", "mask": "mask", "fsc": "consensus_fsc"},
+    "components": {"components": "components", "variance": "variance",
+                   "eigenvalues": "eigenvalues", "spectrum": "spectrum",
+                   "noise_edge": "noise_edge", "half_set_cosines": "half_set_cosines",
+                   "null_cosines": "null_cosines", "significant": "significant",
+                   "artefact": "artefact", "batch_coordinates": "batch_coordinates",
+                   "contrast": "contrast"},
+    "cluster": {"batch_cluster": "batch_cluster", "centres": "centres",
+                "covariances": "cluster_covariances", "bic": "bic",
+                "held_out": "held_out", "tried_classes": "tried_classes"},
+    "volumes": {"volumes": "class_volumes", "weights": "class_weights", "pairwise": "pairwise",
+                "class_fsc": "class_fsc", "copies": "copies"},
+}
+_LATENTS = ("coordinates", "covariance", "posterior", "label", "junk", "contrast")
+
+
+def publish(workspace: Workspace, settings: Settings, output: "str | Path", *, threads: int = 1,
+            seconds: "Dict[str, float] | None" = None) -> Dict[str, Any]:
+    """Write volumes, components, particles, arrays, summary and report; each file whole.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        All stages done.
+    settings : Settings
+    output : str or Path
+    threads : int
+    seconds : dict, optional
+        Time of each stage, for the summary.
+
+    Returns
+    -------
+    dict
+        The summary as written.
+    """
+    folder = Path(output)
+    make_folder(folder)
+    stages = {name: workspace.get(name) for name in _ANALYSIS}
+    grid = workspace.slices().grid
+    (folder / "summary.json").unlink(missing_ok=True)       # its presence means: complete
+    for name in ("volumes", "components"):
+        shutil.rmtree(str(folder / name), ignore_errors=True)
+    _write_maps(folder, stages, grid, threads)
+    final = stages["volumes"]
+    table = ParticleTable(str(workspace.get("prepare")["star"]))
+    table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
+    latents = {name: final[name] for name in _LATENTS if name in final}
+    latents["class"] = latents.pop("label") + 1
+    write_arrays(folder / "latents.npz", latents)
+    analysis = {shown: stages[stage][name] for stage, names in _ANALYSIS.items()
+                for name, shown in names.items() if name in stages[stage]}
+    analysis.update(voxel=np.array(grid.voxel), frequencies=np.arange(grid.n_shells)
+                    / (grid.box_px * grid.sampling))
+    write_arrays(folder / "analysis.npz", analysis)
+    summary = summarise(workspace, settings, stages, seconds or {}, threads)
+    write_json(folder / ".summary.json", summary)
+    from pcainit.report import write_report
+    write_report(folder, summary)
+    (folder / ".summary.json").replace(folder / "summary.json")
+    return summary
+
+
+def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int) -> None:
+    def write(name: str, volume: np.ndarray) -> None:
+        write_map(folder / name, grid.to_particle_box(volume, threads), grid.sampling)
+
+    for k, volume in enumerate(stages["volumes"]["volumes"]):
+        write("volumes/class_%03d.mrc" % (k + 1), volume)
+    write("components/mean.mrc", stages["reconstruct"]["mean"])
+    for k, volume in enumerate(stages["components"].get("components", ())):
+        write("components/component_%03d.mrc" % (k + 1), volume)
+    write("components/variance.mrc", _variance(stages))
+    write("components/mask.mrc", stages["reconstruct"]["mask"])
+
+
+def _variance(stages: Dict[str, Arrays]) -> np.ndarray:
+    found = stages["components"]
+    if "variance" in found:
+        return found["variance"]
+    if "components" in found:
+        return np.einsum("c,czyx->zyx", found["eigenvalues"], found["components"] ** 2)
+    return stages["volumes"]["volumes"].var(axis=0)
+
+
+def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays],
+              seconds: Dict[str, float], threads: int) -> Dict[str, Any]:
+    """The content of ``summary.json``."""
+    import mrcfile
+    import numba
+    import scipy
+    import sklearn
+    slices = workspace.slices()
+    found, final = stages["components"], stages["volumes"]
+    summary: Dict[str, Any] = dict(
+        program="pcainit", version=__version__, method=settings.method,
+        parameters=settings.as_dict(), threads=threads, seed=settings.seed,
+        versions=dict(python=platform.python_version(), numpy=np.__version__,
+                      scipy=scipy.__version__, sklearn=sklearn.__version__,
+                      numba=numba.__version__, mrcfile=mrcfile.__version__),
+        particles=len(slices), box=slices.grid.box_px, sampling=slices.grid.sampling,
+        working_box=slices.grid.box, resolution=settings.resolution, seconds=seconds,
+        classes=len(final["volumes"]), class_weights=final["weights"],
+        class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
+        eigenvalues=found.get("eigenvalues", []), noise_edge=found.get("noise_edge"),
+        half_set_cosines=found.get("half_set_cosines", []),
+        null_cosine=found.get("null_cosine"),
+        significant_components=int(found["significant"].sum()) if "significant" in found else None,
+        pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
+        nuisance=_nuisance(found), copies=final.get("copies", []))
+    summary["verdict"] = str(final["verdict"]) if "verdict" in final else _plain_verdict(summary)
+    return plain(summary)
+
+
+def _nuisance(found: Arrays) -> "Dict[str, float] | None":
+    if "nuisance" not in found:
+        return None
+    return dict(zip(("contrast_sd", "shift_px", "rotation_deg", "junk_share"),
+                    found["nuisance"].tolist()))
+
+
+def _plain_verdict(summary: Dict[str, Any]) -> str:
+    pairs = np.asarray(summary["pairwise_differences"])
+    largest = pairs.max() if pairs.size else 0.0
+    text = ("The %d volumes are averages of random batches and differ by at most %.1f times their "
+            "noise. This method does not test whether the particles are heterogeneous: use the "
+            "method particles for that." % (summary["classes"], largest))
+    if summary["constant_images"]:
+        text += " %d constant images were left out." % summary["constant_images"]
+    return text

@@ -1,0 +1,52 @@
+"""Installation of the pcainit plugin."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'^__version__ = "(.+?)"', (HERE / "pcainit" / "__init__.py").read_text(),
+                    re.MULTILINE).group(1)
+README = HERE / "README.md"
+
+# Scipion brings these itself; the command line works without them.
+SCIPION = ["scipion-pyworkflow>=3.11", "scipion-em>=3.11"]
+
+setup(
+    name="scipion-em-pcainit",
+    version=VERSION,
+    description="Initial volumes for 3D classification of cryo-EM particles, by PCA.",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="GPL-3.0-or-later",
+    keywords="scipion cryoem imageprocessing classification heterogeneity scipion-3",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: GNU General Public License v3 or later (GPLv3+)",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Bio-Informatics",
+    ],
+    packages=find_packages(include=["pcainit", "pcainit.*"]),
+    include_package_data=True,          # the files of MANIFEST.in
+    python_requires=">=3.8",
+    install_requires=[
+        "numpy",
+        "scipy",
+        "scikit-learn>=1.2",
+        "numba",
+        "mrcfile",
+        "matplotlib",
+        "gemmi",
+    ],
+    extras_require={
+        "scipion": SCIPION,
+        "test": SCIPION + ["scipion-app", "scipion-em-relion", "scipion-em-cryosparc2",
+                           "pytest", "hypothesis", "ruff", "mypy"],
+    },
+    entry_points={
+        "pyworkflow.plugin": ["pcainit = pcainit"],
+        "console_scripts": ["pcainit = pcainit.__main__:main"],
+    },
+)
