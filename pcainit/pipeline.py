@@ -19,7 +19,7 @@ from pcainit.engine.masks import auto_mask, fit_mask
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import symmetry_matrices, view_directions
 from pcainit.engine.prepare import chunk_length, prepare_slices
-from pcainit.engine.reconstruction import (Consensus, reconstruct_consensus, reconstruct_groups)
+from pcainit.engine.reconstruction import Consensus, reconstruct_consensus, reconstruct_groups
 from pcainit.files.maps import read_map
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
@@ -30,7 +30,7 @@ Progress = Callable[[float], None]
 Arrays = Dict[str, np.ndarray]
 
 
-def file_identity(paths: "List[str]") -> str:
+def file_identity(paths: List[str]) -> str:
     """Text that changes when one of these files is replaced or edited."""
     stats = [(os.path.realpath(p), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in paths]
     return hashlib.sha256(json.dumps(sorted(stats)).encode()).hexdigest()[:16]
@@ -197,6 +197,6 @@ def _batch_noise(before: Arrays, label: np.ndarray, mask: np.ndarray) -> np.ndar
     return (spread * mask).sum() / mask.sum() / np.bincount(label)
 
 
-def work_folder(path: "str | Path") -> Workspace:
+def work_folder(path: str | Path) -> Workspace:
     """The workspace that stages run one by one share."""
     return Workspace(Path(path))

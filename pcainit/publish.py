@@ -35,8 +35,8 @@ _ANALYSIS = {
 _LATENTS = ("coordinates", "covariance", "posterior", "label", "junk", "contrast")
 
 
-def publish(workspace: Workspace, settings: Settings, output: "str | Path", *, threads: int = 1,
-            seconds: "Dict[str, float] | None" = None) -> Dict[str, Any]:
+def publish(workspace: Workspace, settings: Settings, output: str | Path, *, threads: int = 1,
+            seconds: Dict[str, float] | None = None) -> Dict[str, Any]:
     """Write volumes, components, particles, arrays, summary and report; each file whole.
 
     Parameters
@@ -132,7 +132,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     return plain(summary)
 
 
-def _nuisance(found: Arrays) -> "Dict[str, float] | None":
+def _nuisance(found: Arrays) -> Dict[str, float] | None:
     if "nuisance" not in found:
         return None
     return dict(zip(("contrast_sd", "shift_px", "rotation_deg", "junk_share"),

@@ -103,7 +103,8 @@ class Settings:
     components: int = _setting(
         4, "components", "Number of components",
         "How many principal components are computed. 2 to 8 are usual; those that are noise are "
-        "recognised, so a few too many do no harm with the particle method.", low=1, high=32)
+        "recognised, so a few too many do no harm with the particle method.", low=1, high=32,
+        methods=("particles", "batches"))
     classes: str = _setting(
         AUTO, "cluster", "Number of classes",
         "How many volumes to make, or auto to let the data decide (particle method only).")

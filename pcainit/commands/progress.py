@@ -21,7 +21,7 @@ class Reporter:
         self.seconds: Dict[str, float] = {}
         self._terminal = bool(getattr(self.stream, "isatty", lambda: False)())
 
-    def run(self, name: str, work: "Callable[[Callable[[float], None]], object]") -> None:
+    def run(self, name: str, work: Callable[[Callable[[float], None]], object]) -> None:
         """Do one stage; `work` gets a function to call with the share that is done."""
         start = time.perf_counter()
         shown = [-1]

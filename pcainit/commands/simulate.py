@@ -126,7 +126,7 @@ loop_
 """
 
 
-def _star_text(truth: object, names: "list[str]") -> str:
+def _star_text(truth: object, names: list[str]) -> str:
     from pcainit.engine.poses import euler_from_rotation
     particles = truth.particles
     angles = euler_from_rotation(particles.rotations)

@@ -58,7 +58,7 @@ def main(args: argparse.Namespace, stage: str) -> int:
     return 0
 
 
-def _add_seconds(path: Path, new: "dict[str, float]") -> "dict[str, float]":
+def _add_seconds(path: Path, new: dict[str, float]) -> dict[str, float]:
     """Seconds of all stages so far, in the order of the stages."""
     from pcainit.files.atomic import write_json
     try:

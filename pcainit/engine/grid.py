@@ -36,17 +36,23 @@ class Grid:
     @cached_property
     def radius(self) -> float:
         """Radius of the resolution circle in Fourier pixels of the particles' box."""
-        return min(self.box_px * self.sampling / self.resolution, self.box_px / 2 - 1.0)
+        return min(self.box_px * self.sampling / self.resolution, self.box_px / 2 - 2.0)
 
     @property
     def cutoff(self) -> float:
-        """Largest distance from the origin that is kept: the last shell is whole."""
+        """Largest distance from the origin in a volume: the last shell is whole."""
         return np.floor(self.radius) + 0.5
+
+    @property
+    def sample_cutoff(self) -> float:
+        """Largest distance in an image: one shell more, without which a volume's last is poor."""
+        return self.cutoff + 1
 
     @cached_property
     def box(self) -> int:
         """Working box, pixels (even): about 2.2 x box x sampling / resolution."""
-        return min(_even_fast_length(WORKING_BOX_FACTOR * self.radius), self.box_px)
+        whole = 2 * self.sample_cutoff + 1
+        return min(_even_fast_length(max(WORKING_BOX_FACTOR * self.radius, whole)), self.box_px)
 
     @property
     def voxel(self) -> float:
@@ -66,7 +72,7 @@ class Grid:
     @cached_property
     def reach(self) -> int:
         """Largest index of the stored part of the oversampled half-space."""
-        return min(int(np.ceil(self.oversampling * self.cutoff)) + 1, self.padded_box // 2 - 1)
+        return int(np.ceil(self.oversampling * self.sample_cutoff)) + 1
 
     @property
     def half_shape(self) -> Tuple[int, int, int]:
@@ -76,9 +82,9 @@ class Grid:
     @cached_property
     def frequencies(self) -> np.ndarray:
         """(p, 2) int32, the samples (kx, ky) in pixels of the particles' box, DC first."""
-        r = int(np.floor(self.radius))
+        r = int(self.sample_cutoff)
         ky, kx = np.mgrid[-r:r + 1, 0:r + 1]
-        inside = (kx ** 2 + ky ** 2 < self.cutoff ** 2) & ((kx > 0) | (ky >= 0))
+        inside = (kx ** 2 + ky ** 2 < self.sample_cutoff ** 2) & ((kx > 0) | (ky >= 0))
         samples = np.stack([kx[inside], ky[inside]], axis=1).astype(np.int32)
         first = np.flatnonzero((samples == 0).all(axis=1))
         return np.concatenate([samples[first], np.delete(samples, first, axis=0)])
@@ -135,13 +141,14 @@ class Grid:
         (z, y, x, c) complex64
             Channels last; `half_shape` first.
         """
-        out = np.empty(self.half_shape + (len(volumes),), np.complex64)
+        out = np.zeros(self.half_shape + (len(volumes),), np.complex64)
+        whole, part = self._overlap
         lo = self.padded_box // 2 - self.box // 2
         for c, volume in enumerate(volumes):
             padded = np.zeros((self.padded_box,) * 3, np.float32)
             padded[(slice(lo, lo + self.box),) * 3] = volume / self._gridding
             full = fft.rfftn(fft.ifftshift(padded), workers=workers)
-            out[..., c] = fft.fftshift(full, axes=(0, 1))[self._stored] * self._scale
+            out[part + (c,)] = fft.fftshift(full, axes=(0, 1))[whole] * self._scale
         return out
 
     def to_real(self, transform: np.ndarray, workers: int = 1) -> np.ndarray:
@@ -159,7 +166,8 @@ class Grid:
         """
         n = self.padded_box
         full = np.zeros((n, n, n // 2 + 1), np.complex64)
-        full[self._stored] = transform
+        whole, part = self._overlap
+        full[whole] = transform[part]
         padded = fft.fftshift(fft.irfftn(fft.ifftshift(full, axes=(0, 1)), s=(n, n, n),
                                          workers=workers))
         lo = n // 2 - self.box // 2
@@ -167,12 +175,17 @@ class Grid:
         return (volume / (self._scale * self._gridding)).astype(np.float32)
 
     @property
-    def _stored(self) -> Tuple[slice, slice, slice]:
-        c, r = self.padded_box // 2, self.reach
-        return (slice(c - r, c + r + 1), slice(c - r, c + r + 1), slice(0, r + 1))
+    def _overlap(self) -> Tuple[Tuple[slice, ...], Tuple[slice, ...]]:
+        """What the oversampled transform and its stored part have in common, in each of them.
+
+        Small grids store a margin that lies beyond the transform's own end; it stays zero.
+        """
+        c, r = self.padded_box // 2, min(self.reach, self.padded_box // 2 - 1)
+        return ((slice(c - r, c + r + 1),) * 2 + (slice(0, r + 1),),
+                (slice(self.reach - r, self.reach + r + 1),) * 2 + (slice(0, r + 1),))
 
     def shell_profile(self, volume: np.ndarray,
-                      other: "np.ndarray | None" = None) -> np.ndarray:
+                      other: np.ndarray | None = None) -> np.ndarray:
         """Mean power of a working-box volume in each shell, (n_shells,) float64.
 
         With a second volume, the mean of their cross power (which noise does not bias).

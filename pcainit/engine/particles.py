@@ -37,7 +37,7 @@ class CTF:
     b_factor: np.ndarray
     scale: np.ndarray
 
-    def take(self, index: "np.ndarray | slice") -> "CTF":
+    def take(self, index: np.ndarray | slice) -> CTF:
         """The CTF of some of the particles."""
         return CTF(*(getattr(self, f.name)[index] for f in dataclasses.fields(self)))
 
@@ -72,7 +72,7 @@ class Particles:
     row: np.ndarray
     rotations: np.ndarray
     shifts_px: np.ndarray
-    ctf: "CTF | None"
+    ctf: CTF | None
     half: np.ndarray
     box_px: int
     sampling: float
@@ -107,7 +107,7 @@ class Slices:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, index: np.ndarray) -> "Slices":
+    def take(self, index: np.ndarray) -> Slices:
         """Some of the particles (copies)."""
         return Slices(self.values[index], self.ctf[index], self.rotations[index],
                       self.half[index], self.usable[index], self.grid)

@@ -62,7 +62,7 @@ def normalise_background(images: np.ndarray) -> np.ndarray:
 
 
 def prepare_slices(particles: Particles, grid: Grid,
-                   chunks: "Iterable[Tuple[np.ndarray, np.ndarray]]", *,
+                   chunks: Iterable[Tuple[np.ndarray, np.ndarray]], *,
                    invert: bool = False, normalise: bool = False, threads: int = 1,
                    allocate: Optional[Callable[..., np.ndarray]] = None,
                    progress: Callable[[float], None] = lambda share: None) -> Slices:

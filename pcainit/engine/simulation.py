@@ -243,7 +243,7 @@ def _draw_views(simulation: Simulation, rng: np.random.Generator) -> np.ndarray:
     return matrices.transpose(0, 2, 1)
 
 
-def _clean_images(truth: Truth, index: np.ndarray) -> "Iterator[Tuple[int, np.ndarray]]":
+def _clean_images(truth: Truth, index: np.ndarray) -> Iterator[Tuple[int, np.ndarray]]:
     box, sampling = truth.particles.box_px, truth.particles.sampling
     fy, fx = fft.fftfreq(box, sampling), fft.rfftfreq(box, sampling)
     spatial = np.stack(np.broadcast_arrays(fx[None, :], fy[:, None]), axis=-1).reshape(-1, 2)
@@ -254,7 +254,7 @@ def _clean_images(truth: Truth, index: np.ndarray) -> "Iterator[Tuple[int, np.nd
         yield i, fft.irfft2(fft.rfft2(image) * ctf.reshape(box, -1), s=(box, box))
 
 
-def simulate_images(simulation: Simulation, truth: Truth) -> "Iterator[np.ndarray]":
+def simulate_images(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray]:
     """The images one after the other, (box, box) float32, noise of about unit variance."""
     rng = np.random.default_rng([simulation.seed, 3])
     box = simulation.box_px

@@ -105,7 +105,7 @@ def complete_half_space(sums: np.ndarray) -> np.ndarray:
 def insert_slices(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, grid: Grid, *,
                   weights: Optional[np.ndarray] = None, groups: Optional[list] = None,
                   whitening: Optional[np.ndarray] = None,
-                  symmetry: Optional[np.ndarray] = None) -> "tuple[np.ndarray, np.ndarray]":
+                  symmetry: Optional[np.ndarray] = None) -> tuple[np.ndarray, np.ndarray]:
     """Back-project: add CTF-weighted central slices to Fourier volumes (adjoint of extraction).
 
     Parameters

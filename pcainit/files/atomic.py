@@ -13,7 +13,7 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def replacing(path: "str | Path") -> Iterator[Path]:
+def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it becomes `path`.
 
     The temporary name keeps the suffix, since some writers look at it.
@@ -35,25 +35,24 @@ def replacing(path: "str | Path") -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_text(path: "str | Path", text: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: "str | Path", value: Any) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     """Write JSON whole; numpy numbers and arrays become plain ones, NaN becomes null."""
     write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
 
 
-def write_arrays(path: "str | Path", arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write an ``.npz`` file of plain arrays whole."""
-    with replacing(path) as temporary:
-        with open(temporary, "wb") as handle:
-            np.savez(handle, **{name: np.asarray(value) for name, value in arrays.items()})
+    with replacing(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, **{name: np.asarray(value) for name, value in arrays.items()})
 
 
-def read_arrays(path: "str | Path") -> "dict[str, np.ndarray]":
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Arrays of an ``.npz`` file; pickled objects are refused."""
     with np.load(str(path), allow_pickle=False) as data:
         return {name: data[name] for name in data.files}

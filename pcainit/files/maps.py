@@ -13,16 +13,15 @@ from pcainit.files.atomic import replacing
 from pcainit.settings import InputError
 
 
-def write_map(path: "str | Path", volume: np.ndarray, sampling: float) -> None:
+def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
     """Write a volume (z, y, x) as a float32 MRC map with its sampling rate, whole."""
-    with replacing(path) as temporary:
-        with mrcfile.new(str(temporary), overwrite=True) as mrc:
-            mrc.set_data(np.ascontiguousarray(volume, np.float32))
-            mrc.set_volume()
-            mrc.voxel_size = float(sampling)
+    with replacing(path) as temporary, mrcfile.new(str(temporary), overwrite=True) as mrc:
+        mrc.set_data(np.ascontiguousarray(volume, np.float32))
+        mrc.set_volume()
+        mrc.voxel_size = float(sampling)
 
 
-def read_map(path: "str | Path", what: str = "map") -> Tuple[np.ndarray, float]:
+def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
     """A cubic MRC map and its sampling rate.
 
     Parameters

@@ -18,7 +18,7 @@ _LOCATION = re.compile(r"(?:(\d+)@)?(.+)", re.DOTALL)
 
 
 def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
-                  ) -> "Tuple[Tuple[str, ...], np.ndarray, np.ndarray]":
+                  ) -> Tuple[Tuple[str, ...], np.ndarray, np.ndarray]:
     """Files and image numbers of RELION image names such as ``000012@folder/stack.mrcs``.
 
     Parameters
@@ -120,7 +120,7 @@ def _open_stack(path: str) -> np.ndarray:
 
 
 def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chunk: int
-                ) -> "Iterator[Tuple[np.ndarray, np.ndarray]]":
+                ) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
     """Read every image once, in the order in which it lies on disk.
 
     The next chunk is read by a thread while the caller works on this one.

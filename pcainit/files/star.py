@@ -37,7 +37,7 @@ class ParticleTable:
         The file is missing, is not STAR, or has no particles.
     """
 
-    def __init__(self, path: "str | Path") -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError("The particle STAR file %s does not exist: check the path."
@@ -56,7 +56,7 @@ class ParticleTable:
         self._optics_columns = _column_numbers(self._optics) if self._optics else {}
         self._optics_row = self._match_optics() if self._optics else None
 
-    def _find(self, block_name: str, label: str, exclude: object = None) -> "Optional[object]":
+    def _find(self, block_name: str, label: str, exclude: object = None) -> Optional[object]:
         blocks = sorted(self._document, key=lambda block: block.name != block_name)
         for block in blocks:
             for item in block:
@@ -112,7 +112,7 @@ class ParticleTable:
             raise InputError("%s has a particle of optics group %s, which its optics table does "
                              "not list." % (self.path, error.args[0])) from None
 
-    def write_with(self, path: "str | Path", columns: Dict[str, np.ndarray]) -> None:
+    def write_with(self, path: str | Path, columns: Dict[str, np.ndarray]) -> None:
         """Write every row in order with some columns set (integers) or added.
 
         Parameters
@@ -235,7 +235,7 @@ def _half_sets(table: ParticleTable) -> np.ndarray:
     return np.random.default_rng(n).permutation(np.arange(n) % 2 + 1).astype(np.int8)
 
 
-def _column_numbers(loop: "gemmi.cif.Loop") -> Dict[str, int]:
+def _column_numbers(loop: gemmi.cif.Loop) -> Dict[str, int]:
     return {tag[1:]: k for k, tag in enumerate(loop.tags)}
 
 

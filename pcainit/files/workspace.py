@@ -46,14 +46,14 @@ class Workspace:
         except InputError:
             return False
 
-    def put(self, stage: str, digest: str, arrays: "Dict[str, np.ndarray]") -> None:
+    def put(self, stage: str, digest: str, arrays: Dict[str, np.ndarray]) -> None:
         """Keep a stage's result."""
         arrays = dict(arrays, digest=np.array(digest))
         self._results[stage] = arrays
         if self.folder is not None:
             write_arrays(self.folder / (stage + ".npz"), arrays)
 
-    def get(self, stage: str) -> "Dict[str, np.ndarray]":
+    def get(self, stage: str) -> Dict[str, np.ndarray]:
         """A stage's result.
 
         Raises
@@ -73,7 +73,7 @@ class Workspace:
                                  % (stage, self.folder)) from None
         return self._results[stage]
 
-    def expect(self, stage: str, digest: str) -> "Dict[str, np.ndarray]":
+    def expect(self, stage: str, digest: str) -> Dict[str, np.ndarray]:
         """A stage's result that must have been made with these settings."""
         if not self.has(stage, digest):
             self.get(stage)
@@ -81,7 +81,7 @@ class Workspace:
                              "that step again." % (stage, self.folder))
         return self.get(stage)
 
-    def allocate(self, name: str, shape: "tuple[int, ...]", dtype: type) -> np.ndarray:
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """Room for a large array: a file of the folder, memory, or an unnamed scratch file."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if self.folder is not None:

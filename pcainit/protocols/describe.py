@@ -17,9 +17,12 @@ def summary(run: Dict[str, Any]) -> List[str]:
     lines = ["*%s*" % run["verdict"]] if run.get("verdict") else []
     weights = run.get("class_weights") or []
     if weights:
-        lines.append("%d volumes at %s A from %s particles; shares of the classes: %s"
-                     % (len(weights), _number(parameters.get("resolution")),
-                        run.get("particles", "?"), _percentages(weights)))
+        line = "%d volumes at %s A from %s particles" % (
+            len(weights), _number(parameters.get("resolution")), run.get("particles", "?"))
+        what = {"particles": "particles", "batches": "reconstructions"}.get(run.get("method"))
+        if what:
+            line += "; shares of the %s: %s" % (what, _percentages(weights))
+        lines.append(line)
     cosines = [value for value in run.get("half_set_cosines") or [] if value is not None]
     if cosines:
         lines.append("Agreement of the components between half-sets: %s (1: the same, 0: noise)"
@@ -37,7 +40,7 @@ def _nuisance(nuisance: Any) -> List[str]:
     """One line on the quality of the data, from what the particle method estimates."""
     if not isinstance(nuisance, dict):
         return []
-    texts = (("contrast_spread", "contrast varies by %.0f %%", 100),
+    texts = (("contrast_sd", "contrast varies by %.0f %%", 100),
              ("shift_px", "shifts by %.2f pixels", 1),
              ("rotation_deg", "orientations by %.1f degrees", 1),
              ("junk_share", "%.1f %% of the images look like junk", 100))
@@ -55,7 +58,7 @@ def methods(run: Dict[str, Any]) -> List[str]:
     start = ("%d initial volumes at %s A resolution were computed with pcainit %s from %s "
              "particles with known poses"
              % (len(weights), _number(parameters.get("resolution")),
-                (run.get("versions") or {}).get("pcainit", ""), run.get("particles", "?")))
+                run.get("version", ""), run.get("particles", "?")))
     text = {"particles": _particle_methods, "batches": _batch_methods,
             "simple": _simple_methods}.get(run.get("method"), lambda *_: ".")(run, parameters)
     return [start + text]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import glob
 import os
+import re
 import time
 
 import numpy as np
@@ -23,6 +24,7 @@ from pcainit.protocols import convert, describe, form, results
 from pcainit.settings import STAGES, InputError
 
 FEW_FILES = 3       # missing stacks that are named
+PROGRESS = re.compile(r"\w+: (\d+ %|done in .* s)")      # of the engine, also on stderr
 
 
 # Known before the run, so that other protocols can be wired to them.
@@ -284,9 +286,9 @@ def lastErrorLine(folder, since):
         with open(path, "rb") as file:
             file.seek(max(0, os.path.getsize(path) - 10000))
             lines = file.read().decode(errors="replace").split("\n")
-        lines = [line.split("\r")[-1].strip() for line in lines]
-        if any(lines):
-            return [line for line in lines if line][-1]
+        lines = [line.strip() for line in lines if line.strip() and not PROGRESS.match(line)]
+        if lines:
+            return lines[-1]
     return ""
 
 

@@ -70,15 +70,15 @@ def read_summary(folder: str) -> Dict[str, Any]:
 def fill_volumes(volumes, result: EngineResult, sampling: float):
     """Fill a new SetOfVolumes with the class volumes; ids and class ids are 1 to K."""
     volumes.setSamplingRate(sampling)
-    weights = result.summary.get("class_weights") or []
-    sizes = np.bincount(result.arrays["class"].astype(int), minlength=len(result.volumes) + 1)
+    assigned = result.arrays["class"].astype(int)
+    sizes = np.bincount(assigned, minlength=len(result.volumes) + 1)
     for number, path in enumerate(result.volumes, 1):
         volume = make_volume(path, sampling)
         volume.setObjId(number)
         volume.setClassId(number)
         volume.setObjLabel("class %d" % number)
-        share = " (%.1f %%)" % (100 * weights[number - 1]) if number <= len(weights) else ""
-        volume.setObjComment("%d particles%s" % (sizes[number], share))
+        volume.setObjComment("%d particles (%.1f %%)"
+                             % (sizes[number], 100 * sizes[number] / len(assigned)))
         volumes.append(volume)
     return volumes
 
