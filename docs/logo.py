@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 COLOURS = ("#2a6f97", "#e07a1f", "#4a9d5b")
 CENTRES = np.array([[-0.85, 0.55], [0.95, 0.65], [0.15, -0.85]])

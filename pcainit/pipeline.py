@@ -64,14 +64,19 @@ def prepare(workspace: Workspace, star: str, data_dir: Optional[str], settings: 
             pass                        # damaged: prepare again
     chunks = read_chunks(particles.stacks, particles.stack, particles.row,
                          chunk_length(particles.box_px))
-    slices = prepare_slices(particles, grid, chunks, invert=settings.invert_contrast,
-                            normalise=settings.normalise, threads=threads,
-                            allocate=workspace.allocate, progress=progress)
+    try:
+        slices = prepare_slices(particles, grid, chunks, invert=settings.invert_contrast,
+                                normalise=settings.normalise, threads=threads,
+                                allocate=workspace.allocate, progress=progress)
+    except BaseException:
+        workspace.discard_unfinished()
+        raise
     workspace.keep_slices(slices)
     workspace.put("prepare", digest, dict(
         box_px=np.array(grid.box_px), sampling=np.array(grid.sampling),
         resolution=np.array(grid.resolution), rotations=slices.rotations, half=slices.half,
-        usable=slices.usable, star=np.array(os.path.abspath(star)), identity=np.array(identity)))
+        usable=slices.usable, star=np.array(os.path.abspath(star)), identity=np.array(identity),
+        star_identity=np.array(file_identity([star]))))
 
 
 def _digest(workspace: Workspace, settings: Settings, stage: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from pathlib import Path
 from typing import Any, Dict
 
@@ -14,8 +13,8 @@ from pcainit.files.atomic import plain, write_arrays, write_json
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
-from pcainit.pipeline import Arrays
-from pcainit.settings import Settings
+from pcainit.pipeline import Arrays, file_identity
+from pcainit.settings import InputError, Settings
 
 # Arrays of the stages that the viewers and the report show.
 _ANALYSIS = {
@@ -55,15 +54,21 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
         The summary as written.
     """
     folder = Path(output)
+    meta = workspace.get("prepare")
+    star = str(meta["star"])
+    refuse_overwriting(folder, star, settings)
+    if not Path(star).is_file() or file_identity([star]) != str(meta["star_identity"]):
+        raise InputError("The particle STAR file %s has changed since the particles were prepared: "
+                         "run the step prepare again." % star)
     make_folder(folder)
     stages = {name: workspace.get(name) for name in _ANALYSIS}
     grid = workspace.slices().grid
     (folder / "summary.json").unlink(missing_ok=True)       # its presence means: complete
-    for name in ("volumes", "components"):
-        shutil.rmtree(str(folder / name), ignore_errors=True)
+    for old in (*folder.glob("volumes/class_*.mrc"), *folder.glob("components/component_*.mrc")):
+        old.unlink()                    # an earlier run may have had more of them
     _write_maps(folder, stages, grid, threads)
     final = stages["volumes"]
-    table = ParticleTable(str(workspace.get("prepare")["star"]))
+    table = ParticleTable(star)
     table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
     latents = {name: final[name] for name in _LATENTS if name in final}
     latents["class"] = latents.pop("label") + 1
@@ -79,6 +84,23 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     write_report(folder, summary)
     (folder / ".summary.json").replace(folder / "summary.json")
     return summary
+
+
+def refuse_overwriting(folder: str | Path, star: str, settings: Settings) -> None:
+    """Refuse an output folder whose results would replace the input.
+
+    Raises
+    ------
+    InputError
+        The STAR file or the mask lies where a result goes.
+    """
+    place = Path(folder).resolve()
+    for given in filter(None, (star, settings.mask)):
+        path = Path(given).resolve()
+        if path == place / "particles.star" or path.parent in (place / "volumes",
+                                                               place / "components"):
+            raise InputError("The output folder %s holds the input %s, which the results would "
+                             "replace: choose another folder." % (folder, given))
 
 
 def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int) -> None:

@@ -6,7 +6,9 @@ Example: pcainit run particles.star -o initial --classes 4 --resolution 20
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
+from typing import List
 
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
@@ -29,22 +31,22 @@ def main(args: argparse.Namespace) -> int:
     from pcainit import pipeline
     from pcainit.engine.slicing import set_threads
     from pcainit.files.workspace import Workspace, make_folder
-    from pcainit.publish import publish
+    from pcainit.publish import publish, refuse_overwriting
     output = Path(args.output)
-    existed = output.exists()
+    refuse_overwriting(output, args.particles, settings)
+    new = [folder for folder in (output, *output.parents) if not folder.exists()]
     make_folder(output)
     set_threads(args.threads)
     workspace, reporter = Workspace(None, scratch=output), Reporter()
     try:
         reporter.run("prepare", lambda progress: pipeline.prepare(
             workspace, args.particles, args.data_dir, settings, args.threads, progress))
+        for name in ("reconstruct", "components", "cluster", "volumes"):
+            stage = getattr(pipeline, name)
+            reporter.run(name, lambda progress, stage=stage: stage(workspace, settings, progress))
     except BaseException:
-        if not existed:
-            _remove_if_empty(output)
+        remove_empty(new)
         raise
-    for name in ("reconstruct", "components", "cluster", "volumes"):
-        stage = getattr(pipeline, name)
-        reporter.run(name, lambda progress, stage=stage: stage(workspace, settings, progress))
     summary = {}
     reporter.run("write", lambda progress: summary.update(publish(
         workspace, settings, output, threads=args.threads, seconds=reporter.seconds)))
@@ -60,8 +62,8 @@ def announce(output: Path, summary: dict) -> None:
     print(output / "report.html")
 
 
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        pass
+def remove_empty(folders: List[Path]) -> None:
+    """Remove folders, the innermost first, up to the first that is not empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

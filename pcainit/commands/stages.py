@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
-from pcainit.commands.run import announce
+from pcainit.commands.run import announce, remove_empty
 from pcainit.settings import STAGES, InputError
 
 HELP = {
@@ -44,10 +44,16 @@ def main(args: argparse.Namespace, stage: str) -> int:
     from pcainit.files.workspace import Workspace
     from pcainit.publish import publish
     set_threads(args.threads)
-    workspace, reporter = Workspace(Path(args.work)), Reporter()
+    folder = Path(args.work)
+    new = [part for part in (folder, *folder.parents) if not part.exists()]
+    workspace, reporter = Workspace(folder), Reporter()
     if stage == "prepare":
-        reporter.run(stage, lambda progress: pipeline.prepare(
-            workspace, args.particles, args.data_dir, settings, args.threads, progress))
+        try:
+            reporter.run(stage, lambda progress: pipeline.prepare(
+                workspace, args.particles, args.data_dir, settings, args.threads, progress))
+        except BaseException:
+            remove_empty(new)
+            raise
     else:
         work = getattr(pipeline, stage)
         reporter.run(stage, lambda progress: work(workspace, settings, progress))

@@ -37,9 +37,8 @@ def draw_batches(usable: np.ndarray, count: int, size: int, rng: np.random.Gener
     for _ in range(count):
         if len(pool) < size:
             fresh = rng.permutation(usable)
-            fresh = np.concatenate([fresh[~np.isin(fresh, pool)], fresh[np.isin(fresh, pool)]])
-            pool = np.concatenate([pool, fresh[:len(usable) - len(pool)]]) \
-                if len(pool) else fresh
+            waiting = np.isin(fresh, pool)          # dealt last, so as not to meet themselves
+            pool = np.concatenate([pool, fresh[~waiting], fresh[waiting]])
         batches.append(np.sort(pool[:size]))
         pool = pool[size:]
     return batches

@@ -112,6 +112,47 @@ def invert_posterior(gram, precision, score, covariance, mean):
     return 0.5 * (gain - log_det)
 
 
+@numba.njit(**JIT)
+def class_posterior(gram, precision, score, log_weights, mean, moment):
+    """Responsibilities of K classes, column k of A being class k's difference from the mean.
+
+    The nuisance coefficients are integrated out under each class.  `mean` (K + 6,) gets the
+    responsibilities, `moment` what `_scatter` needs; returns the log of the marginal likelihood.
+    """
+    n_classes = len(log_weights)
+    inner = np.empty((NUISANCES, NUISANCES), gram.dtype)
+    target = np.empty(NUISANCES)
+    covariance = np.empty((NUISANCES, NUISANCES))
+    fitted = np.empty((n_classes + 1, NUISANCES))
+    for a in range(NUISANCES):
+        for b in range(a + 1):
+            inner[a, b] = gram[n_classes + a, n_classes + b]
+    top = -np.inf
+    base = 0.0
+    for k in range(n_classes, -1, -1):          # the mean alone first
+        for a in range(NUISANCES):
+            target[a] = score[n_classes + a]
+            if k < n_classes:
+                target[a] -= gram[n_classes + a, k]
+        gain = invert_posterior(inner, precision[n_classes:], target, covariance, fitted[k])
+        if k == n_classes:
+            base = gain
+        else:
+            mean[k] = log_weights[k] + score[k] - 0.5 * gram[k, k] + gain - base
+            top = max(top, mean[k])
+    total = 0.0
+    for k in range(n_classes):
+        mean[k] = np.exp(mean[k] - top)
+        total += mean[k]
+    moment[:] = 0
+    for k in range(n_classes):
+        mean[k] /= total
+        moment[k, k] = mean[k]
+        for a in range(NUISANCES):
+            moment[n_classes + a, k] = mean[k] * fitted[k, a]
+    return top + np.log(total)
+
+
 @numba.njit(inline="always", **JIT)
 def _scatter(ctf, whitening, rotation, frequencies, oversampling, reach, q, residual, real, imag,
              mean, moment, add, sums):
@@ -147,14 +188,16 @@ def _scatter(ctf, whitening, rotation, frequencies, oversampling, reach, q, resi
 
 @numba.njit(parallel=True, **JIT)
 def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling, reach,
-                pixel, volumes, q, precision, order, starts, update, sums, moments, gains,
-                keep, grams, scores):
+                pixel, volumes, q, precision, order, starts, log_weights, update, sums,
+                moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`; see `particle_pca` for the arguments.
 
-    `sums` (blocks, z, y, x, 2q + q(q+1)/2) and `moments` (blocks, t, t) are added to when `update`;
-    with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,)
-    its log marginal likelihood ratio.
+    `sums` (blocks, z, y, x, 2q + q(q+1)/2) is added to when `update`; `moments` (blocks, t, t) get
+    the coefficients' second moments and `squares` (blocks, t) the squares of their means; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,)
+    its log marginal likelihood ratio.  With `log_weights` (q,), the volumes are classes instead of
+    components: `scores` then get the responsibilities.
     """
+    classes = len(log_weights) > 0
     n_samples = frequencies.shape[0]
     t = q + NUISANCES
     for block in numba.prange(len(starts) - 1):
@@ -174,20 +217,28 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
             _columns(values[i], ctf[i], whitening, rotations[i], frequencies, oversampling, reach,
                      pixel, volumes, q, residual, real, imag, model)
             _statistics(residual, real, imag, multiplicity, gram, score)
-            if keep:
+            if keep and not classes:
                 for a in range(t):
                     scores[i, a] = score[a]
                     for b in range(a + 1):
                         grams[i, a, b] = gram[a, b]
                         grams[i, b, a] = gram[a, b]
-            gains[i] = invert_posterior(gram, precision, score, covariance, mean)
-            if update:
+            if classes:
+                gains[i] = class_posterior(gram, precision, score, log_weights, mean, moment)
+                for a in range(q):
+                    mean32[a] = mean[a]
+                    if keep:
+                        scores[i, a] = mean[a]
+            else:
+                gains[i] = invert_posterior(gram, precision, score, covariance, mean)
                 for a in range(t):
                     mean32[a] = mean[a]
+                    squares[block, a] += mean[a] * mean[a]
                     for b in range(t):
                         second = covariance[a, b] + mean[a] * mean[b]
                         moment[a, b] = second
                         moments[block, a, b] += second
+            if update:
                 _scatter(ctf[i], whitening, rotations[i], frequencies, oversampling, reach, q,
                          residual, real, imag, mean32, moment, add, sums[block])
 

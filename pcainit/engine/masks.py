@@ -73,7 +73,7 @@ def fit_mask(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
     low, high = float(volume.min()), float(volume.max())
     if high <= 0 or float((volume > 0.5 * high).mean()) < 1e-6:
         raise InputError("The mask is empty: give one that is 1 on the particle and 0 around it.")
-    if low < -0.1 or high > 1.1:
+    if low < -0.1 or not 0.5 < high < 1.1:
         raise InputError("The mask has values from %.3g to %.3g, so it is no mask: make one with "
                          "values from 0 to 1." % (low, high))
     if low > 0.99:

@@ -23,9 +23,11 @@ from pcainit.engine.particles import Slices
 from pcainit.engine.reconstruction import Consensus
 from pcainit.engine.slicing import block_count, block_starts, complete_half_space
 
-# Components are expected to have at least this share of the mean's power: less would let EM
-# switch off those it has not found yet.
-PRIOR_SHARE = 0.05
+# A component's prior power is at least so many times the power that noise gives its estimate:
+# less would let EM switch off components that it has not found yet, more lets noise in.
+PRIOR_OVER_NOISE = 12.0
+# Each round goes so many times as far as EM would.
+OVER_RELAXATION = 1.8
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,22 @@ class NuisanceSpread:
         sd = np.array([self.contrast] + [self.shift_px] * 2 + [self.rotation] * 3)
         return 1 / np.maximum(sd, 1e-4) ** 2
 
-    @classmethod
-    def from_moments(cls, second: np.ndarray) -> "NuisanceSpread":
-        """Spread from the mean second moments (6,) of the coefficients."""
-        return cls(float(np.sqrt(second[0])), float(np.sqrt(second[1:3].mean())),
-                   float(np.sqrt(second[3:6].mean())))
+    def improved(self, second: np.ndarray, squares: np.ndarray) -> "NuisanceSpread":
+        """Spread that explains the posteriors better (MacKay's fixed point, few rounds needed).
+
+        Parameters
+        ----------
+        second, squares : (6,) float64
+            Means over the particles of the coefficients' second moments, and of their posterior
+            means squared.
+        """
+        old = 1 / self.precision
+        determined = np.maximum(1 - (second - squares) / old, 1e-6)
+        new = []
+        for part in (slice(0, 1), slice(1, 3), slice(3, 6)):
+            ratio = squares[part].mean() / determined[part].mean() / old[part][0]
+            new.append(float(np.sqrt(old[part][0] * np.clip(ratio, 0.1, 10.0))))
+        return NuisanceSpread(*new)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +166,8 @@ class PassResult:
     sums : (z, y, x, 2q + q(q+1)/2) float32 or None
     moments : (q + 6, q + 6) float64
         Mean second moment of the coefficients.
+    squares : (q + 6,) float64
+        Mean square of their posterior means.
     gains : (m,) float64
         Log marginal likelihood ratio of each particle.
     grams, scores : (m, q + 6, q + 6), (m, q + 6) float32 or None
@@ -160,13 +175,15 @@ class PassResult:
 
     sums: Optional[np.ndarray]
     moments: np.ndarray
+    squares: np.ndarray
     gains: np.ndarray
     grams: Optional[np.ndarray]
     scores: Optional[np.ndarray]
 
 
 def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
-             index: np.ndarray, *, update: bool = False, keep: bool = False) -> PassResult:
+             index: np.ndarray, *, log_weights: Optional[np.ndarray] = None,
+             update: bool = False, keep: bool = False) -> PassResult:
     """One pass over some particles.
 
     Parameters
@@ -178,10 +195,12 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
         Prior precision of all coefficients.
     index : (m,) int
         Which particles.
+    log_weights : (q,) float64, optional
+        When given, the volumes are differences of classes from the mean, with these weights.
     update : bool
         Gather the sums for new components.
     keep : bool
-        Return each particle's statistics.
+        Return each particle's statistics (of classes: the responsibilities, in `scores`).
 
     Returns
     -------
@@ -194,20 +213,24 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     blocks = block_count(4 * channels * int(np.prod(grid.half_shape)))
     sums = np.zeros((blocks,) + (grid.half_shape + (channels,) if update else (1, 1, 1, 1)),
                     np.float32)
-    moments = np.zeros((blocks, t, t))
+    moments, squares = np.zeros((blocks, t, t)), np.zeros((blocks, t))
     # The kernel indexes these by particle number.
     gains = np.zeros(len(slices))
+    classes = log_weights is not None
     size = len(slices) if keep else 1
-    grams, scores = np.zeros((size, t, t), np.float32), np.zeros((size, t), np.float32)
+    grams = np.zeros((1 if classes else size, t, t), np.float32)
+    scores = np.zeros((size, t), np.float32)
     latent_pass(slices.values.view(np.float32), slices.ctf, background.whitening,
                 grid.multiplicity, slices.rotations, grid.frequencies.astype(np.float32),
                 np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px),
                 volumes.view(np.float32), q, np.asarray(precision, np.float64),
-                np.asarray(index, np.int64), block_starts(n, blocks), update, sums, moments,
-                gains, keep, grams, scores)
+                np.asarray(index, np.int64), block_starts(n, blocks),
+                np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
+                moments, squares, gains, keep, grams, scores)
     return PassResult(complete_sums(sums.sum(axis=0), q) if update else None,
-                      moments.sum(axis=0) / n, gains[index],
-                      grams[index] if keep else None, scores[index] if keep else None)
+                      moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
+                      grams[index] if keep and not classes else None,
+                      scores[index] if keep else None)
 
 
 def complete_sums(sums: np.ndarray, q: int) -> np.ndarray:
@@ -222,19 +245,27 @@ def complete_sums(sums: np.ndarray, q: int) -> np.ndarray:
 
 def maximise(background: Background, result: PassResult, scaled: np.ndarray,
              mask: np.ndarray) -> np.ndarray:
-    """New components (times standard deviation) from a pass's sums, masked.
+    """New components (times standard deviation), or class differences, from a pass's sums, masked.
 
-    Each component's prior has the shape of the mean's spectrum and its own present power.
+    Each component's prior has the shape of the mean's spectrum, and its own present power or a
+    multiple of its noise's, whichever is more.
     """
     grid, q = background.grid, len(scaled)
-    prior = np.zeros((q, int(grid.shell_map.max()) + 1))
-    reference = sum(background.signal[1:] * np.arange(1, grid.n_shells) ** 2)
+    area = np.arange(grid.n_shells) ** 2            # a shell's size, up to a factor
+    signal = float((background.signal * area).sum())
+    crowd = grid.oversampling ** 3                  # grid points per independent coefficient
+    shell = np.minimum(grid.shell_map, grid.n_shells).ravel()
+    count = np.bincount(shell)[:grid.n_shells]
+    prior = np.zeros((q, grid.n_shells))
     for j, volume in enumerate(scaled):
-        power = sum(grid.shell_profile(volume)[1:] * np.arange(1, grid.n_shells) ** 2)
-        expected = background.signal * max(power / reference, PRIOR_SHARE)
-        prior[j, :grid.n_shells] = 1 / (expected * grid.oversampling ** 3)
+        diagonal = result.sums[..., 2 * q + j * (j + 1) // 2 + j].ravel()
+        weight = np.bincount(shell, diagonal)[:grid.n_shells] / count * crowd
+        noise = float(mask.mean() * (area[1:] / np.maximum(weight[1:], 1e-30)).sum())
+        power = float((grid.shell_profile(volume) * area).sum())
+        share = max(power, PRIOR_OVER_NOISE * noise) / signal
+        prior[j] = 1 / (background.signal * share * crowd)
     out = np.empty(grid.half_shape + (q,), np.complex64)
-    solve_voxels(result.sums, prior[:, :grid.n_shells], grid.shell_map, out)
+    solve_voxels(result.sums, prior, grid.shell_map, out)
     return np.stack([grid.band_limit(grid.to_real(out[..., j])) * mask for j in range(q)])
 
 
@@ -317,9 +348,11 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         precision = np.concatenate([np.ones(q), model.nuisance.precision])
         result = run_pass(background, scaled, precision, index, update=True)
         fresh = maximise(background, result, scaled, mask)
+        fresh = scaled + OVER_RELAXATION * (fresh - scaled)
         components, variances = orthonormalise(fresh, result.moments[:q, :q])
-        nuisance = NuisanceSpread.from_moments(np.diag(result.moments)[q:]) \
-            if learn_nuisance else model.nuisance
+        nuisance = model.nuisance
+        if learn_nuisance:
+            nuisance = nuisance.improved(np.diag(result.moments)[q:], result.squares[q:])
         gain = float(result.gains.mean())
         rise, model = gain - model.gain, LatentModel(components, variances, nuisance, gain)
         progress((k + 1) / rounds)

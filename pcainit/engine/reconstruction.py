@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Callable, List, Optional
 
@@ -11,6 +12,9 @@ from pcainit.engine.grid import Grid, radial_distance
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.particles import Slices
 from pcainit.engine.slicing import insert_slices, residual_power
+
+# The consensus is worth a finer grid: at 1.5 its outer shells lose 0.3 % of their correlation.
+CONSENSUS_PADDING = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +89,14 @@ def reconstruct_consensus(slices: Slices, symmetry: Optional[np.ndarray] = None)
     -------
     Consensus
     """
-    grid = slices.grid
+    grid = dataclasses.replace(slices.grid, padding=CONSENSUS_PADDING)
     halves = np.stack([slices.half == 1, slices.half == 2], axis=1) & slices.usable[:, None]
     numerator, weight = insert_slices(slices.values, slices.ctf, slices.rotations, grid,
                                       weights=halves.astype(np.float32), symmetry=symmetry)
     numerator, weight = numerator[0], weight[0]
     # First guess of both spectra: all is noise, and a signal of about that power.
-    sample = np.abs(slices.values[slices.usable][:5000]) ** 2
+    usable = np.flatnonzero(slices.usable)
+    sample = np.abs(slices.values[usable[:5000]]) ** 2
     count = np.bincount(grid.shell)
     noise = np.bincount(grid.shell, sample.mean(axis=0)) / count
     signal = np.full(grid.n_shells, noise.mean())
@@ -102,8 +107,8 @@ def reconstruct_consensus(slices: Slices, symmetry: Optional[np.ndarray] = None)
         fsc = fourier_shell_correlation(one, two, grid)
         signal = _signal_power(grid.shell_profile(one, two), grid)
         mean = wiener_volume(numerator.sum(axis=0), weight.sum(axis=0), noise, signal, grid)
-        noise = residual_power(slices.values[slices.usable], slices.ctf[slices.usable],
-                               slices.rotations[slices.usable], grid.to_fourier(mean[None]), grid)
+        noise = residual_power(slices.values, slices.ctf, slices.rotations, usable,
+                               grid.to_fourier(mean[None]), grid)
     return Consensus(mean, noise, signal, fsc)
 
 

@@ -212,10 +212,11 @@ def extract_slices(transforms: np.ndarray, rotations: np.ndarray, grid: Grid) ->
 
 @numba.njit(parallel=True, **JIT)
 def _residual_power(values, ctf, volume, rotations, frequencies, shell, oversampling, reach,
-                    starts, power):
+                    chosen, starts, power):
     for b in numba.prange(len(starts) - 1):
         model = np.empty(2, np.float32)
-        for i in range(starts[b], starts[b + 1]):
+        for j in range(starts[b], starts[b + 1]):
+            i = chosen[j]
             for k in range(frequencies.shape[0]):
                 x, y, z, sign = sample_position(rotations[i], frequencies[k, 0],
                                                 frequencies[k, 1], oversampling)
@@ -226,13 +227,15 @@ def _residual_power(values, ctf, volume, rotations, frequencies, shell, oversamp
                 power[b, shell[k]] += re * re + im * im
 
 
-def residual_power(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray,
+def residual_power(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, chosen: np.ndarray,
                    transform: np.ndarray, grid: Grid) -> np.ndarray:
     """Mean power of images minus CTF-modulated projections of one volume, per shell.
 
     Parameters
     ----------
     values, ctf, rotations : see `insert_slices`
+    chosen : (k,) int
+        Particles to take the mean over.
     transform : (z, y, x, 1) complex64
     grid : Grid
 
@@ -245,8 +248,8 @@ def residual_power(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray,
     _residual_power(_floats(values), np.asarray(ctf), _floats(transform),
                     np.asarray(rotations, np.float32), grid.frequencies.astype(np.float32),
                     grid.shell, np.float32(grid.oversampling), grid.reach,
-                    block_starts(len(values), blocks), power)
-    return power.sum(axis=0) / (len(values) * np.bincount(grid.shell))
+                    np.asarray(chosen, np.int64), block_starts(len(chosen), blocks), power)
+    return power.sum(axis=0) / (len(chosen) * np.bincount(grid.shell))
 
 
 def _floats(array: np.ndarray) -> np.ndarray:

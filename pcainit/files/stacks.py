@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
@@ -13,8 +12,6 @@ import mrcfile
 import numpy as np
 
 from pcainit.settings import InputError
-
-_LOCATION = re.compile(r"(?:(\d+)@)?(.+)", re.DOTALL)
 
 
 def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
@@ -46,8 +43,8 @@ def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
     stack = np.empty(len(names), np.int32)
     row = np.empty(len(names), np.int64)
     for i, name in enumerate(names):
-        index, _, path = name.rpartition("@")
-        stack[i] = number.setdefault(path.strip("'\""), len(number))
+        index, _, path = name.strip("'\"").rpartition("@")
+        stack[i] = number.setdefault(path, len(number))
         row[i] = int(index) - 1 if index.isdigit() else (0 if not index else -1)
     if (row < 0).any():
         raise InputError("%s: rlnImageName of row %d is %r; image numbers start at 1."
@@ -157,7 +154,7 @@ def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) ->
         if out is None:
             out = np.empty((len(stack),) + data.shape[1:], np.float32)
         wanted = row[mine]
-        if len(wanted) == wanted[-1] - wanted[0] + 1:       # a run without gaps
+        if (np.diff(wanted) == 1).all():        # a run without gaps or repeats
             out[mine[0]:mine[-1] + 1] = data[wanted[0]:wanted[-1] + 1]
         else:
             out[mine] = data[wanted]

@@ -165,6 +165,10 @@ def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
                              "3D refinement." % (table.path, label))
     sampling = _one_sampling(table)
     angles = [table.numbers(label) for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")]
+    if len(table) > 1 and not any(np.ptp(angle) for angle in angles[:2]):
+        raise InputError("%s gives all particles the same view (rlnAngleRot and rlnAngleTilt do not "
+                         "change), as a 2D alignment does. Take the particles of a 3D refinement."
+                         % table.path)
     stacks, stack, row = locate_stacks(table.text("rlnImageName"), table.path, data_dir)
     from pcainit.files.stacks import stack_box
     return Particles(stacks=stacks, stack=stack, row=row,

@@ -105,6 +105,12 @@ class Workspace:
         self._unfinished.clear()
         self._slices = slices
 
+    def discard_unfinished(self) -> None:
+        """Remove the files from `allocate` that were not filled."""
+        for path in self._unfinished:
+            path.unlink()
+        self._unfinished.clear()
+
     def slices(self) -> Slices:
         """The slices of all particles.
 

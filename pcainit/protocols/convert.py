@@ -84,7 +84,7 @@ def read_particles_fast(particles) -> ParticleTable:
     ids, *data = zip(*rows)
     read = {COLUMNS[name]: column for name, column in zip(names, data)}
     filename = read.pop("filename")
-    matrices = _parse_matrices(read.pop("matrix"))
+    matrices = _parse_matrices(read.pop("matrix", [None] * len(ids)))
     values = {name: np.array(column, dtype=np.float64) for name, column in read.items()}
     return _complete(particles, np.array(ids, dtype=np.int64), list(filename), values, matrices)
 

@@ -95,7 +95,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
                                  with_ctf=not self.noCtf.get())
         with replacing(self._inputIds()) as temporary, open(temporary, "wb") as file:
             np.save(file, ids)
-        return [self._inputStar(), self._inputIds()]
+        return self._inputFiles()
 
     def prepareStep(self, digest):
         """Read each image once and keep its Fourier crop."""
@@ -115,9 +115,9 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def volumesStep(self, digest):
         """One volume for each class, and the report."""
-        marker = self._runStage("volumes", "-o", self._resultFolder())
+        files = self._runStage("volumes", "-o", self._resultFolder())
         result = results.EngineResult(self._resultFolder(), np.load(self._inputIds()))
-        return marker + result.volumes
+        return files + result.volumes
 
     def createOutputStep(self, digest):
         """Register the outputs."""
@@ -159,7 +159,8 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         Returns
         -------
         list of str
-            The files it left: Scipion redoes the step if they disappear.
+            The files it and the stages before it left: Scipion redoes the step if one of them
+            disappears, so that whatever is made anew is also used anew.
         """
         files = self._stageFiles(stage)
         for path in files:
@@ -179,7 +180,8 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
                 lastErrorLine(self._getLogsPath(), start)
                 or "The step '%s' ended without a result: it was killed, ran out of memory, or "
                    "never started. See the run's logs." % stage) from problem
-        return files
+        done = STAGES[:STAGES.index(stage) + 1]
+        return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
 
     def _stageFiles(self, stage):
         """Files that are there when a stage is done."""
@@ -193,6 +195,9 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def _resultFolder(self):
         return self._getExtraPath("result")
+
+    def _inputFiles(self):
+        return [self._inputStar(), self._inputIds()]
 
     def _inputStar(self):
         return self._getExtraPath("input_particles.star")

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -90,13 +91,14 @@ class ScipionProject:
         return protocol
 
     def run_engine(self, log, program, arguments, **options):
-        """Stand in for the executor's runJob: one stage of the engine, without a new process."""
+        """Stand in for the executor's runJob: one stage without a new process or a report."""
         from pcainit.__main__ import main
         python, module, *words = shlex.split(arguments)
         assert (python, module) == ("-m", "pcainit")
         self.stages.append(words[0])
-        if main(words):
-            raise RuntimeError("non-zero exit")
+        with mock.patch("pcainit.report.write_report"):     # its plots take seconds
+            if main(words):
+                raise RuntimeError("non-zero exit")
 
     def run(self, protocol, check=True, processes=False):
         """Run a protocol in this process; a second time means Continue.

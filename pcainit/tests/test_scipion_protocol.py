@@ -119,7 +119,7 @@ def test_cryosparc_classification_accepts_the_volumes(scipion, finished, monkeyp
     from cryosparc2.protocols import protocol_cryosparc_new_3D_classification as module
     from pyworkflow.object import Pointer
     from pyworkflow.project import Manager
-    monkeypatch.setattr(module, "cryosparcValidate", lambda: [])     # asks for a running server
+    monkeypatch.setattr(module, "cryosparcValidate", list)     # asks for a running server
     protocol = scipion.project.newProtocol(module.ProtCryoSparcNew3DClassification,
                                            class3D_N_K=3, class3D_init_mode=2)
     _point(protocol.inputParticles, scipion.imported, "outputParticles")
@@ -213,12 +213,15 @@ def test_continue_notices_changed_images(scipion, stages):
         os.utime(stack, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_continue_redoes_a_step_whose_files_are_gone(scipion, stages):
+@pytest.mark.parametrize("lost, redone", [
+    ("work/cluster.npz", ["cluster", "volumes"]), ("work/values.npy", STAGES),
+    ("input_particles.star", STAGES), ("result/volumes/class_002.mrc", ["volumes"])])
+def test_continue_redoes_what_lost_files_lead_to(scipion, stages, lost, redone):
     protocol = scipion.run(scipion.new_volumes())
-    os.remove(protocol._getExtraPath("work", "cluster.npz"))
+    os.remove(protocol._getExtraPath(*lost.split("/")))
     stages.clear()
     scipion.run(protocol)
-    assert stages == ["cluster"]
+    assert stages == redone
 
 
 def test_intermediate_data_can_be_dropped(scipion):

@@ -1,0 +1,107 @@
+"""Every figure by name, with what it needs: the report and the viewer choose from here."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, Tuple
+
+from matplotlib.figure import Figure
+
+from pcainit.plots.classes import class_shares, difference_matrix
+from pcainit.plots.latents import batch_scatter, latent_scatter
+from pcainit.plots.results import Result
+from pcainit.plots.slices import (
+    class_changes,
+    class_differences,
+    class_slices,
+    component_slices,
+    variance_slices,
+)
+from pcainit.plots.spectra import number_of_classes, resolution_curves, spectrum
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One kind of figure.
+
+    Parameters
+    ----------
+    title : str
+    caption : str
+        One sentence: what is seen and how to read it.
+    draw : callable
+        From a `Result` to a `Figure`.
+    needs : tuple of str
+        Arrays of the `Result` without which it cannot be drawn.
+    """
+
+    title: str
+    caption: str
+    draw: Callable[..., Figure]
+    needs: Tuple[str, ...]
+
+    def available(self, result: Result) -> bool:
+        """Whether the result holds what the figure needs."""
+        return all(getattr(result, name) is not None for name in self.needs)
+
+
+PLOTS: Dict[str, Plot] = {
+    "particles": Plot(
+        "Particles in the latent space",
+        "Each point is one particle in the plane of two components, coloured by its class; "
+        "numbers mark the centres of the classes and the ellipses two standard deviations.",
+        latent_scatter, ("coordinates", "labels")),
+    "batches": Plot(
+        "Reconstructions in the latent space",
+        "Each point is the reconstruction of one random batch in the plane of two components, "
+        "coloured by its cluster; one round cloud means that the clusters only cut noise in "
+        "pieces.",
+        batch_scatter, ("batch_coordinates", "batch_cluster")),
+    "spectrum": Plot(
+        "Components",
+        "Components above the noise edge that two halves of the data agree on are real; the "
+        "others are noise or artefacts.",
+        spectrum, ("eigenvalues",)),
+    "shares": Plot(
+        "Size of the classes",
+        "Share of each class; hatched classes repeat another one.",
+        class_shares, ("class_weights",)),
+    "pairwise": Plot(
+        "How much the volumes differ",
+        "Root-mean-square difference of two volumes in units of their noise: 1 means that "
+        "they differ by noise alone.",
+        difference_matrix, ("pairwise",)),
+    "volumes": Plot(
+        "Volumes",
+        "Central sections of the volumes on one grey scale.",
+        class_slices, ("class_volumes",)),
+    "differences": Plot(
+        "Differences from the consensus",
+        "Red is more density than in the consensus, blue is less, on one scale for all classes; "
+        "the sections meet where the classes differ most, the line outlines the consensus.",
+        class_differences, ("class_volumes",)),
+    "changes": Plot(
+        "Differences seen through the whole particle",
+        "The strongest difference from the consensus along each line of sight: red is more "
+        "density, blue is less, on one scale for all classes.",
+        class_changes, ("class_volumes",)),
+    "components": Plot(
+        "Eigenvolumes",
+        "What changes along each component: red and blue parts come and go in opposite "
+        "directions; the line outlines the consensus.",
+        component_slices, ("components",)),
+    "variance": Plot(
+        "Where the structure varies",
+        "Sections of the variance map, as standard deviation, through its strongest place; the "
+        "line outlines the consensus.",
+        variance_slices, ("variance",)),
+    "fsc": Plot(
+        "Resolution",
+        "Fourier shell correlation between half-maps: noise dominates from where a curve falls "
+        "below 0.143.",
+        resolution_curves, ("frequencies", "consensus_fsc")),
+    "number": Plot(
+        "Number of classes",
+        "How well each number of classes explains the data; the large dot is the best.",
+        number_of_classes, ("tried_classes",)),
+}

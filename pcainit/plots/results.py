@@ -1,0 +1,195 @@
+"""A finished run as the figures need it, loaded from its result folder."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Arrays and summary of one run; what its method does not make is None.
+
+    Parameters
+    ----------
+    folder : Path
+    summary : dict
+        Content of ``summary.json``.
+    coordinates : (n, q) float32
+        Latent coordinates of the particles.
+    labels : (n,) int
+        Class of each particle, from 1; 0 for none.
+    junk : (n,) bool
+        Particles set aside.
+    mean, mask, variance : (b, b, b) float32
+        In the working box, as all volumes here.
+    class_volumes : (K, b, b, b) float32
+    components : (q, b, b, b) float32
+        Eigenvolumes, strongest first.
+    eigenvalues : (q,) float64
+    spectrum : (r,) float64
+        All eigenvalues that were computed, of which `eigenvalues` are the first.
+    noise_edge : () float64
+        Largest eigenvalue to be expected from noise alone.
+    half_set_cosines : (q,) float64
+    null_cosines : (draws,) float64
+        Cosines that noise alone gives.
+    significant, artefact : (q,) bool
+    centres, cluster_covariances : (K, q), (K, q, q) float64
+        Gaussian mixture in the latent space.
+    class_weights : (K,) float64
+    pairwise : (K, K) float64
+        Root-mean-square differences over their noise.
+    class_fsc, consensus_fsc : (K, s), (s,) float64
+    frequencies : (s,) float64
+        1 / Angstrom.
+    voxel : () float64
+        Of the working box, Angstrom.
+    batch_coordinates, batch_cluster : (N, C) float64, (N,) int
+        Of the reconstructions, from 0.
+    copies : (K,) int
+        Number of the class (from 1) that this one repeats; 0 for none.
+    tried_classes, bic, held_out : (t,) int, (t,) float64, (t,) float64
+        How well each number of classes explains the data.
+    """
+
+    folder: Path
+    summary: Dict[str, Any] = field(default_factory=dict)
+    coordinates: Optional[np.ndarray] = None
+    labels: Optional[np.ndarray] = None
+    junk: Optional[np.ndarray] = None
+    mean: Optional[np.ndarray] = None
+    mask: Optional[np.ndarray] = None
+    variance: Optional[np.ndarray] = None
+    class_volumes: Optional[np.ndarray] = None
+    components: Optional[np.ndarray] = None
+    eigenvalues: Optional[np.ndarray] = None
+    spectrum: Optional[np.ndarray] = None
+    noise_edge: Optional[np.ndarray] = None
+    half_set_cosines: Optional[np.ndarray] = None
+    null_cosines: Optional[np.ndarray] = None
+    significant: Optional[np.ndarray] = None
+    artefact: Optional[np.ndarray] = None
+    centres: Optional[np.ndarray] = None
+    cluster_covariances: Optional[np.ndarray] = None
+    class_weights: Optional[np.ndarray] = None
+    pairwise: Optional[np.ndarray] = None
+    class_fsc: Optional[np.ndarray] = None
+    consensus_fsc: Optional[np.ndarray] = None
+    frequencies: Optional[np.ndarray] = None
+    voxel: Optional[np.ndarray] = None
+    batch_coordinates: Optional[np.ndarray] = None
+    batch_cluster: Optional[np.ndarray] = None
+    copies: Optional[np.ndarray] = None
+    tried_classes: Optional[np.ndarray] = None
+    bic: Optional[np.ndarray] = None
+    held_out: Optional[np.ndarray] = None
+
+    @property
+    def n_classes(self) -> int:
+        """Number of volumes made."""
+        for array in (self.class_weights, self.class_volumes, self.pairwise):
+            if array is not None:
+                return len(array)
+        return int(self.summary.get("classes") or 0)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components computed."""
+        for array in (self.eigenvalues, self.components):
+            if array is not None:
+                return len(array)
+        return 0 if self.coordinates is None else self.coordinates.shape[1]
+
+    @property
+    def kept(self) -> Optional[np.ndarray]:
+        """(n,) bool: particles that were not set aside."""
+        if self.labels is None:
+            return None
+        return np.ones(len(self.labels), bool) if self.junk is None else ~self.junk
+
+    @property
+    def class_sizes(self) -> np.ndarray:
+        """(K,) int: particles of each class, those set aside not counted."""
+        if self.labels is None:
+            return np.zeros(self.n_classes, int)
+        kept = self.labels[self.kept]
+        return np.bincount(kept, minlength=self.n_classes + 1)[1:]
+
+    def copied(self, k: int) -> int:
+        """Number of the class that class k (from 0) repeats; 0 when it is one of its own."""
+        return int(self.copies[k]) if self.copies is not None and k < len(self.copies) else 0
+
+    def standing(self, component: int) -> str:
+        """What the tests say of a component (from 0): real, artefact, noise, or untested."""
+        if self.artefact is not None and self.artefact[component]:
+            return "artefact"
+        if self.significant is not None:
+            return "real" if self.significant[component] else "noise"
+        if self.noise_edge is not None and self.eigenvalues is not None:
+            above = self.eigenvalues[component] > self.noise_edge
+            return "above noise edge" if above else "noise"
+        return "untested"
+
+
+def load_result(folder: str | Path, summary: Optional[Mapping[str, Any]] = None) -> Result:
+    """Load what is there of a result folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+    summary : dict, optional
+        In place of ``summary.json``, which is written last.
+
+    Returns
+    -------
+    Result
+    """
+    folder = Path(folder)
+    if summary is None:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    names = {f.name for f in fields(Result)}
+    arrays = _load(folder / "analysis.npz", {name: name for name in names})
+    arrays.update(_load(folder / "latents.npz", {"coordinates": "coordinates", "junk": "junk",
+                                                 "class": "labels"}))
+    arrays = _consistent(arrays)
+    if "variance" not in arrays and {"components", "eigenvalues"} <= set(arrays):
+        arrays["variance"] = np.einsum("c,czyx->zyx", arrays["eigenvalues"],
+                                       arrays["components"] ** 2)
+    return Result(folder, dict(summary), **arrays)
+
+
+def _load(path: Path, names: Mapping[str, str]) -> Dict[str, np.ndarray]:
+    """Arrays of an ``.npz`` file that the figures use, under their names here."""
+    try:
+        with np.load(str(path), allow_pickle=False) as data:
+            return {names[name]: data[name] for name in data.files if name in names}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return {}
+
+
+def _consistent(arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    """Leave out arrays that are empty or whose length contradicts the others."""
+    arrays = {name: value for name, value in arrays.items() if value.size}
+    if "labels" in arrays:
+        arrays["labels"] = arrays["labels"].astype(np.int64)
+    for leader, followers in (
+            ("labels", ("coordinates", "junk")),
+            ("eigenvalues", ("components", "half_set_cosines", "significant", "artefact")),
+            ("class_weights", ("class_volumes", "pairwise", "centres", "cluster_covariances",
+                               "class_fsc", "copies")),
+            ("batch_cluster", ("batch_coordinates",)),
+            ("frequencies", ("consensus_fsc",)),
+            ("tried_classes", ("bic", "held_out"))):
+        for name in followers:
+            if leader in arrays and name in arrays and len(arrays[name]) != len(arrays[leader]):
+                del arrays[name]
+    for name in ("junk", "significant", "artefact"):
+        if name in arrays:
+            arrays[name] = arrays[name].astype(bool)
+    return arrays

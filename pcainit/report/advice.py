@@ -1,0 +1,85 @@
+"""What to do next with the volumes, in words and in values to set."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from pcainit.plots import Result
+
+Values = List[Tuple[str, str]]
+
+
+def opening(result: Result) -> str:
+    """One or two sentences that follow from the verdict."""
+    summary = result.summary
+    copies = [k + 1 for k in range(result.n_classes) if result.copied(k)]
+    if summary.get("significant_components") == 0:
+        text = ("Nothing beyond noise was found, so one class is the honest choice. To look "
+                "further, give a focus mask around a suspected place, use more particles, or try "
+                "another resolution. The volumes are there all the same")
+        return text + "; do not read their differences as structure."
+    if copies:
+        return ("Class%s %s repeat%s another one: run again with %d classes, or keep %s as spare "
+                "references." % ("es" if len(copies) > 1 else "", _listed(copies),
+                                 "" if len(copies) > 1 else "s", result.n_classes - len(copies),
+                                 "them" if len(copies) > 1 else "it"))
+    if summary.get("method") in ("batches", "simple"):
+        return ("Give all %d volumes to a 3D classification without alignment. This method does "
+                "not test whether they differ by more than noise: the method particles does."
+                % result.n_classes)
+    return ("Give all %d volumes to a 3D classification without alignment, with these values."
+            % result.n_classes)
+
+
+def relion(result: Result) -> Values:
+    """Fields of RELION's Class3D and what to set them to."""
+    parameters = _parameters(result)
+    greyscale = "No" if parameters.get("no_ctf") else "Yes"
+    return [("Reference map", "a STAR file that lists the %d volumes (below)" % result.n_classes),
+            ("Ref. map is on absolute greyscale?", greyscale),
+            ("Initial low-pass filter (Å)", "%s   (the default of 60 would wipe the differences "
+                                            "out)" % resolution(result)),
+            ("Number of classes", str(result.n_classes)),
+            ("Perform image alignment?", "No"),
+            ("Input images", "particles.star, or your own particle file")]
+
+
+def cryosparc(result: Result) -> Values:
+    """Fields of cryoSPARC's 3D Classification and what to set them to."""
+    return [("Initial volumes", "import the %d volumes and connect them all" % result.n_classes),
+            ("Initialization mode", "input"),
+            ("Number of classes", str(result.n_classes)),
+            ("Init structure lowpass resolution (Å)", resolution(result)),
+            ("Solvent and focus masks", "the same as here, or components/mask.mrc")]
+
+
+def scipion(result: Result) -> Values:
+    """Outputs of the Scipion protocol and where they go."""
+    return [("relion - 3D classification", "Input references: outputVolumes; the values of RELION "
+                                           "apply"),
+            ("cryosparc - 3D classification", "Add the volumes one by one; initialisation mode: "
+                                              "input"),
+            ("To look closer", "Analyze results of this protocol: select particles in the scatter "
+                               "and make a subset of them")]
+
+
+def references_star(result: Result) -> str:
+    """RELION's list of several references."""
+    paths = [str(result.folder / "volumes" / ("class_%03d.mrc" % (k + 1)))
+             for k in range(result.n_classes)]
+    return "data_\n\nloop_\n_rlnReferenceImage #1\n%s\n" % "\n".join(paths)
+
+
+def resolution(result: Result) -> str:
+    """Resolution of the volumes, Angstrom."""
+    value = result.summary.get("resolution") or _parameters(result).get("resolution")
+    return "%g" % value if isinstance(value, (int, float)) else "?"
+
+
+def _parameters(result: Result) -> Dict[str, Any]:
+    return result.summary.get("parameters") or {}
+
+
+def _listed(numbers: List[int]) -> str:
+    words = [str(number) for number in numbers]
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

@@ -1,0 +1,53 @@
+"""Figures as HTML, embedded in the page."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import base64
+import html
+import io
+import logging
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from pcainit.plots import PLOTS, Result
+from pcainit.plots.style import styled
+
+PICTURES = frozenset(("volumes", "differences", "changes", "components", "variance"))
+_DPI = 150              # of pictures, and of the many points within drawings
+_REM_PER_INCH = 4.7     # on the page
+logger = logging.getLogger(__name__)
+
+
+def figure(result: Result, name: str) -> str:
+    """One figure with title and caption; empty when the result does not hold what it needs.
+
+    A figure that fails must not take the finished run down with it: the page says so instead.
+    """
+    plot = PLOTS[name]
+    if not plot.available(result):
+        return ""
+    width = 34.8
+    try:
+        drawn = plot.draw(result)
+        image = _encode(drawn, "png" if name in PICTURES else "svg")
+        width = drawn.get_size_inches()[0] * _REM_PER_INCH
+        body = '<img alt="%s" src="%s">' % (html.escape(plot.title), image)
+    except Exception as problem:
+        logger.warning("The figure %s could not be drawn: %s", name, problem)
+        body = '<p class="note">This figure could not be drawn: %s</p>' % html.escape(str(problem))
+    return '<figure id="%s" style="width:%.1frem"><h3>%s</h3>%s<figcaption>%s</figcaption></figure>' % (
+        name, width, html.escape(plot.title), body, html.escape(plot.caption))
+
+
+@styled
+def _encode(drawn: Figure, kind: str) -> str:
+    """A data URI; the same figure gives the same text."""
+    buffer = io.BytesIO()
+    nothing = {"svg": ("Creator", "Date", "Format", "Type"), "png": ("Software",)}[kind]
+    drawn.savefig(buffer, format=kind, dpi=_DPI, metadata=dict.fromkeys(nothing))
+    mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
+    return "data:%s;base64,%s" % (mime, base64.b64encode(buffer.getvalue()).decode())
+
+
+matplotlib.use("Agg", force=False)

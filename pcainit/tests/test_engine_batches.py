@@ -1,0 +1,155 @@
+"""The five-step method's parts: drawing, PCA, clusters, averages, differences."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from pcainit.engine.batches import (
+    average_clusters,
+    batch_pca,
+    cluster_batches,
+    draw_batches,
+    noise_edge,
+)
+from pcainit.engine.differences import noise_power, pairwise_differences
+
+QUICK = settings(max_examples=60, deadline=None)
+
+
+@QUICK
+@given(m=st.integers(1, 300), count=st.integers(1, 40), size=st.integers(1, 60),
+       seed=st.integers(0, 10000), stratify=st.booleans())
+def test_batches_are_disjoint_while_there_are_enough(m, count, size, seed, stratify):
+    assume(size <= m)
+    usable = np.random.default_rng(seed + 1).permutation(2 * m)[:m]
+    directions = Rotation.random(2 * m, random_state=seed).as_matrix()[:, 2] if stratify else None
+    batches = draw_batches(usable, count, size, np.random.default_rng(seed), directions=directions)
+    assert len(batches) == count
+    for batch in batches:
+        assert len(batch) == len(set(batch.tolist())) == size
+        assert np.isin(batch, usable).all()
+        assert (np.diff(batch) > 0).all()
+    used = np.unique(np.concatenate(batches), return_counts=True)[1]
+    if count * size <= m:
+        assert used.max() == 1
+    if not stratify:                    # dealt round after round: nobody far ahead of the others
+        every = np.zeros(2 * m, int)
+        np.add.at(every, np.concatenate(batches), 1)
+        assert np.ptp(every[usable]) <= 1
+
+
+@QUICK
+@given(st.integers(0, 10000))
+def test_drawing_depends_on_the_seed_alone(seed):
+    one, two = (draw_batches(np.arange(100), 7, 20, np.random.default_rng(seed)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two))
+    other = draw_batches(np.arange(100), 7, 20, np.random.default_rng(seed + 1))
+    assert any(not np.array_equal(a, b) for a, b in zip(one, other))
+
+
+def test_stratified_batches_share_the_views():
+    """Every band of latitude is in each batch to within two particles; random batches differ."""
+    directions = Rotation.random(4000, random_state=3).as_matrix()[:, 2]
+    band = np.minimum((np.abs(directions[:, 2]) * 18).astype(int), 17)
+
+    def spread(batches):
+        counts = np.array([np.bincount(band[batch], minlength=18) for batch in batches])
+        return np.ptp(counts, axis=0).max()
+
+    usable, rng = np.arange(4000), np.random.default_rng(0)
+    assert spread(draw_batches(usable, 20, 200, rng, directions=directions)) <= 2
+    assert spread(draw_batches(usable, 20, 200, rng)) > 6
+
+
+def test_opposite_views_count_as_one():
+    """Projections along opposite directions carry the same Fourier plane."""
+    rng = np.random.default_rng(1)
+    directions = Rotation.random(1000, random_state=3).as_matrix()[:, 2]
+    directions[::2] *= -1
+    batches = draw_batches(np.arange(1000), 10, 100, rng, directions=directions)
+    polar = np.abs(directions[:, 2]) > 0.5
+    assert np.ptp([polar[batch].sum() for batch in batches]) <= 2
+
+
+def test_pca_finds_a_planted_direction_and_has_sklearns_values():
+    rng = np.random.default_rng(5)
+    mask = np.zeros((8, 8, 8), np.float32)
+    mask[2:6, 2:6, 2:6] = 1
+    mask[2, 2, 2:6] = 0.5
+    direction = rng.normal(size=mask.shape) * mask
+    direction /= np.linalg.norm(direction * mask)
+    scores = rng.normal(0, 5, 30)
+    volumes = (3 + scores[:, None, None, None] * direction
+               + rng.normal(0, 0.1, (30, 8, 8, 8))).astype(np.float32)
+    found = batch_pca(volumes, mask, 3)
+    assert found.components.shape == (3, 8, 8, 8)
+    flat = found.components.reshape(3, -1).astype(float)
+    assert flat @ flat.T == pytest.approx(np.eye(3), abs=1e-5)
+    assert (found.components[:, mask == 0] == 0).all()
+    masked = (volumes * mask).reshape(30, -1).astype(float)
+    values = np.linalg.eigvalsh(np.cov(masked.T))[::-1]
+    assert found.spectrum == pytest.approx(values[:29], rel=1e-6)
+    assert found.variances == pytest.approx(found.coordinates.var(axis=0, ddof=1), rel=1e-9)
+    planted = (direction * mask).ravel() / np.linalg.norm(direction * mask)
+    assert abs(flat[0] @ planted) > 0.999
+    assert found.average == pytest.approx((volumes * mask).mean(axis=0), abs=1e-4)
+
+
+def test_clusters_are_found_and_numbered_by_size():
+    rng = np.random.default_rng(6)
+    truth = np.repeat([0, 1, 2], [10, 30, 20])
+    coordinates = rng.normal(0, 0.1, (60, 2)) + np.array([[0, 0], [5, 0], [0, 5]])[truth]
+    label = cluster_batches(coordinates, 3, seed=0)
+    assert np.bincount(label).tolist() == [30, 20, 10]
+    assert len({(a, b) for a, b in zip(truth, label)}) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(2, 7), extra=st.integers(0, 5), seed=st.integers(0, 1000))
+def test_no_cluster_is_empty(n, extra, seed):
+    """Even when there are as many clusters as batches, or all batches coincide."""
+    coordinates = np.random.default_rng(seed).normal(size=(n + extra, 2)) * (seed % 2)
+    label = cluster_batches(coordinates, n, seed)
+    sizes = np.bincount(label, minlength=n)
+    assert len(sizes) == n and sizes.min() >= 1
+    assert (np.diff(sizes) <= 0).all()
+
+
+def test_averages_keep_the_consensus_outside_the_mask():
+    rng = np.random.default_rng(7)
+    volumes = rng.normal(size=(5, 6, 6, 6)).astype(np.float32)
+    consensus = rng.normal(size=(6, 6, 6)).astype(np.float32)
+    mask = np.zeros((6, 6, 6), np.float32)
+    mask[:3], mask[3] = 1, 0.25
+    classes = average_clusters(volumes, np.array([0, 1, 0, 0, 1]), mask, consensus)
+    assert np.array_equal(classes[:, 4:], np.broadcast_to(consensus[4:], (2, 2, 6, 6)))
+    assert classes[0, :3] == pytest.approx(volumes[[0, 2, 3], :3].mean(axis=0), abs=1e-6)
+    assert classes[1, 3] == pytest.approx(
+        0.75 * consensus[3] + 0.25 * volumes[[1, 4], 3].mean(axis=0), abs=1e-6)
+
+
+def test_noise_edge_lies_above_noise_and_below_a_spike():
+    rng = np.random.default_rng(8)
+    data = rng.normal(size=(100, 3000))
+    noise = np.linalg.svd(data - data.mean(axis=0), compute_uv=False)[:99] ** 2 / 99
+    assert noise.max() < 1.1 * noise_edge(noise)
+    assert noise_edge(noise) == pytest.approx((1 + np.sqrt(3000 / 99)) ** 2, rel=0.1)
+    spiked = np.concatenate([[10 * noise[0], 5 * noise[0]], noise])
+    assert noise_edge(spiked) == pytest.approx(noise_edge(noise), rel=0.05)
+
+
+def test_differences_are_one_for_copies_and_larger_for_others():
+    rng = np.random.default_rng(9)
+    mask = np.ones((16, 16, 16), np.float32)
+    signal = rng.normal(size=mask.shape)
+    truth = np.stack([signal, signal, 1.5 * signal])
+    halves = [(truth + rng.normal(0, s, truth.shape)).astype(np.float32) for s in (0.4, 0.4)]
+    noise = noise_power(*halves, mask)
+    assert noise == pytest.approx(np.full(3, 0.4 ** 2 / 2), rel=0.1)
+    ratio = pairwise_differences((halves[0] + halves[1]) / 2, noise, mask)
+    assert ratio[0, 1] == pytest.approx(1.0, abs=0.05)
+    assert ratio[0, 2] == pytest.approx(np.sqrt(1 + 0.25 / 0.16), rel=0.05)
+    assert np.array_equal(ratio, ratio.T) and (np.diag(ratio) == 0).all()

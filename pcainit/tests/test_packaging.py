@@ -1,0 +1,147 @@
+"""What is installed: version, entry points, package data, menu entries."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import ast
+import configparser
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pcainit
+
+ROOT = Path(pcainit.__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(),
+                                reason="the sources' setup.py is not here")
+
+
+def _metadata(option, tmp_path):
+    result = subprocess.run([sys.executable, "setup.py", "--quiet", option], cwd=str(ROOT),
+                            stdout=subprocess.PIPE, text=True, check=True)
+    return result.stdout.strip().splitlines()[-1]
+
+
+def test_version_is_read_without_importing(tmp_path):
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pcainit.__version__)
+    assert _metadata("--version", tmp_path) == pcainit.__version__
+    assert _metadata("--name", tmp_path) == "scipion-em-pcainit"
+    assert "import pcainit" not in (ROOT / "setup.py").read_text()
+
+
+def test_changes_mention_the_version():
+    assert "## %s\n" % pcainit.__version__ in (ROOT / "CHANGES.md").read_text()
+
+
+def _entry_points():
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "entry_points":
+            return ast.literal_eval(node.value)
+    return {}
+
+
+def test_entry_points():
+    points = _entry_points()
+    # Scipion imports the module that has the entry point's *name*.
+    assert points["pyworkflow.plugin"] == ["pcainit = pcainit"]
+    module, function = points["console_scripts"][0].split("=")[1].strip().split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_package_data_is_installed(tmp_path):
+    subprocess.run([sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base",
+                    str(tmp_path), "build", "--build-base", str(tmp_path / "build"),
+                    "--build-lib", str(tmp_path / "lib")],
+                   cwd=str(ROOT), check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    installed = tmp_path / "lib" / "pcainit"
+    for name in ("protocols.conf", pcainit._logo, "__main__.py", "protocols/__init__.py",
+                 "engine/__init__.py", "files/__init__.py"):
+        assert (installed / name).exists(), name
+
+
+def test_licence():
+    assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "LICENSE").read_text()[:200]
+    for path in sorted((ROOT / "pcainit").rglob("*.py")):
+        assert "SPDX-License-Identifier: GPL-3.0-or-later" in path.read_text(), path
+
+
+def _menu():
+    parser = configparser.ConfigParser()
+    parser.read(str(ROOT / "pcainit" / "protocols.conf"))
+    return json.loads(parser["PROTOCOLS"]["protocols spa"])
+
+
+def _entries(nodes, path=()):
+    for node in nodes:
+        if node["tag"] == "protocol":
+            yield path, node["value"]
+        yield from _entries(node.get("children", ()), path + (node.get("text"),))
+
+
+def test_menu_places():
+    places = {path for path, _ in _entries(_menu())}
+    assert {("3D", "Classify"), ("3D", "Initial volume")} <= places
+
+
+@pytest.mark.scipion
+def test_menu_names_protocols_that_exist():
+    pytest.importorskip("pwem", reason="scipion-em is not installed")
+    import pcainit.protocols
+    names = {name for _, name in _entries(_menu())}
+    assert names == set(pcainit.protocols.__all__)
+
+
+@pytest.mark.scipion
+def test_scipion_finds_the_plugin():
+    pytest.importorskip("pwem", reason="scipion-em is not installed")
+    import pyworkflow
+    pyworkflow.Config.setDomain("pwem")
+    domain = pyworkflow.Config.getDomain()
+    protocol = domain.getProtocols()["PcaInitProtInitialVolumes"]
+    assert domain.getPlugins()["pcainit"] is pcainit
+    assert protocol.getClassPackage() is pcainit
+    plugin = pcainit._pluginInstance
+    assert plugin.getName() == "pcainit"
+    assert Path(plugin.getPath()) == Path(pcainit.__file__).parent
+    assert Path(protocol.getPluginLogoPath()).exists()
+    assert protocol.validateInstallation() == []
+    assert protocol._label == protocol._label.lower() and len(protocol.getHelpText()) > 500
+
+
+@pytest.mark.scipion
+def test_missing_package_is_named(monkeypatch):
+    pytest.importorskip("pwem", reason="scipion-em is not installed")
+    from pcainit import plugin
+    monkeypatch.setattr(plugin, "NEEDED", ("numpy", "surely_not_installed"))
+    assert "surely_not_installed" in plugin.Plugin.validateInstallation()[0]
+
+
+@pytest.mark.scipion
+def test_command_quotes_what_the_shell_would_take_apart():
+    pytest.importorskip("pwem", reason="scipion-em is not installed")
+    import shlex
+
+    from pcainit.plugin import Plugin
+    words = ["prepare", "my data/$HOME/a;b.star", "--threads", "2"]
+    assert shlex.split(Plugin.getArguments(*words)) == ["-m", "pcainit", *words]
+    assert shlex.split(Plugin.getProgram()) == [sys.executable]
+
+
+def test_importing_the_package_loads_nothing():
+    """Scipion imports every plugin at each start, and the command line has no Scipion."""
+    code = ("import sys, pcainit; heavy = {'pwem', 'pyworkflow', 'numpy', 'sklearn', 'numba', "
+            "'scipy'} & set(sys.modules); assert not heavy, heavy; "
+            "assert not hasattr(pcainit, 'nothing_like_this')")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=str(ROOT))
+
+
+@pytest.mark.scipion
+def test_discovery_does_not_load_the_engine():
+    pytest.importorskip("pwem", reason="scipion-em is not installed")
+    code = ("import sys, pcainit.protocols; heavy = {'sklearn', 'numba'} & set(sys.modules); "
+            "assert not heavy, heavy")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=str(ROOT))
