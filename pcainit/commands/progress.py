@@ -29,9 +29,9 @@ class Reporter:
         def progress(share: float) -> None:
             percent = int(100 * min(max(share, 0.0), 1.0))
             step = 1 if self._terminal else 10
-            if percent < shown[0] + step:
+            if percent // step == shown[0]:
                 return
-            shown[0] = percent
+            shown[0] = percent // step
             if self._terminal:
                 bar = "#" * (percent // 4)
                 self.stream.write("\r%-12s [%-25s] %3d %%" % (name, bar, percent))

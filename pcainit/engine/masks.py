@@ -29,13 +29,13 @@ def auto_mask(mean: np.ndarray, grid: Grid, *, threshold: float = 0.2, near: flo
     Raises
     ------
     InputError
-        The consensus has no positive density.
+        The consensus is dark on bright.
     """
     inside = radial_distance(grid.box) < grid.box / 2 - 1
     top = float(mean[inside].max())
-    if not top > 0:
-        raise InputError("The consensus has no positive density: are the particles dark on bright? "
-                         "Then invert their contrast.")
+    if not top > 0 or -float(mean[inside].min()) > 2 * top:     # a particle's own ratio: 0.1-0.25
+        raise InputError("The consensus is dark on bright: if the particles are, invert their "
+                         "contrast (--invert-contrast).")
     dense = (mean > threshold * top) & inside
     label, count = ndimage.label(dense)
     if count > 1:                       # keep what is not a speck beside the particle

@@ -68,12 +68,16 @@ class Simulation:
             (self.box_px < 16 or self.box_px % 2,
              "box is %s: give an even number from 16." % self.box_px),
             (not self.sampling > 0, "sampling is %s: it must be positive." % self.sampling),
-            (not self.populations or min(self.populations) <= 0,
+            (not self.populations or not min(self.populations) > 0,
              "populations are %s: give one positive share per state." % (self.populations,)),
             (self.change not in ("missing", "moving"),
              "change is %r: choose missing or moving." % self.change),
             (not 0 < self.domain < 0.5, "domain is %s: give a share under 0.5." % self.domain),
             (not self.snr > 0, "snr is %s: it must be positive." % self.snr),
+            (not self.contrast_sd >= 0,
+             "contrast_sd is %s: give 0 or more." % self.contrast_sd),
+            (not min(self.pose_error) >= 0,
+             "pose_error is %s: give two numbers of 0 or more." % (self.pose_error,)),
             (not 0 <= self.junk < 1, "junk is %s: give a share under 1." % self.junk),
             (not 0 <= self.preferred_views < 1,
              "preferred_views is %s: give a number from 0 to under 1." % self.preferred_views),
@@ -258,9 +262,9 @@ def simulate_images(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray
     """The images one after the other, (box, box) float32, noise of about unit variance."""
     rng = np.random.default_rng([simulation.seed, 3])
     box = simulation.box_px
-    fy, fx = fft.fftfreq(box), fft.rfftfreq(box)
-    colour = np.sqrt(0.6 + 0.9 * np.exp(-0.5 * (np.hypot(fy[:, None], fx) / 0.12) ** 2)) \
-        if simulation.coloured else None
+    f = fft.fftfreq(box)
+    power = 0.6 + 0.9 * np.exp(-0.5 * (np.hypot(f[:, None], f) / 0.12) ** 2)
+    colour = np.sqrt(power / power.mean())[:, :box // 2 + 1] if simulation.coloured else None
     for i in range(simulation.particles):
         noise = rng.standard_normal((box, box))
         if colour is not None:

@@ -15,7 +15,8 @@ from pcainit.plots.slices import (
 from pcainit.plots.spectra import number_of_classes, resolution_curves, spectrum
 
 __all__ = [
-    "PLOTS", "Plot", "Result", "batch_scatter", "best_pair", "class_changes", "class_differences", "class_shares",
-    "class_slices", "component_slices", "difference_matrix", "latent_scatter", "load_result",
-    "number_of_classes", "resolution_curves", "spectrum", "strongest", "variance_slices",
+    "PLOTS", "Plot", "Result", "batch_scatter", "best_pair", "class_changes",
+    "class_differences", "class_shares", "class_slices", "component_slices",
+    "difference_matrix", "latent_scatter", "load_result", "number_of_classes",
+    "resolution_curves", "spectrum", "strongest", "variance_slices",
 ]

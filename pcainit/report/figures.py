@@ -7,7 +7,6 @@ import html
 import io
 import logging
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from pcainit.plots import PLOTS, Result
@@ -16,6 +15,8 @@ from pcainit.plots.style import styled
 PICTURES = frozenset(("volumes", "differences", "changes", "components", "variance"))
 _DPI = 150              # of pictures, and of the many points within drawings
 _REM_PER_INCH = 4.7     # on the page
+_FIGURE = """<figure id="%s" style="width:%.1frem"><h3>%s</h3>%s
+<figcaption>%s</figcaption></figure>"""
 logger = logging.getLogger(__name__)
 
 
@@ -36,8 +37,8 @@ def figure(result: Result, name: str) -> str:
     except Exception as problem:
         logger.warning("The figure %s could not be drawn: %s", name, problem)
         body = '<p class="note">This figure could not be drawn: %s</p>' % html.escape(str(problem))
-    return '<figure id="%s" style="width:%.1frem"><h3>%s</h3>%s<figcaption>%s</figcaption></figure>' % (
-        name, width, html.escape(plot.title), body, html.escape(plot.caption))
+    return _FIGURE % (name, width, html.escape(plot.title), body,
+                      html.escape(plot.caption))
 
 
 @styled
@@ -49,5 +50,3 @@ def _encode(drawn: Figure, kind: str) -> str:
     mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
     return "data:%s;base64,%s" % (mime, base64.b64encode(buffer.getvalue()).decode())
 
-
-matplotlib.use("Agg", force=False)

@@ -140,7 +140,7 @@ def _record(result: Result) -> str:
         if summary.get("method") not in info.get("methods", (summary.get("method"),)):
             continue
         changed = "default" in info and info["default"] != value
-        shown = {True: "yes", False: "no", "": "none"}.get(value, value)
+        shown = ("no", "yes")[value] if isinstance(value, bool) else "none" if value == "" else value
         rows.append((text(info.get("label", name)), "<code>%s</code>" % text(name),
                      "<b>%s</b>" % text(shown) if changed else text(shown)))
     seconds = _seconds(result)

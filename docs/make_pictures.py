@@ -1,0 +1,177 @@
+"""Make the pictures of the report and of the viewer that the documentation shows.
+
+usage: python docs/make_pictures.py RESULT [OUT]
+
+RESULT is the folder of a finished run (pcainit run ... -o RESULT); OUT is docs/pictures by
+default. The report needs chromium; the viewer needs Scipion, Xvfb and ImageMagick, and is left
+out where they are missing.
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+WIDTHS = (1280, 1920)       # a laptop, and a projector
+TALLEST = 9000
+LARGEST = 300e3             # bytes
+CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--hide-scrollbars")
+HOSTS = """[localhost]
+PARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s
+NAME = localhost
+MANDATORY = False
+SUBMIT_COMMAND = %_(JOB_SCRIPT)s
+SUBMIT_TEMPLATE =
+    %_(JOB_COMMAND)s
+CHECK_COMMAND = ""
+CANCEL_COMMAND = ""
+QUEUES = { }
+"""
+
+
+def main(result, out):
+    """Make all pictures that the installed programs allow."""
+    out.mkdir(parents=True, exist_ok=True)
+    report_pictures(result, out)
+    missing = [name for name in ("Xvfb", "import", "openbox") if not shutil.which(name)]
+    missing += [name for name in ("pwem", "tkinter") if importlib.util.find_spec(name) is None]
+    if missing:
+        print("no pictures of the viewer: %s not found" % ", ".join(missing))
+    else:
+        viewer_pictures(result, out)
+
+
+def report_pictures(result, out):
+    """The whole page at each width."""
+    from pcainit.report import write_report
+    with open(result / "summary.json", encoding="utf-8") as file:
+        write_report(result, json.load(file))
+    for width in WIDTHS:
+        with tempfile.TemporaryDirectory() as folder:
+            shot = Path(folder, "shot.png")
+            subprocess.run([shutil.which("chromium") or "chromium-browser", *CHROMIUM,
+                            "--user-data-dir=%s/profile" % folder, "--screenshot=%s" % shot,
+                            "--window-size=%d,%d" % (width, TALLEST),
+                            (result / "report.html").resolve().as_uri()],
+                           check=True, timeout=120, stderr=subprocess.DEVNULL)
+            save(Image.open(shot).convert("RGB"), out / ("report_%d.png" % width))
+
+
+def save(picture, path):
+    """Save as a small PNG, without the blank rest of the page."""
+    inked = np.flatnonzero((np.asarray(picture) != 255).any(axis=(1, 2)))
+    picture = picture.crop((0, 0, picture.width, min(picture.height, inked[-1] + 40)))
+    for colours in (256, 128, 64, 32):
+        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= LARGEST:
+            break
+    print("%s  %d x %d, %.0f kB" % (path, *picture.size, path.stat().st_size / 1e3))
+
+
+def viewer_pictures(result, out):
+    """The form of "Analyze results" and the windows that it opens."""
+    with tempfile.TemporaryDirectory() as home, screen():
+        Path(home, "hosts.conf").write_text(HOSTS)
+        os.environ.update(SCIPION_HOME=home, SCIPION_HOSTS="%s/hosts.conf" % home,
+                          SCIPION_USER_DATA=home, SCIPION_DOMAIN="pwem", SCIPION_NOTIFY="False")
+        start = os.getcwd()
+        try:
+            _photograph(result.resolve(), out.resolve())
+        finally:
+            os.chdir(start)
+
+
+def _photograph(result, out):
+    import pyworkflow
+    pyworkflow.Config.setDomain("pwem")
+    import pyworkflow.gui.project  # noqa: F401 (must come before the form)
+    from pyworkflow.gui.form import FormWindow
+    from pyworkflow.project import Manager
+
+    from pcainit.protocols import PcaInitProtInitialVolumes
+    from pcainit.viewers import PcaInitViewerInitialVolumes
+    project = Manager().createProject("pictures")
+    project.load(chdir=True)
+    protocol = project.newProtocol(PcaInitProtInitialVolumes)
+    project.saveProtocol(protocol)
+    protocol.makePathsAndClean()
+    shutil.copytree(result, protocol._resultFolder())
+    viewer = PcaInitViewerInitialVolumes(project=project, protocol=protocol)
+    FormWindow.show = lambda self, **options: None          # it would wait for the user
+    viewer.visualize(protocol)
+    root = viewer.formWindow.root
+    viewer.formWindow.adjustSize()
+    for number, tab in enumerate(_notebook(root).tabs(), 1):
+        _notebook(root).select(tab)
+        grab(root, out / ("viewer_form_%d.png" % number))
+    for name, title in (("figure", "figure"), ("lasso", "lasso")):
+        if viewer.getParam(name) is None:
+            continue
+        view, = viewer._getVisualizeDict()[name](name)
+        view.show()
+        if name == "lasso":
+            view.figure.canvas.draw()
+            angles = np.linspace(0, 2 * np.pi, 60)
+            x, y = view.points[viewer._result().labels == 2].mean(axis=0)
+            reach = view.points.std(axis=0)
+            view.select(list(zip(x + reach[0] * np.cos(angles), y + reach[1] * np.sin(angles))))
+        grab(view.window, out / ("viewer_%s.png" % title))
+        view.window.destroy()
+    root.destroy()
+
+
+def grab(window, path):
+    """Photograph one window."""
+    window.deiconify()
+    window.lift()
+    for _ in range(3):
+        window.update()
+        window.after(300)
+    with tempfile.TemporaryDirectory() as folder:
+        shot = os.path.join(folder, "shot.png")
+        subprocess.run(["import", "-window", str(window.winfo_id()), shot], check=True)
+        save(Image.open(shot).convert("RGB"), path)
+
+
+def _notebook(widget):
+    from tkinter import ttk
+    for child in widget.winfo_children():
+        found = child if isinstance(child, ttk.Notebook) else _notebook(child)
+        if found is not None:
+            return found
+    return None
+
+
+@contextlib.contextmanager
+def screen():
+    """A virtual screen with a window manager."""
+    reading, writing = os.pipe()
+    server = subprocess.Popen(["Xvfb", "-displayfd", str(writing), "-screen", "0", "1600x1100x24"],
+                              pass_fds=[writing], stderr=subprocess.DEVNULL)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        os.environ["DISPLAY"] = ":" + answer.readline().strip()
+    manager = subprocess.Popen(["openbox"], stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        manager.terminate()
+        manager.wait()
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), Path(*sys.argv[2:] or [Path(__file__).parent / "pictures"]))

@@ -1,0 +1,213 @@
+"""The form behind "Analyze results": figures, ChimeraX, the report, and subsets of particles."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import os
+import shutil
+
+import numpy as np
+from pwem.viewers import EmProtocolViewer
+from pyworkflow.protocol import params
+from pyworkflow.viewer import DESKTOP_TKINTER, CommandView
+
+from pcainit.protocols import PcaInitProtInitialVolumes
+
+# The figures and their libraries are imported when a viewer is opened: Scipion imports this
+# module at each start.
+SCATTERS = ("particles", "batches")
+
+
+class PcaInitViewerInitialVolumes(EmProtocolViewer):
+    """Shows what the protocol "pca initial volumes" has found.
+
+    Figures open in windows of their own. Volumes, components and movements open in ChimeraX by
+    a script, which is kept in the run's extra folder. Particles chosen in the scatter become a
+    subset.
+    """
+
+    _label = "viewer pca initial volumes"
+    _targets = [PcaInitProtInitialVolumes]
+    _environments = [DESKTOP_TKINTER]
+
+    # -------------------------- Form -----------------------------------------
+    def _defineParams(self, form):
+        form.addSection(label="Results")
+        result = self._result()
+        if result is None:
+            form.addParam("nothing", params.LabelParam, label="There are no results yet.")
+            return
+        self._defineFigures(form, result)
+        self._defineMaps(form, result)
+        if result.coordinates is not None:
+            self._defineSelection(form)
+
+    def _defineFigures(self, form, result):
+        from pcainit.plots import PLOTS, best_pair
+        names = [name for name, plot in PLOTS.items() if plot.available(result)]
+        self._names = names
+        first, second = best_pair(result)
+        form.addParam("report", params.LabelParam, important=True, label="Report",
+                      help="The verdict, what to do next and all figures on one page, in your "
+                           "browser.")
+        form.addParam("figure", params.EnumParam, default=0, display=params.EnumParam.DISPLAY_COMBO,
+                      choices=[PLOTS[name].title for name in names], label="Figure",
+                      help="\n".join("*%s*: %s" % (PLOTS[name].title, PLOTS[name].caption)
+                                     for name in names))
+        if not set(SCATTERS) & set(names):
+            return
+        line = form.addLine("Components of the scatter",
+                            help="Which two components the points are shown in; the same one "
+                                 "twice gives histograms.")
+        line.addParam("firstComponent", params.IntParam, default=first, label="across")
+        line.addParam("secondComponent", params.IntParam, default=second, label="up")
+
+    def _defineMaps(self, form, result):
+        group = form.addGroup("In ChimeraX")
+        group.addParam("volumes", params.LabelParam, label="Class volumes",
+                       help="All volumes at one level, side by side, in the colours of the "
+                            "figures.")
+        if result.components is None:
+            return
+        group.addParam("components", params.LabelParam, label="Eigenvolumes",
+                       help="Each component over the consensus: red and blue parts come and go "
+                            "in opposite directions.")
+        group.addParam("morph", params.IntParam, default=1, label="Movement along component",
+                       help="Plays the consensus plus more and more of one component. It is a "
+                            "straight line between densities: parts that come and go fade in and "
+                            "out.")
+        line = group.addLine("Movement", expertLevel=params.LEVEL_ADVANCED)
+        line.addParam("morphSteps", params.IntParam, default=9, label="maps")
+        line.addParam("morphSpread", params.FloatParam, default=2.0,
+                      label="standard deviations to either side")
+
+    def _defineSelection(self, form):
+        form.addSection(label="Choose particles")
+        form.addParam("lasso", params.LabelParam, important=True,
+                      label="Draw around particles in the scatter",
+                      help="Opens the scatter of the two components chosen on the first tab. "
+                           "Draw around particles with the left mouse button, then press the "
+                           "button: a new run makes a subset of the input particles.")
+        form.addParam("rangeComponent", params.IntParam, default=1,
+                      label="Or take a range of component",
+                      help="The particles whose coordinate lies between the two limits; leave one "
+                           "empty for no limit. The eye makes the subset.")
+        line = form.addLine("Range")
+        line.addParam("rangeFrom", params.FloatParam, allowsNull=True, default=None, label="from")
+        line.addParam("rangeTo", params.FloatParam, allowsNull=True, default=None, label="to")
+
+    def _getVisualizeDict(self):
+        return {"report": self._showReport, "figure": self._showFigure,
+                "volumes": self._showVolumes, "components": self._showComponents,
+                "morph": self._showMorph, "lasso": self._showLasso,
+                "rangeComponent": self._subsetOfRange}
+
+    # -------------------------- Figures --------------------------------------
+    def _showReport(self, _=None):
+        from pcainit.viewers.windows import ReportView
+        path = os.path.join(self.protocol._resultFolder(), "report.html")
+        if not os.path.exists(path):
+            return [self.errorMessage("The report %s is missing." % path, "Report")]
+        return [ReportView(path)]
+
+    def _showFigure(self, _=None):
+        from pcainit.plots import PLOTS
+        from pcainit.viewers.windows import FigureView
+        name = self._names[self.figure.get()]
+        pair = (self.firstComponent.get(), self.secondComponent.get()) if name in SCATTERS else ()
+        try:
+            figure = PLOTS[name].draw(self._result(), *pair)
+        except ValueError as problem:
+            return [self.errorMessage(str(problem), PLOTS[name].title)]
+        return [FigureView(figure, PLOTS[name].title, self.getTkRoot())]
+
+    # -------------------------- ChimeraX -------------------------------------
+    def _showVolumes(self, _=None):
+        from pcainit.viewers.chimerax import class_volumes_script
+        return self._chimerax(class_volumes_script)
+
+    def _showComponents(self, _=None):
+        from pcainit.viewers.chimerax import components_script
+        return self._chimerax(components_script)
+
+    def _showMorph(self, _=None):
+        from pcainit.viewers.chimerax import morph_script
+        return self._chimerax(lambda result, folder: morph_script(
+            result, self.morph.get(), folder, steps=max(2, self.morphSteps.get()),
+            spread=self.morphSpread.get()))
+
+    def _chimerax(self, write):
+        """Write a script and open it, or say where it is."""
+        from pathlib import Path
+        try:
+            script = write(self._result(), Path(self.protocol._getExtraPath("viewer")))
+        except ValueError as problem:
+            return [self.errorMessage(str(problem), "ChimeraX")]
+        program = chimeraxProgram()
+        if program is None:
+            return [self.infoMessage(
+                "ChimeraX was not found on this computer. The script for it is ready:\n\n%s\n\n"
+                "Open it in ChimeraX wherever these files can be seen, or install ChimeraX "
+                "(in Scipion: the plugin scipion-em-chimera)." % script.resolve(), "ChimeraX")]
+        return [CommandView('"%s" "%s" &' % (program, script.resolve()))]
+
+    # -------------------------- Subsets --------------------------------------
+    def _showLasso(self, _=None):
+        from pcainit.plots import latent_scatter
+        from pcainit.viewers.selection import inside
+        from pcainit.viewers.windows import LassoView
+        result = self._result()
+        first, second = self.firstComponent.get(), self.secondComponent.get()
+        try:
+            if first == second:
+                raise ValueError("Choose two different components on the first tab.")
+            figure = latent_scatter(result, first, second)
+        except ValueError as problem:
+            return [self.errorMessage(str(problem), "Choose particles")]
+        return [LassoView(
+            figure, "Choose particles", result.coordinates[:, [first - 1, second - 1]],
+            lambda outline: inside(result, first, second, outline),
+            lambda rows: self._makeSubset(rows, "particles chosen in components %d and %d"
+                                          % (first, second)), self.getTkRoot())]
+
+    def _subsetOfRange(self, _=None):
+        from pcainit.viewers.selection import between
+        result, component = self._result(), self.rangeComponent.get()
+        if not 1 <= component <= result.coordinates.shape[1]:
+            return [self.errorMessage("Component %d does not exist: there are %d."
+                                      % (component, result.coordinates.shape[1]), "Range")]
+        rows = between(result, component, self.rangeFrom.get(), self.rangeTo.get())
+        if not len(rows):
+            return [self.errorMessage("No particle lies in this range.", "Range")]
+        subset = self._makeSubset(rows, "particles in a range of component %d" % component)
+        return [self.infoMessage("The run '%s' makes a subset of %d particles."
+                                 % (subset.getObjLabel(), len(rows)), "Range")]
+
+    def _makeSubset(self, rows, label):
+        """Start the run that makes a subset of these particles."""
+        from pcainit.viewers.subset import subset_protocol
+        ids = np.load(self.protocol._inputIds())[rows]
+        subset = subset_protocol(self.getProject(), self.protocol, ids, label)
+        windows = getattr(self, "windows", None)
+        if windows is not None:         # in Scipion's main window, which shows the new run
+            windows.getViewWidget().executeProtocol(subset)
+        else:
+            self.getProject().launchProtocol(subset)
+        return subset
+
+    # -------------------------- Result ---------------------------------------
+    def _result(self):
+        """The run's result, loaded once; None when there is none."""
+        from pcainit.plots import load_result
+        found = self.__dict__.get("_loaded")
+        if found is None:
+            try:
+                found = load_result(self.protocol._resultFolder())
+            except (OSError, ValueError):
+                return None
+            self._loaded = found
+        return found
+
+
+def chimeraxProgram():
+    """Path of ChimeraX from Scipion's plugin or the user's path; None when there is none."""
+    from pwem.viewers import Chimera
+    candidates = [Chimera.getProgram(), shutil.which("ChimeraX"), shutil.which("chimerax")]
+    return next((path for path in candidates if path and os.path.exists(path)), None)

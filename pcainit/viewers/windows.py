@@ -1,0 +1,121 @@
+"""Windows with a figure in them, with or without a lasso to choose points."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Any, Callable, Optional, Sequence, Tuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from pyworkflow.viewer import View
+
+Outline = Sequence[Tuple[float, float]]
+
+
+class FigureView(View):
+    """A figure in a window of its own, with matplotlib's toolbar.
+
+    Parameters
+    ----------
+    figure : Figure
+    title : str
+    parent : tkinter widget, optional
+    """
+
+    def __init__(self, figure: Figure, title: str, parent: Any = None) -> None:
+        self.figure, self.title, self.parent = figure, title, parent
+        self.window = None
+
+    def show(self) -> None:
+        """Open the window."""
+        import tkinter as tk
+
+        from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg, NavigationToolbar2Tk
+        self.window = tk.Toplevel(self.parent)
+        self.window.title(self.title)
+        self._add_controls()
+        canvas = FigureCanvasTkAgg(self.figure, master=self.window)
+        NavigationToolbar2Tk(canvas, self.window).pack(side="bottom", fill="x")
+        canvas.get_tk_widget().pack(side="top", fill="both", expand=True)
+        canvas.draw()
+
+    def _add_controls(self) -> None:
+        """More widgets, for views that have them."""
+
+
+class LassoView(FigureView):
+    """A scatter in which the user draws around points, and a button that uses them.
+
+    Parameters
+    ----------
+    figure : Figure
+        Its first axes hold the scatter.
+    title : str
+    points : (n, 2) ndarray
+        What is drawn, to mark the chosen ones.
+    choose : callable
+        From an outline to the chosen rows.
+    accept : callable
+        Called with the chosen rows when the button is pressed.
+    parent : tkinter widget, optional
+    """
+
+    def __init__(self, figure: Figure, title: str, points: np.ndarray,
+                 choose: Callable[[Outline], np.ndarray], accept: Callable[[np.ndarray], None],
+                 parent: Any = None) -> None:
+        super().__init__(figure, title, parent)
+        self.points, self.choose, self.accept = points, choose, accept
+        self.rows = np.zeros(0, np.int64)
+        self.lasso = self.button = self.label = self.marks = None
+
+    def show(self) -> None:
+        """Open the window and wait for an outline."""
+        from matplotlib.widgets import LassoSelector
+        super().show()
+        self.lasso = LassoSelector(self.figure.axes[0], onselect=self.select, useblit=False,
+                                   props=dict(color="black", linewidth=1.5))
+
+    def select(self, outline: Outline) -> None:
+        """Choose the points inside an outline, mark and count them."""
+        self.rows = self.choose(outline)
+        if self.marks is not None:
+            self.marks.remove()
+        self.marks, = self.figure.axes[0].plot(*self.points[self.rows].T, "o", color="black",
+                                               markersize=2.5, alpha=0.6, zorder=7)
+        self.figure.canvas.draw_idle()
+        if self.label is not None:
+            self.label.config(text="%s particles chosen" % format(len(self.rows), ","))
+            self.button.config(state="normal" if len(self.rows) else "disabled")
+
+    def _add_controls(self) -> None:
+        import tkinter as tk
+        bar = tk.Frame(self.window)
+        bar.pack(side="bottom", fill="x", padx=10, pady=6)
+        self.label = tk.Label(bar, text="Draw around the particles with the left mouse button.")
+        self.label.pack(side="left")
+        self.button = tk.Button(bar, text="Make a subset of them", state="disabled",
+                                command=self.press)
+        self.button.pack(side="right")
+
+    def press(self) -> None:
+        """Use the chosen points, once."""
+        self.button.config(state="disabled")
+        self.accept(self.rows)
+
+
+class ReportView(View):
+    """The report in the user's browser.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+
+    def __init__(self, path: str | Path, opened: Optional[Callable[[str], Any]] = None) -> None:
+        self.uri = Path(path).resolve().as_uri()
+        self.opened = opened or webbrowser.open
+
+    def show(self) -> None:
+        """Open the browser."""
+        self.opened(self.uri)
