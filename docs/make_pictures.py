@@ -64,15 +64,25 @@ def report_pictures(result, out):
                             "--window-size=%d,%d" % (width, TALLEST),
                             (result / "report.html").resolve().as_uri()],
                            check=True, timeout=120, stderr=subprocess.DEVNULL)
-            save(Image.open(shot).convert("RGB"), out / ("report_%d.png" % width))
+            page = Image.open(shot).convert("RGB")
+        for number, part in enumerate(halves(page), 1):
+            save(part, out / ("report_%d_%d.png" % (width, number)))
+
+
+def halves(page):
+    """The page without its blank rest, cut in two between two lines."""
+    inked = (np.asarray(page) != 255).any(axis=(1, 2))
+    bottom = min(page.height, np.flatnonzero(inked)[-1] + 40)
+    blank = np.flatnonzero(~inked[:bottom])
+    middle = int(blank[np.abs(blank - bottom // 2).argmin()])
+    return [page.crop((0, top, page.width, end)) for top, end in ((0, middle), (middle, bottom))]
 
 
 def save(picture, path):
-    """Save as a small PNG, without the blank rest of the page."""
-    inked = np.flatnonzero((np.asarray(picture) != 255).any(axis=(1, 2)))
-    picture = picture.crop((0, 0, picture.width, min(picture.height, inked[-1] + 40)))
+    """Save as a small PNG."""
     for colours in (256, 128, 64, 32):
-        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True)
         if path.stat().st_size <= LARGEST:
             break
     print("%s  %d x %d, %.0f kB" % (path, *picture.size, path.stat().st_size / 1e3))
@@ -94,7 +104,8 @@ def viewer_pictures(result, out):
 def _photograph(result, out):
     import pyworkflow
     pyworkflow.Config.setDomain("pwem")
-    import pyworkflow.gui.project  # noqa: F401 (must come before the form)
+    pyworkflow.Config.getDomain().getViewers()              # loads the plugins
+    import pyworkflow.gui.project  # must come before the form
     from pyworkflow.gui.form import FormWindow
     from pyworkflow.project import Manager
 

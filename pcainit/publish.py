@@ -9,12 +9,13 @@ from typing import Any, Dict
 import numpy as np
 
 from pcainit import __version__
-from pcainit.files.atomic import plain, write_arrays, write_json
+from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.pipeline import Arrays, file_identity
 from pcainit.settings import InputError, Settings
+from pcainit.verdict import write_verdict
 
 # Arrays of the stages that the viewers and the report show.
 _ANALYSIS = {
@@ -22,8 +23,8 @@ _ANALYSIS = {
     "components": {"components": "components", "variance": "variance",
                    "eigenvalues": "eigenvalues", "spectrum": "spectrum",
                    "noise_edge": "noise_edge", "half_set_cosines": "half_set_cosines",
-                   "null_cosines": "null_cosines", "significant": "significant",
-                   "artefact": "artefact", "batch_coordinates": "batch_coordinates",
+                   "null_cosine": "null_cosine", "significant": "significant",
+                   "artefact": "artefact", "explained": "explained", "batch_coordinates": "batch_coordinates",
                    "contrast": "contrast"},
     "cluster": {"batch_cluster": "batch_cluster", "centres": "centres",
                 "covariances": "cluster_covariances", "bic": "bic",
@@ -70,6 +71,8 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     final = stages["volumes"]
     table = ParticleTable(star)
     table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
+    junk = ["%d %s" % (k + 1, table.text("rlnImageName")[k]) for k in np.flatnonzero(final["junk"])]
+    write_text(folder / "junk.txt", "\n".join(["# row image", *junk]) + "\n")
     latents = {name: final[name] for name in _LATENTS if name in final}
     latents["class"] = latents.pop("label") + 1
     write_arrays(folder / "latents.npz", latents)
@@ -149,24 +152,19 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         null_cosine=found.get("null_cosine"),
         significant_components=int(found["significant"].sum()) if "significant" in found else None,
         pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
-        nuisance=_nuisance(found), copies=final.get("copies", []))
-    summary["verdict"] = str(final["verdict"]) if "verdict" in final else _plain_verdict(summary)
-    return plain(summary)
+        nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
+        artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
+        supported_classes=stages["cluster"].get("found"))
+    summary = plain(summary)
+    summary["verdict"] = write_verdict(summary)
+    return summary
 
 
-def _nuisance(found: Arrays) -> Dict[str, float] | None:
-    if "nuisance" not in found:
+def _nuisance(stages: Dict[str, Arrays], total: int) -> "Dict[str, float] | None":
+    """Spread of contrast and pose errors, and share of junk; None where they are not measured."""
+    found = stages["components"]
+    if "spread" not in found:
         return None
-    return dict(zip(("contrast_sd", "shift_px", "rotation_deg", "junk_share"),
-                    found["nuisance"].tolist()))
-
-
-def _plain_verdict(summary: Dict[str, Any]) -> str:
-    pairs = np.asarray(summary["pairwise_differences"])
-    largest = pairs.max() if pairs.size else 0.0
-    text = ("The %d volumes are averages of random batches and differ by at most %.1f times their "
-            "noise. This method does not test whether the particles are heterogeneous: use the "
-            "method particles for that." % (summary["classes"], largest))
-    if summary["constant_images"]:
-        text += " %d constant images were left out." % summary["constant_images"]
-    return text
+    contrast, shift, rotation = found["spread"].tolist()
+    return dict(contrast_sd=contrast, shift_px=shift, rotation_deg=float(np.degrees(rotation)),
+                junk_share=float(stages["reconstruct"]["junk"].sum() / total))

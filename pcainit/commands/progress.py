@@ -24,7 +24,7 @@ class Reporter:
     def run(self, name: str, work: Callable[[Callable[[float], None]], object]) -> None:
         """Do one stage; `work` gets a function to call with the share that is done."""
         start = time.perf_counter()
-        shown = [-1]
+        shown = [0]
 
         def progress(share: float) -> None:
             percent = int(100 * min(max(share, 0.0), 1.0))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from pathlib import Path
 from typing import List
 
@@ -43,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
             workspace, args.particles, args.data_dir, settings, args.threads, progress))
         for name in ("reconstruct", "components", "cluster", "volumes"):
             stage = getattr(pipeline, name)
-            reporter.run(name, lambda progress, stage=stage: stage(workspace, settings, progress))
+            reporter.run(name, functools.partial(stage, workspace, settings))
     except BaseException:
         remove_empty(new)
         raise

@@ -1,7 +1,7 @@
 """pcainit simulate DIR: a small set of particles whose truth is known.
 
 DIR holds particles.star, particles.mrcs and truth/ (truth.csv with the state of each image, the
-true maps class00.mrc..., poses.csv with the true poses).
+true maps class00.mrc..., poses.csv with the true poses and contrasts).
 
 Example: pcainit simulate demo --particles 4000 --populations 0.6,0.4 --contrast-sd 0.15
 """
@@ -12,10 +12,15 @@ import argparse
 import csv
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pcainit.files.atomic import replacing
 from pcainit.settings import InputError
+
+if TYPE_CHECKING:
+    from pcainit.engine.simulation import Simulation, Truth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_simulation(folder: Path, simulation: object, truth: object) -> None:
+def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None:
     """Write stack, STAR file and truth of a simulation.
 
     Parameters
@@ -76,20 +81,20 @@ def write_simulation(folder: Path, simulation: object, truth: object) -> None:
     """
     import mrcfile
 
+    from pcainit.engine.poses import euler_from_rotation
     from pcainit.engine.simulation import simulate_images
-    from pcainit.files.atomic import replacing, write_text
+    from pcainit.files.atomic import write_text
     from pcainit.files.maps import write_map
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     n, box = simulation.particles, simulation.box_px
-    with replacing(folder / "particles.mrcs") as temporary:
-        with mrcfile.new_mmap(str(temporary), shape=(n, box, box), mrc_mode=2,
-                              overwrite=True) as mrc:
-            for i, image in enumerate(simulate_images(simulation, truth)):
-                mrc.data[i] = image
-                if sys.stderr.isatty() and i % 100 == 0:
-                    sys.stderr.write("\rsimulate %3d %%" % (100 * i // n))
-            mrc.voxel_size = simulation.sampling
-            mrc.set_image_stack()
+    with replacing(folder / "particles.mrcs") as temporary, mrcfile.new_mmap(
+            str(temporary), shape=(n, box, box), mrc_mode=2, overwrite=True) as mrc:
+        for i, image in enumerate(simulate_images(simulation, truth)):
+            mrc.data[i] = image
+            if sys.stderr.isatty() and i % 100 == 0:
+                sys.stderr.write("\rsimulate %3d %%" % (100 * i // n))
+        mrc.voxel_size = simulation.sampling
+        mrc.set_image_stack()
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     names = ["%06d@particles.mrcs" % (i + 1) for i in range(n)]
@@ -97,12 +102,18 @@ def write_simulation(folder: Path, simulation: object, truth: object) -> None:
         write_map(folder / "truth" / ("class%02d.mrc" % k),
                   phantom.volume(box, simulation.sampling),
                   simulation.sampling)
-    with replacing(folder / "truth" / "truth.csv") as temporary:
-        with open(temporary, "w", newline="") as handle:
-            writer = csv.writer(handle)
-            writer.writerow(["rlnImageName", "class"])
-            writer.writerows(zip(names, truth.state.tolist()))
+    _write_csv(folder / "truth" / "truth.csv", ["class"], names, truth.state[:, None])
+    _write_csv(folder / "truth" / "poses.csv", ["rot", "tilt", "psi", "x_px", "y_px", "contrast"],
+               names, np.column_stack([euler_from_rotation(truth.rotations), truth.shifts_px,
+                                       truth.contrast]).round(5))
     write_text(folder / "particles.star", _star_text(truth, names))
+
+
+def _write_csv(path: Path, labels: list[str], names: list[str], values: np.ndarray) -> None:
+    with replacing(path) as temporary, open(temporary, "w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["rlnImageName", *labels])
+        writer.writerows([name, *row] for name, row in zip(names, values.tolist()))
 
 
 _OPTICS = """
@@ -126,7 +137,7 @@ loop_
 """
 
 
-def _star_text(truth: object, names: list[str]) -> str:
+def _star_text(truth: Truth, names: list[str]) -> str:
     from pcainit.engine.poses import euler_from_rotation
     particles = truth.particles
     angles = euler_from_rotation(particles.rotations)

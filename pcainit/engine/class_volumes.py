@@ -7,7 +7,8 @@ from typing import Callable, Tuple
 
 import numpy as np
 
-from pcainit.engine.particle_pca import Background, NuisanceSpread, maximise, run_pass
+from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
+from pcainit.engine.particle_pca import maximise
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +61,24 @@ def score_classes(background: Background, model: ClassModel, index: np.ndarray,
     return result.scores[:, :k], float(result.gains.mean())
 
 
-def refine_classes(background: Background, mask: np.ndarray, start: ClassModel,
+def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
+                   pair: "Tuple[ClassModel, ClassModel]",
                    halves: "Tuple[np.ndarray, np.ndarray]", nuisance: NuisanceSpread, *,
-                   rounds: int = 8, progress: Callable[[float], None] = lambda share: None
+                   rounds: int = 5, progress: Callable[[float], None] = lambda share: None
                    ) -> "Tuple[ClassModel, Tuple[ClassModel, ClassModel], list]":
-    """EM without alignment on two independent half-sets, for as long as held-out data gain.
+    """EM without alignment, for as long as half-sets held out gain by it.
+
+    Two independent half-sets go on from their own volumes; each judges the other's.  As many
+    rounds as they gain from are then given to the volumes of all particles.
 
     Parameters
     ----------
     background : Background
     mask : (box, box, box) float32
-    start : ClassModel
-        The same for both halves.
+    whole : ClassModel
+        Of all particles.
+    pair : two ClassModel
+        Of each half-set alone.
     halves : two (m,) int arrays
         Particles of each half-set.
     nuisance : NuisanceSpread
@@ -87,25 +94,22 @@ def refine_classes(background: Background, mask: np.ndarray, start: ClassModel,
     (ClassModel, ClassModel)
         Of each half.
     list of float
-        Held-out log-likelihood per particle before each round.
+        Held-out log-likelihood per particle after 0, 1, ... rounds.
     """
-    pair = (start, start)
-    kept, held = pair, []
+    everyone = np.sort(np.concatenate(halves))
+    held = []
     for step in range(rounds + 1):
-        if step:                            # each half judges the other's volumes
-            judged = [score_classes(background, pair[1 - h], halves[h], nuisance)[1]
-                      for h in (0, 1)]
-            held.append(float(np.mean(judged)))
-            if len(held) > 1 and held[-1] < held[-2]:
-                break
-            kept = pair
-        if step < rounds:
-            pair = tuple(class_round(background, mask, pair[h], halves[h], nuisance)[0]
-                         for h in (0, 1))
-        progress(step / rounds)
-    share = np.array([len(h) for h in halves], float) / sum(len(h) for h in halves)
-    mean = ClassModel(sum(s * m.differences for s, m in zip(share, kept)).astype(np.float32),
-                      sum(s * m.weights for s, m in zip(share, kept)))
-    # One more round on all particles gives volumes regularised for all of them.
-    joint, _, _ = class_round(background, mask, mean, np.sort(np.concatenate(halves)), nuisance)
-    return joint, kept, held
+        if step:
+            trial = tuple(class_round(background, mask, pair[h], halves[h], nuisance)[0]
+                          for h in (0, 1))
+        else:
+            trial = pair
+        held.append(float(np.mean([score_classes(background, trial[1 - h], halves[h], nuisance)[1]
+                                   for h in (0, 1)])))
+        progress((step + 1) / (rounds + 1))
+        if step and held[-1] <= held[-2]:
+            break
+        if step:
+            pair = trial
+            whole = class_round(background, mask, whole, everyone, nuisance)[0]
+    return whole, pair, held

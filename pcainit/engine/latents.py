@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcainit.engine.latent_kernels import NUISANCES
-from pcainit.engine.particle_pca import Background, LatentModel, run_pass
+from pcainit.engine.latent_model import Background, LatentModel, run_pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +52,21 @@ def compute_latents(background: Background, model: LatentModel, index: np.ndarra
 
 
 def marginalise(grams: np.ndarray, scores: np.ndarray, q: int, precision: np.ndarray) -> Latents:
-    """Integrate the last six coefficients out (Schur complement).
+    """Integrate all coefficients but the first q out (Schur complement).
 
     Parameters
     ----------
-    grams, scores : (n, q + 6, q + 6), (n, q + 6) float32
+    grams, scores : (n, q + m, q + m), (n, q + m) float32
     q : int
-    precision : (6,) float64
-        Prior precision of the nuisance coefficients.
+    precision : (m,) float64
+        Prior precision of the coefficients that are integrated out.
 
     Returns
     -------
     Latents
     """
     inner = grams[:, q:, q:].astype(np.float64)
-    inner[:, np.arange(NUISANCES), np.arange(NUISANCES)] += precision
+    inner += np.diag(precision)
     cross = grams[:, q:, :q].astype(np.float64)
     both = np.linalg.solve(inner, np.concatenate([cross, scores[:, q:, None]], axis=2))
     reduced = grams[:, :q, :q] - np.einsum("nwa,nwb->nab", cross, both[:, :, :q])

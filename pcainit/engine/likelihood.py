@@ -53,3 +53,21 @@ def log_likelihoods(slices: Slices, transforms: np.ndarray, whitening: np.ndarra
                      np.float32(grid.oversampling), grid.reach,
                      np.ascontiguousarray(transforms).view(np.float32), out)
     return out
+
+
+def class_posteriors(slices: Slices, volumes: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+    """Probability of each volume for each particle, all volumes being equally likely before.
+
+    Parameters
+    ----------
+    slices : Slices
+    volumes : (K, box, box, box) float32
+    whitening : (p,) float32
+
+    Returns
+    -------
+    (n, K) float32
+    """
+    logs = log_likelihoods(slices, slices.grid.to_fourier(volumes), whitening)
+    ratio = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return (ratio / ratio.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -1,8 +1,8 @@
 """Clusters of particles in the space of the components, each particle with its own precision.
 
 The log-likelihood of particle i at the point c is ``c' b_i - c' G_i c / 2`` exactly; a mixture of
-K points is 3D classification confined to the mean plus the span of the components.  With a spread
-S common to the classes it is extreme deconvolution (Bovy et al. 2011).
+K points is 3D classification confined to the mean plus the span of the components; it is extreme
+deconvolution (Bovy et al. 2011) with states as points.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -114,8 +114,7 @@ def _one_round(precisions, scores, log_weights, centres, accumulate):
 def refine_mixture(precisions: np.ndarray, scores: np.ndarray, weights: np.ndarray,
                    centres: np.ndarray, rounds: int = 200, tolerance: float = 1e-3) -> Mixture:
     """EM from given weights and centres until the log-likelihood rises by less than `tolerance`."""
-    ridge = 1e-6 * precisions.mean(axis=0) * len(scores)
-    ridge += 1e-9 * np.trace(ridge) * np.eye(len(ridge)) + 1e-30 * np.eye(len(ridge))
+    ridge = _ridge(precisions)
     last = -np.inf
     for _ in range(rounds):
         _, (counts, full, target), gain = _one_round(precisions, scores, np.log(weights), centres,
@@ -129,8 +128,22 @@ def refine_mixture(precisions: np.ndarray, scores: np.ndarray, weights: np.ndarr
     return Mixture(weights[order], centres[order], max(gain, last), len(scores))
 
 
+def weighted_centres(precisions: np.ndarray, scores: np.ndarray, resp: np.ndarray) -> np.ndarray:
+    """Best centre of each class for given responsibilities, (K, q) float64."""
+    full = np.einsum("nk,nab->kab", resp, precisions, dtype=np.float64)
+    target = np.einsum("nk,na->ka", resp, scores, dtype=np.float64)
+    ridge = _ridge(precisions)
+    return np.stack([np.linalg.solve(g + ridge, b) for g, b in zip(full, target)])
+
+
+def _ridge(precisions: np.ndarray) -> np.ndarray:
+    """A thousandth of one particle's precision: keeps empty classes solvable."""
+    mean = precisions.mean(axis=0, dtype=np.float64)
+    return 1e-3 * mean + (1e-9 * np.trace(mean) + 1e-30) * np.eye(len(mean))
+
+
 def fit_mixture(precisions: np.ndarray, scores: np.ndarray, n_classes: int, seed: int, *,
-                restarts: int = 40, start: Optional[Mixture] = None) -> Mixture:
+                restarts: int = 16, start: Optional[Mixture] = None) -> Mixture:
     """Best of many EM runs with K classes.
 
     Parameters

@@ -114,7 +114,8 @@ def prepare_slices(particles: Particles, grid: Grid,
         if invert:
             crops = -crops
         values[index] = crops * shift_phases(particles.shifts_px[index], grid)
-        ctf[index] = 1 if particles.ctf is None else evaluate_ctf(particles.ctf.take(index), spatial)
+        ctf[index] = (1 if particles.ctf is None
+                      else evaluate_ctf(particles.ctf.take(index), spatial))
         done += len(index)
         progress(done / n)
     if not usable.any():

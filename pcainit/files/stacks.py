@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 import warnings
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mrcfile
 import numpy as np
@@ -147,7 +147,7 @@ def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chu
 
 
 def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> np.ndarray:
-    out = None
+    out: Any = None
     for number in np.unique(stack):
         data = _open_stack(stacks[number])
         mine = np.flatnonzero(stack == number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import gemmi
 import numpy as np
@@ -56,7 +56,7 @@ class ParticleTable:
         self._optics_columns = _column_numbers(self._optics) if self._optics else {}
         self._optics_row = self._match_optics() if self._optics else None
 
-    def _find(self, block_name: str, label: str, exclude: object = None) -> Optional[object]:
+    def _find(self, block_name: str, label: str, exclude: Any = None) -> Any:
         blocks = sorted(self._document, key=lambda block: block.name != block_name)
         for block in blocks:
             for item in block:
@@ -166,8 +166,8 @@ def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
     sampling = _one_sampling(table)
     angles = [table.numbers(label) for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")]
     if len(table) > 1 and not any(np.ptp(angle) for angle in angles[:2]):
-        raise InputError("%s gives all particles the same view (rlnAngleRot and rlnAngleTilt do not "
-                         "change), as a 2D alignment does. Take the particles of a 3D refinement."
+        raise InputError("%s gives all particles the same view (rlnAngleRot and rlnAngleTilt), as "
+                         "a 2D alignment does. Take the particles of a 3D refinement."
                          % table.path)
     stacks, stack, row = locate_stacks(table.text("rlnImageName"), table.path, data_dir)
     from pcainit.files.stacks import stack_box
@@ -182,14 +182,12 @@ def _read_ctf(table: ParticleTable) -> CTF:
     if not table.has("rlnDefocusU"):
         raise InputError("%s has no CTF (rlnDefocusU): estimate it, or run without CTF correction "
                          "(--no-ctf)." % table.path)
-    if table.has("rlnCtfDataAreCtfPremultiplied"):
-        if np.any(table.numbers("rlnCtfDataAreCtfPremultiplied")):
-            raise InputError("%s holds CTF-premultiplied images: extract the particles without "
-                             "premultiplication." % table.path)
-    if table.has("rlnCtfDataArePhaseFlipped"):
-        if np.any(table.numbers("rlnCtfDataArePhaseFlipped")):
-            raise InputError("%s holds phase-flipped images: extract the particles without phase "
-                             "flipping." % table.path)
+    if np.any(table.numbers("rlnCtfDataAreCtfPremultiplied", 0)):
+        raise InputError("%s holds CTF-premultiplied images: extract the particles without "
+                         "premultiplication." % table.path)
+    if np.any(table.numbers("rlnCtfDataArePhaseFlipped", 0)):
+        raise InputError("%s holds phase-flipped images: extract the particles without phase "
+                         "flipping." % table.path)
     fields = {}
     for name, (label, default) in _CTF_LABELS.items():
         if name == "defocus_v" and not table.has(label):

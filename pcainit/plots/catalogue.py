@@ -102,6 +102,7 @@ PLOTS: Dict[str, Plot] = {
         resolution_curves, ("frequencies", "consensus_fsc")),
     "number": Plot(
         "Number of classes",
-        "How well each number of classes explains the data; the large dot is the best.",
+        "How well each number of classes explains the data, compared with the best one, the large "
+        "dot: by BIC, and by the likelihood of particles that it was not made from.",
         number_of_classes, ("tried_classes",)),
 }

@@ -27,7 +27,7 @@ def class_shares(result: Result) -> Figure:
         raise ValueError("This result has no class weights.")
     shares, sizes = 100 * result.class_weights, result.class_sizes
     count = len(shares)
-    figure = new_figure(7.4, float(np.clip(0.9 + 0.52 * count, 2.0, 12.0)))
+    figure = new_figure(7.4, float(np.clip(0.9 + 0.52 * count, 2.0, 12.0)), top=0.05)
     axes = figure.add_subplot()
     bars = axes.barh(np.arange(count), shares, height=0.68,
                      color=[class_colour(k) for k in range(count)])
@@ -67,7 +67,7 @@ def difference_matrix(result: Result) -> Figure:
     np.fill_diagonal(ratio, np.nan)
     count = len(ratio)
     side = float(np.clip(2.4 + 0.62 * count, 3.6, 9.0))
-    figure = new_figure(side + 1.3, side)
+    figure = new_figure(side + 1.1, side, left=0.7, right=1.25, top=0.1)
     axes = figure.add_subplot()
     top = max(2.0, float(np.nanmax(ratio))) if np.isfinite(ratio).any() else 2.0
     image = axes.imshow(ratio, cmap=_SEQUENTIAL, vmin=min(1.0, np.nanmin(ratio, initial=1.0)),
@@ -90,7 +90,8 @@ def difference_matrix(result: Result) -> Figure:
     axes.set_yticks(np.arange(1, count) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2 if count <= _NUMBERED else 0.5)
     axes.tick_params(which="minor", length=0)
-    bar = figure.colorbar(image, ax=axes, shrink=0.85, aspect=18)
+    place = figure.add_axes((1 - 0.95 / (side + 1.1), 0.25, 0.16 / (side + 1.1), 0.6))
+    bar = figure.colorbar(image, cax=place)
     bar.set_label("difference / noise  (1: noise alone)")
     bar.outline.set_visible(False)
     return figure

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from pcainit.plots.results import Result
 from pcainit.plots.style import FAINT, INK, class_colour, new_figure, styled
@@ -128,13 +129,15 @@ def _axis(result: Result, component: int) -> str:
 
 
 def _joint_axes() -> Tuple[Figure, Axes, Axes, Axes]:
-    figure = new_figure(7.4, 5.6)
-    grid = figure.add_gridspec(2, 2, width_ratios=(6, 1), height_ratios=(1, 6))
+    figure = new_figure(7.4, 5.6, right=1.75)
+    grid = figure.add_gridspec(2, 2, width_ratios=(6, 1), height_ratios=(1, 6), wspace=0.04,
+                               hspace=0.04)
     axes = figure.add_subplot(grid[1, 0])
     above = figure.add_subplot(grid[0, 0], sharex=axes)
     beside = figure.add_subplot(grid[1, 1], sharey=axes)
     for margin in (above, beside):
         margin.set_axis_off()
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
     axes.axvline(0, color=FAINT, linewidth=0.6, zorder=0)
     return figure, axes, above, beside
@@ -217,13 +220,14 @@ def _legend(figure: Figure, names: List[str], junk: str) -> None:
         handles.append(Line2D([], [], linestyle="", label="and %d more" % (len(names) - _LEGEND)))
     if junk:
         handles.append(Line2D([], [], linestyle="", marker="x", color=FAINT, label=junk))
-    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.2)
+    figure.legend(handles=handles, loc="upper left", handletextpad=0.2,
+                  bbox_to_anchor=(1 - 1.8 / figure.get_figwidth(), 1.0))
 
 
 def _histogram(result: Result, component: int, values: np.ndarray, labels: np.ndarray,
                what: str) -> Figure:
     """One component alone: stacked histogram by class."""
-    figure = new_figure(7.4, 4.2)
+    figure = new_figure(7.4, 4.2, right=1.75)
     axes = figure.add_subplot()
     present = np.unique(labels[labels >= 0])
     edges = np.linspace(*_limits(values, result, component), 81 if len(values) > 1000 else 25)

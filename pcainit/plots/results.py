@@ -189,6 +189,8 @@ def _consistent(arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         for name in followers:
             if leader in arrays and name in arrays and len(arrays[name]) != len(arrays[leader]):
                 del arrays[name]
+    if len(arrays.get("pairwise", ())) == 1:
+        del arrays["pairwise"]
     for name in ("junk", "significant", "artefact"):
         if name in arrays:
             arrays[name] = arrays[name].astype(bool)

@@ -213,18 +213,20 @@ class _View:
         self.voxel = float(result.voxel) if result.voxel is not None else 0.0
         inside = result.mask is not None and result.mask.shape == tuple(shape)
         self.low, self.high = _extent(result.mask, through) if inside else (0, shape[0])
+        side = self.high - self.low
+        # Cubic interpolation is linear: as a matrix, from what it makes of unit vectors.
+        self.finer = ndimage.zoom(np.eye(side), (_TILE * (1 - _GAP) / side, 1), order=3,
+                                  mode="nearest", grid_mode=True).astype(np.float32)
 
     def section(self, volume: np.ndarray, plane: str) -> np.ndarray:
-        """The section's pixels within the view, interpolated, y upwards."""
+        """The section's pixels within the view, interpolated; the first row is the lowest."""
         axis = PLANES.index(plane)
         if self.through is None:
             highest, lowest = volume.max(axis=axis), volume.min(axis=axis)
             cut = np.where(highest >= -lowest, highest, lowest)
         else:
             cut = volume.take(self.through[axis], axis=axis)
-        cut = cut[self.low:self.high, self.low:self.high].astype(np.float32)
-        return ndimage.zoom(cut, _TILE * (1 - _GAP) / len(cut), order=3, mode="nearest",
-                            grid_mode=True)[::-1]
+        return self.finer @ cut[self.low:self.high, self.low:self.high] @ self.finer.T
 
     def draw(self, axes: Axes, placed: Sequence[Tuple[np.ndarray, str, int, int]],
              shape: Tuple[int, int], outline: Optional[np.ndarray], line: str,
@@ -238,8 +240,8 @@ class _View:
             tile = self.section(volume, plane)
             place = np.s_[row * _TILE:row * _TILE + len(tile),
                           column * _TILE:column * _TILE + len(tile)]
-            picture[place] = tile
-            lines[place] = outlines.get(plane, np.nan)
+            picture[place] = tile[::-1]
+            lines[place] = outlines[plane][::-1] if outlined else np.nan
         level = 0.2 * float(outline.max()) if outlined else 0.0
         if outlined and np.nanmin(lines) < level < np.nanmax(lines):
             x, y = ((np.arange(count) + 0.5) / _TILE for count in lines.shape[::-1])

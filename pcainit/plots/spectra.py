@@ -35,7 +35,7 @@ def spectrum(result: Result) -> Figure:
     if result.eigenvalues is None:
         raise ValueError("This result has no eigenvalues.")
     cosines = result.half_set_cosines
-    figure = new_figure(7.4, 4.6)
+    figure = new_figure(7.4, 4.6, left=0.95, top=0.4, bottom=1.0, between=0.0 if cosines is None else 0.9)
     panels = figure.subplots(1, 1 if cosines is None else 2, squeeze=False)[0]
     _eigenvalues(panels[0], result)
     if cosines is not None:
@@ -44,7 +44,7 @@ def spectrum(result: Result) -> Figure:
              if kind in {result.standing(k) for k in range(result.n_components)}]
     handles = [Line2D([], [], linestyle="", marker="s", markersize=10, color=STANDING[kind][0],
                       label=STANDING[kind][1]) for kind in kinds]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles))
     return figure
 
 
@@ -103,7 +103,7 @@ def resolution_curves(result: Result) -> Figure:
     if result.frequencies is None or (result.class_fsc is None and result.consensus_fsc is None):
         raise ValueError("This result has no Fourier shell correlations.")
     frequencies = result.frequencies
-    figure = new_figure(7.4, 4.4)
+    figure = new_figure(7.4, 4.4, right=1.75)
     axes = figure.add_subplot()
     if result.class_fsc is not None:
         for k, curve in enumerate(result.class_fsc):
@@ -117,11 +117,11 @@ def resolution_curves(result: Result) -> Figure:
     axes.annotate("0.143", (0, 0.143), (4, 3), xycoords=axes.get_yaxis_transform(),
                   textcoords="offset points", color=FAINT)
     axes.axhline(0, color=FAINT, linewidth=0.6)
-    last = float(frequencies[-1])
+    last, lines = float(frequencies[-1]), len(axes.lines)
     axes.set(xlim=(0, last), ylim=(-0.1, 1.03), xlabel="resolution (Å)",
              ylabel="Fourier shell correlation")
     _resolution_ticks(axes, last)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=min(11, 110 / lines))
     return figure
 
 
@@ -146,20 +146,21 @@ def number_of_classes(result: Result) -> Figure:
     """
     tried = result.tried_classes
     series = [(values, title, sign) for values, title, sign in (
-        (result.bic, "BIC (smaller is better)", np.argmin),
-        (result.held_out, "Held-out likelihood (larger is better)", np.argmax))
+        (result.bic, "BIC: smaller is better", np.argmin),
+        (result.held_out, "Held-out: larger is better", np.argmax))
         if values is not None and np.isfinite(values).any()]
     if tried is None or not series:
         raise ValueError("This result did not try several numbers of classes.")
-    figure = new_figure(3.7 * len(series), 3.6)
+    figure = new_figure(3.7 * len(series), 3.6, top=0.4, between=0.85 if len(series) > 1 else 0.0)
     for axes, (values, title, best) in zip(figure.subplots(1, len(series), squeeze=False)[0],
                                            series):
         known = np.isfinite(values)
-        axes.plot(tried[known], values[known], "o-", color=FAINT, markersize=7)
-        chosen = best(values[known])
-        axes.plot(tried[known][chosen], values[known][chosen], "o", color=ACCENT, markersize=13)
-        axes.set_title(title, fontsize=11)
+        x, chosen = tried[known], best(values[known])
+        y = values[known] - values[known][chosen]
+        axes.plot(x, y, "o-", color=FAINT, markersize=7)
+        axes.plot(x[chosen], y[chosen], "o", color=ACCENT, markersize=13)
+        axes.set_title(title)
         axes.set_xlabel("number of classes")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.yaxis.set_major_formatter("{x:,.5g}")
     return figure

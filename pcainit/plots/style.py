@@ -61,10 +61,18 @@ def styled(function: _Function) -> _Function:
     return wrapper          # type: ignore[return-value]
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, laid out without overlaps."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.03)
+def new_figure(width: float, height: float, *, left: float = 0.85, right: float = 0.15,
+               bottom: float = 0.62, top: float = 0.15, between: float = 0.0) -> Figure:
+    """An empty figure; size, margins and the mean gap between panels are in inches.
+
+    Fixed margins take a third of the time of matplotlib's automatic layouts.
+    """
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=bottom / height,
+                           top=1 - top / height)
+    if between:
+        panel = (width - left - right - between) / 2
+        figure.subplots_adjust(wspace=between / panel)
     return figure
 
 

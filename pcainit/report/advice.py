@@ -16,8 +16,11 @@ def opening(result: Result) -> str:
     if summary.get("significant_components") == 0:
         text = ("Nothing beyond noise was found, so one class is the honest choice. To look "
                 "further, give a focus mask around a suspected place, use more particles, or try "
-                "another resolution. The volumes are there all the same")
-        return text + "; do not read their differences as structure."
+                "another resolution.")
+        if result.n_classes > 1:
+            text += (" The volumes are there all the same: do not read their differences as "
+                     "structure.")
+        return text
     if copies:
         return ("Class%s %s repeat%s another one: run again with %d classes, or keep %s as spare "
                 "references." % ("es" if len(copies) > 1 else "", _listed(copies),
@@ -27,6 +30,9 @@ def opening(result: Result) -> str:
         return ("Give all %d volumes to a 3D classification without alignment. This method does "
                 "not test whether they differ by more than noise: the method particles does."
                 % result.n_classes)
+    if result.n_classes == 1:
+        return ("One class explains the particles best. To look further, give a focus mask around "
+                "a suspected place, use more particles, or try another resolution.")
     return ("Give all %d volumes to a 3D classification without alignment, with these values."
             % result.n_classes)
 
@@ -35,7 +41,8 @@ def relion(result: Result) -> Values:
     """Fields of RELION's Class3D and what to set them to."""
     parameters = _parameters(result)
     greyscale = "No" if parameters.get("no_ctf") else "Yes"
-    return [("Reference map", "a STAR file that lists the %d volumes (below)" % result.n_classes),
+    return [("Reference map", "a STAR file that lists the %d volumes (below)" % result.n_classes
+             if result.n_classes > 1 else "volumes/class_001.mrc"),
             ("Ref. map is on absolute greyscale?", greyscale),
             ("Initial low-pass filter (Å)", "%s   (the default of 60 would wipe the differences "
                                             "out)" % resolution(result)),
@@ -46,7 +53,8 @@ def relion(result: Result) -> Values:
 
 def cryosparc(result: Result) -> Values:
     """Fields of cryoSPARC's 3D Classification and what to set them to."""
-    return [("Initial volumes", "import the %d volumes and connect them all" % result.n_classes),
+    return [("Initial volumes", "import the %d volume%s and connect %s" % (
+        result.n_classes, *(("s", "them all") if result.n_classes > 1 else ("", "it")))),
             ("Initialization mode", "input"),
             ("Number of classes", str(result.n_classes)),
             ("Init structure lowpass resolution (Å)", resolution(result)),

@@ -15,7 +15,8 @@ from pcainit.plots.style import styled
 PICTURES = frozenset(("volumes", "differences", "changes", "components", "variance"))
 _DPI = 150              # of pictures, and of the many points within drawings
 _REM_PER_INCH = 4.7     # on the page
-_FIGURE = """<figure id="%s" style="width:%.1frem"><h3>%s</h3>%s
+_WIDE = 37.0            # rem; wider ones stand alone
+_FIGURE = """<figure id="%s"%s style="width:%.1frem"><h3>%s</h3>%s
 <figcaption>%s</figcaption></figure>"""
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def figure(result: Result, name: str) -> str:
     except Exception as problem:
         logger.warning("The figure %s could not be drawn: %s", name, problem)
         body = '<p class="note">This figure could not be drawn: %s</p>' % html.escape(str(problem))
-    return _FIGURE % (name, width, html.escape(plot.title), body,
+    wide = ' class="wide"' if width > _WIDE else ""
+    return _FIGURE % (name, wide, width, html.escape(plot.title), body,
                       html.escape(plot.caption))
 
 
@@ -46,7 +48,8 @@ def _encode(drawn: Figure, kind: str) -> str:
     """A data URI; the same figure gives the same text."""
     buffer = io.BytesIO()
     nothing = {"svg": ("Creator", "Date", "Format", "Type"), "png": ("Software",)}[kind]
-    drawn.savefig(buffer, format=kind, dpi=_DPI, metadata=dict.fromkeys(nothing))
+    faster = dict(pil_kwargs=dict(compress_level=4)) if kind == "png" else {}
+    drawn.savefig(buffer, format=kind, dpi=_DPI, metadata=dict.fromkeys(nothing), **faster)
     mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
     return "data:%s;base64,%s" % (mime, base64.b64encode(buffer.getvalue()).decode())
 

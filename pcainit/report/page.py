@@ -46,7 +46,7 @@ def text(value: Any) -> str:
 
 def _head(result: Result) -> str:
     summary = result.summary
-    facts = [(result.n_classes, "volumes"),
+    facts = [(result.n_classes, "volume" if result.n_classes == 1 else "volumes"),
              (_thousands(summary.get("particles")), "particles"),
              (advice.resolution(result) + " Å", "resolution"),
              (summary.get("method", "?"), "method"),
@@ -140,7 +140,7 @@ def _record(result: Result) -> str:
         if summary.get("method") not in info.get("methods", (summary.get("method"),)):
             continue
         changed = "default" in info and info["default"] != value
-        shown = ("no", "yes")[value] if isinstance(value, bool) else "none" if value == "" else value
+        shown = "none" if value == "" else {"True": "yes", "False": "no"}.get(str(value), value)
         rows.append((text(info.get("label", name)), "<code>%s</code>" % text(name),
                      "<b>%s</b>" % text(shown) if changed else text(shown)))
     seconds = _seconds(result)

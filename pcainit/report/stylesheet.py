@@ -56,15 +56,18 @@ td { border-bottom:1px solid var(--line); padding:.38rem 1rem .38rem 0; vertical
 .steps td:last-child { width:45%; }
 .bar { display:block; height:.7rem; margin-top:.35rem; background:var(--accent);
   border-radius:.2rem; min-width:2px; print-color-adjust:exact; }
-@media (max-width:60rem) { .columns { grid-template-columns:1fr; } main { padding:1.2rem; }
-  h1 { font-size:1.7rem; } }
+@media screen and (max-width:60rem) { .columns { grid-template-columns:1fr; }
+  main { padding:1.2rem; } h1 { font-size:1.7rem; } }
 @media print {
   :root { font-size:10.5px; }
   @page { margin:14mm; }
   main { max-width:none; padding:0; }
   section { margin-top:1.8rem; }
   h2, h3, figcaption { break-inside:avoid; }
-  h2, h3 { break-after:avoid; }
+  h2, h3, .lead { break-after:avoid; }
+  figure:not(.wide) { width:47% !important; }
+  .cards { grid-template-columns:repeat(3, 1fr); }
+  .tiles { grid-template-columns:repeat(4, 1fr); }
   figure, .card, .tiles li, tr { break-inside:avoid; }
   .card, .tiles li, pre { border:1px solid var(--line); background:#fff; }
   .dot { print-color-adjust:exact; -webkit-print-color-adjust:exact; }

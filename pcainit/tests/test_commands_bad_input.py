@@ -93,7 +93,7 @@ SETTINGS = {
     "B > M": (["--particles-per-reconstruction", "121"],
               "particles_per_reconstruction is 121.*120 particles.*60 or fewer"),
     "B is 0": (["--particles-per-reconstruction", "0"], "particles_per_reconstruction is 0"),
-    "N B far beyond M": (["--reconstructions", "5000"], "5000 reconstructions of 10.*at most 12000"),
+    "N B beyond M": (["--reconstructions", "5000"], "5000 reconstructions of 10.*at most 12000"),
     "finer than Nyquist": (["--resolution", "11"], "resolution is 11 A.*12 A or coarser"),
     "too coarse": (["--resolution", "40"], "resolution is 40 A.*24 A or finer"),
     "resolution nan": (["--resolution", "nan"], "resolution is nan"),

@@ -286,7 +286,8 @@ def test_version_and_help(capsys):
 
 def test_module_runs_as_a_program(tmp_path):
     done = subprocess.run([sys.executable, "-m", "pcainit", "run", str(tmp_path / "no.star"), "-o",
-                           str(tmp_path / "out")], stderr=subprocess.PIPE, universal_newlines=True)
+                           str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("pcainit: The particle STAR file ") and "Traceback" not in done.stderr
+    assert done.stderr.startswith("pcainit: The particle STAR file ")
+    assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()

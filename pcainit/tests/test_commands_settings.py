@@ -114,5 +114,5 @@ def test_progress(terminal):
         assert "\r" in screen.text and "[" + "#" * 25 + "] 100 %" in screen.text
     else:
         lines = screen.text.splitlines()
-        assert lines[0] == "prepare: 0 %" and len(lines) == 11
+        assert lines[0] == "prepare: 10 %" and len(lines) == 10
         assert lines[-1].startswith("prepare: done in ")

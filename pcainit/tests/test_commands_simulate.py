@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pcainit.__main__ import main
+from pcainit.engine.poses import rotation_from_euler
 from pcainit.engine.simulation import Phantom, Simulation, draw_truth, make_states, simulate_images
 from pcainit.files.star import ParticleTable, read_particles
 
@@ -37,6 +38,12 @@ def test_what_is_written(tmp_path):
     with mrcfile.open(str(tmp_path / "particles.mrcs")) as mrc:
         assert mrc.is_image_stack() and mrc.data.shape == (250, BOX, BOX)
         assert mrc.voxel_size.x == pytest.approx(SAMPLING)
+    with open(str(tmp_path / "truth" / "poses.csv")) as handle:
+        poses = list(csv.DictReader(handle))
+    angles = [np.array([row[name] for row in poses], float) for name in ("rot", "tilt", "psi")]
+    assert rotation_from_euler(*angles) == pytest.approx(particles.rotations, abs=1e-4)
+    assert [float(row["x_px"]) for row in poses] == pytest.approx(particles.shifts_px[:, 0],
+                                                                  abs=1e-4)
     assert sorted(np.bincount(particles.half).tolist()) == [0, 125, 125]
 
 

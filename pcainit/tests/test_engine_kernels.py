@@ -74,7 +74,8 @@ def test_insertion_equals_a_plain_loop(grid, seed):
     values, ctf, rotations, rng = draw_slices(seed, grid, 3)
     whitening = rng.uniform(0.5, 2, values.shape[1]).astype(np.float32)
     numerator, weight = insert_slices(values, ctf, rotations, grid, whitening=whitening)
-    expected = insert_by_numpy(values * ctf * whitening ** 2, (ctf * whitening) ** 2, grid, rotations)
+    expected = insert_by_numpy(values * ctf * whitening ** 2, (ctf * whitening) ** 2, grid,
+                               rotations)
     assert np.abs(numerator[0, 0] - expected[0]).max() < 2e-4 * np.abs(expected[0]).max()
     assert np.abs(weight[0, 0] - expected[1]).max() < 2e-4 * expected[1].max()
 
@@ -168,7 +169,7 @@ def make_likelihoods(grid, seed, n, k):
 @QUICK
 @given(grids, seeds)
 def test_log_likelihoods_against_brute_force(grid, seed):
-    """Minus half the squared residual over the noise, all 2 p - 1 real numbers, up to a constant."""
+    """Minus half the squared residual over the noise, 2 p - 1 real numbers, up to a constant."""
     slices, transforms, whitening = make_likelihoods(grid, seed, 4, 3)
     found = log_likelihoods(slices, transforms, whitening)
     direct = np.empty((4, 3))
@@ -224,7 +225,8 @@ def test_slices_of_gaussian_blobs_are_analytic(padding, error):
     line = np.exp(-0.5 * ((axis - centres[:, :, None]) / width) ** 2) / np.sqrt(2 * np.pi) / width
     volume = np.einsum("j,jz,jy,jx->zyx", mass, line[:, 2], line[:, 1], line[:, 0])
     rotations = Rotation.random(20, random_state=1).as_matrix()
-    found = extract_slices(grid.to_fourier(volume[None].astype(np.float32)), rotations, grid)[..., 0]
+    transform = grid.to_fourier(volume[None].astype(np.float32))
+    found = extract_slices(transform, rotations, grid)[..., 0]
     f = grid.frequencies / (box * sampling)
     seen = np.einsum("nij,bj->nbi", rotations, centres)[..., :2]
     phase = np.exp(-2j * np.pi * np.einsum("pi,nbi->nbp", f, seen))

@@ -41,7 +41,8 @@ def make_slices(n=1500, noise=1.0, seed=0, centres=None, scale=1.0):
     line = np.exp(-0.5 * ((axis - centres[:, :, None]) / WIDTH) ** 2) / np.sqrt(2 * np.pi) / WIDTH
     density = mass * np.einsum("jz,jy,jx->zyx", line[:, 2], line[:, 1], line[:, 0])
     half = (np.arange(n) % 2 + 1).astype(np.int8)
-    return Slices(values.astype(np.complex64), ctf, rotations, half, np.ones(n, bool), GRID), density
+    values = values.astype(np.complex64)
+    return Slices(values, ctf, rotations, half, np.ones(n, bool), GRID), density
 
 
 def test_consensus_has_the_densitys_greyscale_and_finds_the_noise():

@@ -136,7 +136,8 @@ def test_half_sets_are_the_files_when_usable(star):
 
 
 def test_windows_line_ends_and_comments(star):
-    text = star().read_text().replace("\n", "\r\n").replace("data_particles", "# note\ndata_particles")
+    text = star().read_text().replace("data_particles", "# note\ndata_particles")
+    text = text.replace("\n", "\r\n")
     assert len(load(star(text=text))) == N
 
 
@@ -174,9 +175,9 @@ FAULTS = {
     "no rot": (dict(rlnAngleRot=None), "no rlnAngleRot.*no poses"),
     "no psi": (dict(rlnAnglePsi=None), "no rlnAnglePsi.*no poses"),
     "2D alignment": (dict(rlnAngleRot=[0.0] * N, rlnAngleTilt=[0.0] * N), "2D alignment"),
-    "mixed pixel sizes": (dict(rlnImagePixelSize=[4.0] * 5 + [4.5]), "mixes pixel sizes from 4 to 4.5"),
+    "mixed pixel sizes": (dict(rlnImagePixelSize=[4.0] * 5 + [4.5]), "mixes .* from 4 to 4.5"),
     "zero pixel size": (dict(rlnImagePixelSize=[0.0] * N), "must be positive"),
-    "not a number": (dict(rlnAngleTilt=["1", "2", "x", "4", "5", "6"]), "rlnAngleTilt of row 3 is 'x'"),
+    "not a number": (dict(rlnAngleTilt=list("12x456")), "rlnAngleTilt of row 3 is 'x'"),
     "nan": (dict(rlnDefocusU=["1", "nan", "3", "4", "5", "6"]), "rlnDefocusU of row 2 is nan"),
     "unknown value": (dict(rlnDefocusU=["?"] * N), "rlnDefocusU of row 1 is '\\?'"),
     "phase-flipped": (dict(rlnCtfDataArePhaseFlipped=[1] * N), "phase-flipped"),
@@ -184,7 +185,8 @@ FAULTS = {
     "optics group unknown": (dict(rlnOpticsGroup=[1, 1, 1, 1, 1, 9]), "optics group 9"),
     "no voltage": (dict(rlnVoltage=[0.0] * N), "rlnVoltage"),
     "amplitude contrast": (dict(rlnAmplitudeContrast=[7.0] * N), "rlnAmplitudeContrast"),
-    "image numbers from 0": (dict(rlnImageName=["%d@stack.mrcs" % k for k in range(N)]), "start at 1"),
+    "image numbers from 0": (dict(rlnImageName=["%d@stack.mrcs" % k for k in range(N)]),
+                             "start at 1"),
     "image index beyond": (dict(rlnImageName=["%d@stack.mrcs" % (k + 2) for k in range(N)]),
                            "Image 7 of .* the stack has 6"),
     "stack missing": (dict(rlnImageName=["1@none.mrcs"] * N), "none.mrcs"),
@@ -216,9 +218,11 @@ def test_unnamed_group_among_several(star):
 @pytest.mark.parametrize("text, words", [
     ("", "no particles"),
     ("data_particles\n", "no particles"),
-    ("data_particles\n\nloop_\n_rlnImageName #1\n_rlnAngleRot #2\n\n", "no particles|cannot be read"),
+    ("data_particles\n\nloop_\n_rlnImageName #1\n_rlnAngleRot #2\n\n",
+     "no particles|cannot be read"),
     ("data_optics\n" + loop(OPTICS), "no particles"),
-    ("data_particles\n\nloop_\n_rlnImageName #1\n_rlnAngleRot #2\n1@a.mrcs 0.0 3\n", "cannot be read"),
+    ("data_particles\n\nloop_\n_rlnImageName #1\n_rlnAngleRot #2\n1@a.mrcs 0.0 3\n",
+     "cannot be read"),
     ("just a text file\n", "cannot be read"),
     (bytes(range(256)) * 20, "cannot be read"),
     (b"\x00" * 2048, "cannot be read"),

@@ -244,3 +244,23 @@ def test_empty_folder(tmp_path):
     assert not any(plot.available(result) for plot in plots.PLOTS.values())
     with pytest.raises(ValueError, match="no latent coordinates"):
         plots.latent_scatter(result)
+
+
+def test_number_of_classes_is_relative_to_the_best(result):
+    left, right = plots.number_of_classes(result).axes
+    np.testing.assert_allclose(left.lines[0].get_ydata(), result.bic - result.bic.min())
+    np.testing.assert_allclose(right.lines[0].get_ydata(), result.held_out - result.held_out.max())
+    assert left.lines[1].get_xdata() == right.lines[1].get_xdata() == [4]
+    assert left.get_xlabel() == "number of classes"
+
+
+def test_one_class(result):
+    """What is left when nothing but noise was found."""
+    one = {name: getattr(result, name)[:1] for name in (
+        "class_weights", "class_volumes", "centres", "cluster_covariances", "class_fsc", "copies")}
+    alone = dataclasses.replace(result, pairwise=None, labels=np.ones_like(result.labels),
+                                significant=np.zeros(4, bool), **one)
+    for plot in plots.PLOTS.values():
+        if plot.available(alone):
+            plot.draw(alone).draw_without_rendering()
+    assert plots.best_pair(alone) == (1, 2)

@@ -23,7 +23,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
     subset.
     """
 
-    _label = "viewer pca initial volumes"
+    _label = "results of pca initial volumes"
     _targets = [PcaInitProtInitialVolumes]
     _environments = [DESKTOP_TKINTER]
 

@@ -33,11 +33,14 @@ class FigureView(View):
 
         from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg, NavigationToolbar2Tk
         self.window = tk.Toplevel(self.parent)
+        self.window.withdraw()          # until it has its size
         self.window.title(self.title)
         self._add_controls()
         canvas = FigureCanvasTkAgg(self.figure, master=self.window)
         NavigationToolbar2Tk(canvas, self.window).pack(side="bottom", fill="x")
         canvas.get_tk_widget().pack(side="top", fill="both", expand=True)
+        self.window.update_idletasks()
+        self.window.deiconify()
         canvas.draw()
 
     def _add_controls(self) -> None:

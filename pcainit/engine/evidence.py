@@ -1,0 +1,215 @@
+"""Is there heterogeneity?  Half-set agreement of components, its null, and artefacts."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcainit.engine.grid import Grid
+from pcainit.engine.latent_model import Background, LatentModel
+from pcainit.engine.particle_pca import colour
+
+# A component is certified when its half-set cosine exceeds the null's upper bound this many
+# times, and this cosine in any case.
+NULL_FACTOR = 1.5
+LEAST_COSINE = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Agreement of the components of two independent half-sets.
+
+    Parameters
+    ----------
+    cosines : (q,) float64
+        Principal cosines of the two subspaces, decreasing.
+    null : float
+        What components of noise reach: 99th percentile of the largest cosine.
+    basis : (c, box, box, box) float32
+        Certified directions, the normalised mean of the halves' principal vectors.
+    """
+
+    cosines: np.ndarray
+    null: float
+    basis: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of certified components."""
+        return len(self.basis)
+
+
+def principal_directions(one: np.ndarray, two: np.ndarray
+                         ) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    """Principal cosines (q,) and vectors (q, ...) of two orthonormal sets of volumes."""
+    a, b = one.reshape(len(one), -1), two.reshape(len(two), -1)
+    left, cosines, right = np.linalg.svd(a.astype(np.float64) @ b.T)
+    first, second = (left.T @ a).reshape(one.shape), (right @ b).reshape(two.shape)
+    return np.minimum(cosines, 1.0), first, second
+
+
+def null_cosine(spectrum: np.ndarray, mask: np.ndarray, grid: Grid, q: int, seed: int,
+                draws: int = 100) -> float:
+    """Largest principal cosine that pairs of noise subspaces reach (99th percentile).
+
+    Parameters
+    ----------
+    spectrum : (n_shells,) float64
+        Power of noise components.
+    mask : (box, box, box) float32
+    grid : Grid
+    q : int
+        Dimension of the subspaces.
+    seed : int
+    draws : int
+
+    Returns
+    -------
+    float
+    """
+    rng = np.random.default_rng([seed, 31])
+    inside = mask > 0.01
+
+    def subspace() -> np.ndarray:
+        noise = rng.standard_normal((q,) + mask.shape).astype(np.float32)
+        flat = np.stack([(colour(v, spectrum, grid) * mask)[inside] for v in noise], axis=1)
+        return np.linalg.qr(flat)[0]
+
+    count = int(np.ceil(np.sqrt(2 * draws)))
+    spaces = [subspace() for _ in range(count)]
+    largest = [np.linalg.svd(spaces[i].T @ spaces[j], compute_uv=False)[0]
+               for i in range(count) for j in range(i)]
+    return float(np.percentile(largest, 99))
+
+
+def certify(one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, seed: int
+            ) -> Evidence:
+    """Which directions two independently fitted models share.
+
+    Parameters
+    ----------
+    one, two : LatentModel
+        Of the two half-sets.
+    mask : (box, box, box) float32
+    grid : Grid
+    seed : int
+
+    Returns
+    -------
+    Evidence
+    """
+    cosines, first, second = principal_directions(one.components, two.components)
+    q = len(cosines)
+    noise = np.mean([grid.shell_profile(v) for m in (one, two) for v in m.components[q // 2:]],
+                    axis=0)
+    null = null_cosine(noise, mask, grid, q, seed)
+    count = int((cosines > max(NULL_FACTOR * null, LEAST_COSINE)).sum())
+    basis = first[:count] + second[:count]
+    norm = np.sqrt((basis ** 2).sum(axis=(1, 2, 3), keepdims=True))
+    return Evidence(cosines, null, (basis / np.maximum(norm, 1e-30)).astype(np.float32))
+
+
+def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:
+    """The directions inside a model's span that are closest to a given orthonormal set.
+
+    Parameters
+    ----------
+    model : LatentModel
+    basis : (c, box, box, box) float32
+
+    Returns
+    -------
+    LatentModel
+        Orthonormal components that correspond to `basis` one by one.
+    """
+    own = model.components.reshape(model.q, -1).astype(np.float64)
+    left, _, right = np.linalg.svd(own @ basis.reshape(len(basis), -1).T, full_matrices=False)
+    turn = left @ right                                         # (q, c), closest rotation
+    components = (turn.T @ own).reshape((len(basis),) + model.components.shape[1:])
+    variances = np.einsum("qc,q->c", turn ** 2, model.variances)
+    return LatentModel(components.astype(np.float32), variances, model.nuisance, model.gain)
+
+
+def put_first(model: LatentModel, basis: np.ndarray) -> LatentModel:
+    """The model in other axes: first what certified directions span, then the rest.
+
+    Both parts are principal components in themselves; the model's covariance of densities is
+    kept but for what correlates the two.
+
+    Parameters
+    ----------
+    model : LatentModel
+    basis : (c, box, box, box) float32, nearly orthonormal
+
+    Returns
+    -------
+    LatentModel
+    """
+    own = model.components.reshape(model.q, -1).astype(np.float64)
+    inside = own @ basis.reshape(len(basis), -1).T              # (q, c)
+    frame = np.linalg.qr(np.concatenate([inside, np.eye(model.q)], axis=1))[0]
+    parts, values = [], []
+    for part in (frame[:, :len(basis)], frame[:, len(basis):]):
+        spread, turn = np.linalg.eigh(part.T @ (model.variances[:, None] * part))
+        order = np.argsort(-spread)
+        parts.append(part @ turn[:, order])
+        values.append(spread[order])
+    components = np.concatenate(parts, axis=1).T @ own
+    return LatentModel(components.reshape(model.components.shape).astype(np.float32),
+                       np.maximum(np.concatenate(values), 1e-30), model.nuisance, model.gain)
+
+
+def merge_models(models: "list[LatentModel]") -> LatentModel:
+    """Principal components of the halves' components together, as many as each has."""
+    q = models[0].q
+    stacked = np.concatenate([m.scaled for m in models])
+    flat = stacked.reshape(2 * q, -1).astype(np.float64) / np.sqrt(len(models))
+    _, singular, right = np.linalg.svd(flat, full_matrices=False)
+    return LatentModel(right[:q].reshape(models[0].components.shape).astype(np.float32),
+                       np.maximum(singular[:q] ** 2, 1e-30), models[0].nuisance)
+
+
+def nuisance_share(components: np.ndarray, background: Background, mask: np.ndarray
+                   ) -> np.ndarray:
+    """Share of each component that lies in the span of contrast, shift and rotation of the mean.
+
+    Parameters
+    ----------
+    components : (q, box, box, box) float32
+    background : Background
+    mask : (box, box, box) float32
+
+    Returns
+    -------
+    (q,) float64, 0 to 1
+    """
+    body = background.mean * mask
+    gradient = np.stack(np.gradient(body)[::-1])                # along x, y, z
+    axis = np.arange(len(body)) - len(body) // 2
+    x, y, z = axis[None, None, :], axis[None, :, None], axis[:, None, None]
+    turns = [y * gradient[2] - z * gradient[1], z * gradient[0] - x * gradient[2],
+             x * gradient[1] - y * gradient[0]]
+    span = np.stack([body, *gradient, *turns]).reshape(7, -1).astype(np.float64)
+    frame = np.linalg.qr(span.T)[0]
+    inside = components.reshape(len(components), -1) @ frame
+    return (inside ** 2).sum(axis=1)
+
+
+def explained_by(coordinates: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Share of each coordinate's variance that a linear fit to features explains.
+
+    Parameters
+    ----------
+    coordinates : (n, q) float
+    features : (n, m) float
+
+    Returns
+    -------
+    (q,) float64, adjusted for the number of features
+    """
+    design = np.column_stack([np.ones(len(features)), features])
+    fit, *_ = np.linalg.lstsq(design, coordinates, rcond=None)
+    left = ((coordinates - design @ fit) ** 2).mean(axis=0)
+    share = 1 - left / np.maximum(coordinates.var(axis=0), 1e-30)
+    return np.maximum(share - features.shape[1] / len(features), 0)

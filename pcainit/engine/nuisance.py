@@ -1,0 +1,134 @@
+"""Contrast, pose error and junk, read off the particles before any component is sought."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
+from pcainit.engine.latents import marginalise
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """What the particles say about themselves.
+
+    Parameters
+    ----------
+    contrast : (n,) float32
+        Fitted contrast, about 1.
+    precision : (n,) float32
+        One over the variance of that fit.
+    junk : (n,) bool
+        More likely no particle than one.
+    spread : NuisanceSpread
+    """
+
+    contrast: np.ndarray
+    precision: np.ndarray
+    junk: np.ndarray
+    spread: NuisanceSpread
+
+
+def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread,
+                 rounds: int = 15) -> NuisanceSpread:
+    """Spread of the nuisances from each particle's statistics, no component in the model.
+
+    Parameters
+    ----------
+    grams, scores : (n, 6, 6), (n, 6) float32
+    start : NuisanceSpread
+    rounds : int
+
+    Returns
+    -------
+    NuisanceSpread
+    """
+    spread = start
+    for _ in range(rounds):
+        inverse = np.linalg.inv(grams + np.diag(spread.precision))
+        mean = np.einsum("nab,nb->na", inverse, scores)
+        squares = (mean ** 2).mean(axis=0)
+        second = squares + np.einsum("naa->a", inverse) / len(mean)
+        spread = spread.improved(second, squares)
+    return spread
+
+
+def measure_quality(background: Background, index: np.ndarray) -> Quality:
+    """Contrast of each particle, the nuisances' spread, and which particles are junk.
+
+    Parameters
+    ----------
+    background : Background
+    index : (m,) int
+        Particles to look at; the others are not called junk.
+
+    Returns
+    -------
+    Quality
+        Of all particles of the background.
+    """
+    box = background.grid.box
+    none = np.zeros((0, box, box, box), np.float32)
+    spread = NuisanceSpread()
+    result = run_pass(background, none, spread.precision, index, keep=True)
+    spread = learn_spread(result.grams, result.scores, spread)
+    pose = marginalise(result.grams, result.scores, 1, spread.precision[1:])
+    n = len(background.slices)
+    contrast, precision = np.ones(n, np.float32), np.zeros(n, np.float32)
+    precision[index] = pose.precision[:, 0, 0]
+    contrast[index] = 1 + pose.score[:, 0] / np.maximum(precision[index], 1e-12)
+    junk = np.zeros(n, bool)
+    junk[index] = find_junk(contrast[index], precision[index])
+    good = index[~junk[index]]
+    kept = ~junk[index]
+    spread = learn_spread(result.grams[kept], result.scores[kept], spread) if len(good) else spread
+    return Quality(contrast, precision, junk, spread)
+
+
+def find_junk(contrast: np.ndarray, precision: np.ndarray, rounds: int = 100) -> np.ndarray:
+    """Particles whose contrast is more likely about 0 than about the common one.
+
+    A mixture of two Gaussians fitted by EM to the contrasts, each with its own measurement
+    error: particles N(m, v) and junk N(0, u).
+
+    Parameters
+    ----------
+    contrast, precision : (n,) float
+        Fitted contrasts and one over their error variances.
+    rounds : int
+
+    Returns
+    -------
+    (n,) bool
+    """
+    value = np.asarray(contrast, np.float64)
+    error = 1 / np.maximum(np.asarray(precision, np.float64), 1e-9)
+    centre = float(np.median(value))
+    spread, junk_spread, share = 0.02, 0.02, 0.02
+    odds = np.zeros(len(value))
+    for _ in range(rounds):
+        odds = share * _gauss(value, 0.0, junk_spread + error)
+        odds /= odds + (1 - share) * _gauss(value, centre, spread + error) + 1e-300
+        # What lies beyond the common contrast is no junk, however odd.
+        odds[value > centre] = 0
+        good = (1 - odds) / (spread + error)
+        centre = float((good * value).sum() / good.sum())
+        spread = _variance(value - centre, error, 1 - odds, spread)
+        junk_spread = min(_variance(value, error, odds, junk_spread), 0.05 * centre ** 2)
+        share = float(np.clip(odds.mean(), 1e-5, 0.5))
+    return (odds > 0.5) & (value < 0.6 * centre)
+
+
+def _gauss(value: np.ndarray, centre: float, variance: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * (value - centre) ** 2 / variance) / np.sqrt(variance)
+
+
+def _variance(gap: np.ndarray, error: np.ndarray, weight: np.ndarray, old: float) -> float:
+    """One EM step for the variance behind measurements with known errors."""
+    if weight.sum() < 1e-3:
+        return old
+    shrink = old / (old + error)
+    second = (shrink * gap) ** 2 + shrink * error
+    return max(float((weight * second).sum() / weight.sum()), 1e-6)

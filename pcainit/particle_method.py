@@ -1,0 +1,267 @@
+"""The stages of the method `particles`; `pipeline` calls them in order."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from typing import Callable, Dict, Tuple
+
+import numpy as np
+
+from pcainit.engine.batches import draw_batches
+from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
+from pcainit.engine.differences import noise_power, pairwise_differences
+from pcainit.engine.evidence import (align_to, certify, explained_by, merge_models,
+                                     nuisance_share, put_first)
+from pcainit.engine.latent_model import LatentModel, NuisanceSpread, make_background
+from pcainit.engine.latents import compute_latents
+from pcainit.engine.likelihood import class_posteriors
+from pcainit.engine.masks import auto_mask
+from pcainit.engine.mixture import (centre_distances, choose_classes, refine_mixture,
+                                    responsibilities, weighted_centres)
+from pcainit.engine.nuisance import measure_quality
+from pcainit.engine.particle_pca import fit_components, random_start
+from pcainit.engine.particles import Slices
+from pcainit.engine.poses import view_directions
+from pcainit.engine.reconstruction import (Consensus, fourier_shell_correlation,
+                                           reconstruct_consensus, reconstruct_groups)
+from pcainit.settings import Settings
+
+Arrays = Dict[str, np.ndarray]
+Progress = Callable[[float], None]
+
+# More components are sought than are asked for: what is found must not hinge on their number.
+LEAST_COMPONENTS = 8
+HALF_ROUNDS, JOINT_ROUNDS = 12, 4
+MOST_CLASSES = 12
+
+
+def consensus_of(result: Arrays) -> Consensus:
+    """The `Consensus` in the result of the stage reconstruct."""
+    return Consensus(result["mean"], result["noise"], result["signal"], result["fsc"])
+
+
+def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
+                    ) -> "Tuple[Consensus, Arrays]":
+    """Set junk aside and make the consensus again without it.
+
+    Returns
+    -------
+    Consensus
+    dict
+        `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (3,).
+    """
+    solvent = auto_mask(consensus.mean, slices.grid)
+    index = np.flatnonzero(slices.usable)
+    quality = measure_quality(make_background(slices, consensus, solvent), index)
+    keep = slices.usable & ~quality.junk
+    if quality.junk.any():
+        consensus = reconstruct_consensus(dataclasses.replace(slices, usable=keep), symmetry)
+    spread = quality.spread
+    return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
+                           spread=np.array([spread.contrast, spread.shift_px, spread.rotation]))
+
+
+def _halves(slices: Slices, keep: np.ndarray) -> "Tuple[np.ndarray, np.ndarray]":
+    return tuple(np.flatnonzero(keep & (slices.half == h)) for h in (1, 2))
+
+
+def find_components(slices: Slices, before: Arrays, settings: Settings, progress: Progress
+                    ) -> Arrays:
+    """Components of each half-set and of all particles, and what of them is certified.
+
+    Parameters
+    ----------
+    slices : Slices
+    before : dict
+        Result of the stage reconstruct.
+    settings : Settings
+    progress : callable
+
+    Returns
+    -------
+    dict
+        Result of the stage components.
+    """
+    grid, mask = slices.grid, before["mask"]
+    consensus = consensus_of(before)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, grid))
+    halves = _halves(slices, before["keep"])
+    everyone = np.flatnonzero(before["keep"])
+    q = max(settings.components, LEAST_COMPONENTS)
+    spread = NuisanceSpread(*before["spread"].tolist())
+    models = []
+    for h, index in enumerate(halves):
+        start = random_start(background, mask, q, settings.seed * 2 + h)
+        start = dataclasses.replace(start, nuisance=spread)
+        models.append(fit_components(
+            background, mask, start, index, rounds=HALF_ROUNDS,
+            progress=lambda share, h=h: progress(0.35 * (h + share))))
+    evidence = certify(models[0], models[1], mask, grid, settings.seed)
+    joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
+                           progress=lambda share: progress(0.7 + 0.2 * share))
+    joint = put_first(joint, evidence.basis).take(
+        slice(0, max(settings.components, evidence.count)))
+    latents = compute_latents(background, joint, everyone)
+    coordinates, covariance = latents.posterior(joint.variances)
+    count, n = evidence.count, len(slices)
+    certified = joint.take(slice(0, count))
+    crossed = _cross_latents(background, models, certified, halves, n)
+    progress(1.0)
+    nuisance = joint.nuisance
+    return dict(
+        components=joint.components, eigenvalues=joint.variances,
+        significant=np.arange(joint.q) < count,
+        half_set_cosines=evidence.cosines[:joint.q], null_cosine=np.array(evidence.null),
+        noise_edge=np.array(_noise_level(joint, count)),
+        artefact=nuisance_share(joint.components, background, mask),
+        explained=explained_by(coordinates, particle_features(slices)[everyone]),
+        variance=_variance_map(joint, count), index=everyone,
+        coordinates=_spread_out(coordinates, everyone, n),
+        covariance=_spread_out(covariance, everyone, n),
+        precision=latents.precision, score=latents.score,
+        cross_precision=crossed[0], cross_score=crossed[1],
+        half_components=np.stack([align_to(m, certified.components).components for m in models])
+        if count else np.zeros((2, 0) + mask.shape, np.float32),
+        spread=np.array([nuisance.contrast, nuisance.shift_px, nuisance.rotation]))
+
+
+def _cross_latents(background, models, certified, halves, n):
+    """Statistics of each half-set's particles for components that they had no part in."""
+    q = certified.q
+    precision, score = np.zeros((n, q, q), np.float32), np.zeros((n, q), np.float32)
+    if q:
+        for h in (0, 1):
+            other = align_to(models[1 - h], certified.components)
+            latents = compute_latents(background, other, halves[h])
+            precision[halves[h]], score[halves[h]] = latents.precision, latents.score
+    index = np.sort(np.concatenate(halves))
+    return precision[index], score[index]
+
+
+def _noise_level(model: LatentModel, count: int) -> float:
+    rest = model.variances[count:]
+    return float(rest.max()) if len(rest) else float(model.variances[-1])
+
+
+def _variance_map(model: LatentModel, count: int) -> np.ndarray:
+    """Variance of the density that the certified components give each voxel."""
+    chosen = model.take(slice(0, count))
+    return np.einsum("q,qzyx->zyx", chosen.variances, chosen.components ** 2).astype(np.float32)
+
+
+def _spread_out(values: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
+    """Rows of some particles among all, zero for the others."""
+    out = np.zeros((n,) + values.shape[1:], values.dtype)
+    out[index] = values
+    return out
+
+
+def cluster_particles(slices: Slices, before: Arrays, settings: Settings) -> Arrays:
+    """Number of classes and the mixture, in the space of the certified components.
+
+    The number is chosen on particles that had no part in the components they are measured with:
+    otherwise the components' own noise looks like further classes.
+    """
+    count = int(before["significant"].sum())
+    index = before["index"]
+    most = settings.n_classes or MOST_CLASSES
+    if not count:
+        return dict(weights=np.ones(1), centres=np.zeros((1, 0)), bic=np.zeros(1),
+                    held_out=np.zeros(1), found=np.array(1),
+                    posterior=np.ones((len(index), 1), np.float32), distances=np.zeros((1, 1)))
+    fits, held, best = choose_classes(before["cross_precision"], before["cross_score"],
+                                      slices.half[index], most, settings.seed)
+    crossed = fits[best - 1]
+    resp, _ = responsibilities(before["cross_precision"], before["cross_score"], crossed.weights,
+                               crossed.centres)
+    precision = np.ascontiguousarray(before["precision"][:, :count, :count])
+    score = np.ascontiguousarray(before["score"][:, :count])
+    centres = weighted_centres(precision, score, resp)
+    mixture = refine_mixture(precision, score, crossed.weights, centres)
+    posterior, _ = responsibilities(precision, score, mixture.weights, mixture.centres)
+    return dict(weights=mixture.weights, centres=mixture.centres,
+                bic=np.array([fit.bic for fit in fits]), held_out=held, found=np.array(best),
+                tried_classes=np.arange(1, len(fits) + 1), posterior=posterior,
+                distances=centre_distances(mixture.centres, precision))
+
+
+def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, clusters: Arrays,
+                 settings: Settings, symmetry: np.ndarray, progress: Progress) -> Arrays:
+    """Class volumes, each particle's class, and how much the volumes differ."""
+    consensus, mask = consensus_of(consensus_result), consensus_result["mask"]
+    grid, n = slices.grid, len(slices)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, grid))
+    halves = _halves(slices, consensus_result["keep"])
+    spread = NuisanceSpread(*found["spread"].tolist())
+    count, real = int(found["significant"].sum()), len(clusters["weights"])
+    whole = ClassModel(np.einsum("kq,qzyx->kzyx", clusters["centres"],
+                                 found["components"][:count]).astype(np.float32),
+                       clusters["weights"])
+    held = []
+    if real > 1:
+        pair = tuple(_half_model(background, found, clusters, halves, h, spread) for h in (0, 1))
+        whole, pair, held = refine_classes(background, mask, whole, pair, halves, spread,
+                                           progress=progress)
+    else:
+        flat = ClassModel(np.zeros((1,) + mask.shape, np.float32), np.ones(1))
+        whole, pair = flat, (flat, flat)
+    posterior, _ = score_classes(background, whole, np.arange(n), spread)
+    noise = noise_power(pair[0].differences, pair[1].differences, mask)
+    differences, copies = whole.differences, np.zeros(real, bool)
+    extra = max(settings.n_classes - real, 0)
+    if extra:
+        if real == 1:                   # nothing to tell apart: all of them are bootstraps
+            extra += 1
+        seeds = _neutral_seeds(slices, consensus_result, settings, symmetry, extra)
+        if real == 1:
+            differences, copies = seeds, np.ones(extra, bool)
+            posterior = class_posteriors(slices, consensus.mean + seeds,
+                                         consensus.whitening(grid))
+            noise = np.full(extra, float((seeds ** 2).mean(axis=0).sum()) / mask.sum())
+        else:
+            differences = np.concatenate([differences, seeds])
+            copies = np.append(copies, np.ones(extra, bool))
+            posterior = np.concatenate([posterior, np.zeros((n, extra), np.float32)], axis=1)
+            noise = np.append(noise, np.full(extra, noise.max()))
+    label = posterior.argmax(axis=1).astype(np.int32)
+    kept = consensus_result["keep"]
+    weights = posterior[kept].mean(axis=0, dtype=np.float64)
+    volumes = (consensus.mean + differences).astype(np.float32)
+    fsc = [fourier_shell_correlation(a, b, grid)
+           for a, b in zip(pair[0].differences, pair[1].differences)]
+    return dict(volumes=volumes, posterior=posterior, label=label,
+                junk=consensus_result["junk"] | ~slices.usable, weights=weights,
+                pairwise=pairwise_differences(volumes, np.maximum(noise, 1e-30), mask),
+                class_fsc=np.array(fsc), copies=copies, held_out=np.array(held),
+                coordinates=found["coordinates"], covariance=found["covariance"],
+                contrast=consensus_result["contrast"])
+
+
+def _half_model(background, found, clusters, halves, h, spread) -> ClassModel:
+    """Class differences that a half-set alone gives, for the classes of its particles."""
+    components = found["half_components"][h]
+    model = LatentModel(components, np.ones(len(components)), spread)
+    latents = compute_latents(background, model, halves[h])
+    mine = np.isin(found["index"], halves[h])
+    centres = weighted_centres(latents.precision, latents.score, clusters["posterior"][mine])
+    return ClassModel(np.einsum("kq,qzyx->kzyx", centres, components).astype(np.float32),
+                      clusters["weights"])
+
+
+def _neutral_seeds(slices, result, settings, symmetry, count) -> np.ndarray:
+    """Differences of random subsets from the consensus: distinct, but no state is meant."""
+    usable = np.flatnonzero(result["keep"])
+    rng = np.random.default_rng([settings.seed, 41])
+    groups = draw_batches(usable, count, max(1, len(usable) // (count + 1)), rng)
+    volumes = reconstruct_groups(slices, groups, consensus_of(result), symmetry=symmetry)
+    return (volumes - result["mean"]) * result["mask"]
+
+
+def particle_features(slices: Slices) -> np.ndarray:
+    """View and defocus of each particle, (n, 6): what heterogeneity should not follow.
+
+    Defocus is represented by the mean CTF^2 of the particle's samples.
+    """
+    x, y, z = view_directions(slices.rotations).T
+    power = np.array([np.mean(np.square(row)) for row in slices.ctf])
+    return np.column_stack([x * x - y * y, x * y, x * z, y * z, z * z, power])

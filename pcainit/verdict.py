@@ -1,0 +1,101 @@
+"""What was found, in words."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import numpy as np
+
+
+def write_verdict(summary: Dict[str, Any]) -> str:
+    """The verdict on a run from its summary (without one).
+
+    Parameters
+    ----------
+    summary : dict
+        As for ``summary.json``.
+
+    Returns
+    -------
+    str
+        Some sentences a user can act on.
+    """
+    if summary["method"] != "particles":
+        sentences = [_batch_sentence(summary)]
+    elif not summary["significant_components"]:
+        sentences = _nothing_found(summary)
+    else:
+        sentences = _something_found(summary)
+    if summary["method"] == "particles":
+        sentences += _quality(summary)
+    if summary["constant_images"]:
+        sentences.append("%s left out." % _count(summary["constant_images"], "constant image"))
+    return " ".join(sentences)
+
+
+def _batch_sentence(summary: Dict[str, Any]) -> str:
+    pairs = np.asarray(summary["pairwise_differences"], float)
+    return ("The %d volumes are averages of random batches and differ by at most %.1f times their "
+            "noise. This method does not test whether the particles are heterogeneous: use the "
+            "method particles for that." % (summary["classes"], pairs.max() if pairs.size else 0))
+
+
+def _nothing_found(summary: Dict[str, Any]) -> "list[str]":
+    cosines = summary["half_set_cosines"]
+    sentences = ["No heterogeneity beyond noise at %g A: use one class." % summary["resolution"],
+                 "The components of two half-sets do not agree (largest cosine %.2f; noise gives "
+                 "up to %.2f)." % (max(cosines) if cosines else 0, summary["null_cosine"] or 0)]
+    if summary["classes"] > 1:
+        sentences.append("The %d volumes asked for are reconstructions of random subsets and show "
+                         "no states." % summary["classes"])
+    return sentences
+
+
+def _something_found(summary: Dict[str, Any]) -> "list[str]":
+    count, total = summary["significant_components"], len(summary["eigenvalues"])
+    cosines = ", ".join("%.2f" % c for c in summary["half_set_cosines"][:count])
+    sentences = ["%d of %d components %s reproducible between half-sets (cosine%s %s; noise gives "
+                 "up to %.2f)." % (count, total, "is" if count == 1 else "are",
+                                   "" if count == 1 else "s", cosines, summary["null_cosine"])]
+    copies = np.asarray(summary["copies"], bool)
+    weights = np.asarray(summary["class_weights"], float)
+    real = weights[~copies] if len(copies) == len(weights) else weights
+    shares = ", ".join("%.3g" % (100 * w) for w in real)
+    if len(real) == 1:
+        sentences.append("The particles spread along it without separate classes.")
+    else:
+        sentences.append("%d classes (%s %%)." % (len(real), shares))
+    extra = int(copies.sum())
+    if extra:
+        names = ", ".join(str(k + 1) for k in np.flatnonzero(copies))
+        sentences.append("More classes were asked for than the data support: volume%s %s %s no "
+                         "state but %s." % ("s" if extra > 1 else "", names,
+                                            "show" if extra > 1 else "shows",
+                                            "random subsets" if extra > 1 else "a random subset"))
+    merged = summary.get("supported_classes")
+    if merged and merged > summary["classes"] and summary["parameters"]["classes"] != "auto":
+        sentences.append("The data support %d classes: with %d, states are merged."
+                         % (merged, summary["classes"]))
+    flagged = [k + 1 for k, share in enumerate(summary["artefact_share"][:count]) if share > 0.3]
+    if flagged:
+        sentences.append("Component %s resembles contrast or pose errors of the consensus: look at "
+                         "it with care." % ", ".join(map(str, flagged)))
+    return sentences
+
+
+def _quality(summary: Dict[str, Any]) -> "list[str]":
+    nuisance = summary["nuisance"]
+    if not nuisance:
+        return []
+    text = ("Contrast varies by %.0f %%; pose errors are about %.1f degrees and %.1f pixels per "
+            "axis." % (100 * nuisance["contrast_sd"], nuisance["rotation_deg"],
+                       nuisance["shift_px"]))
+    junk = int(round(nuisance["junk_share"] * summary["particles"]))
+    if junk:
+        text += (" %s (%.1f %%) look like junk and were set aside; they are listed in junk.txt."
+                 % (_count(junk, "particle"), 100 * nuisance["junk_share"]))
+    return [text]
+
+
+def _count(number: int, noun: str) -> str:
+    return "%d %s%s" % (number, noun, "" if number == 1 else "s")
