@@ -81,7 +81,7 @@ def halves(page):
 def save(picture, path):
     """Save as a small PNG."""
     for colours in (256, 128, 64, 32):
-        picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        picture.quantize(colours, Image.Quantize.MAXCOVERAGE, 3, dither=Image.Dither.NONE).save(
             path, optimize=True)
         if path.stat().st_size <= LARGEST:
             break

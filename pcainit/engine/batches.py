@@ -7,6 +7,8 @@ from typing import List, Optional
 
 import numpy as np
 
+from pcainit.engine.poses import direction_order
+
 
 def draw_batches(usable: np.ndarray, count: int, size: int, rng: np.random.Generator, *,
                  directions: Optional[np.ndarray] = None) -> List[np.ndarray]:
@@ -51,19 +53,11 @@ def _draw_stratified(usable: np.ndarray, count: int, size: int, rng: np.random.G
     while len(batches) < count:
         dealt = max(1, min(count - len(batches), len(usable) // size))
         chosen = rng.permutation(usable)[:dealt * size]
-        chosen = chosen[np.argsort(_direction_order(directions[chosen]), kind="stable")]
+        chosen = chosen[np.argsort(direction_order(directions[chosen]), kind="stable")]
         hands = chosen.reshape(size, dealt)             # each row: `dealt` neighbours in view
         hands = rng.permuted(hands, axis=1)
         batches.extend(np.sort(hands[:, k]) for k in range(dealt))
     return batches
-
-
-def _direction_order(directions: np.ndarray, bands: int = 18) -> np.ndarray:
-    """A number that is close for close views: band of latitude, then longitude (snaking)."""
-    folded = directions * np.where(directions[:, 2:] < 0, -1, 1)    # mirrored views are one
-    band = np.minimum((np.abs(folded[:, 2]) * bands).astype(int), bands - 1)
-    longitude = (np.arctan2(folded[:, 1], folded[:, 0]) / (2 * np.pi)) % 1.0
-    return band + np.where(band % 2, 1 - longitude, longitude) * 0.999
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,7 +156,9 @@ def class_posterior(gram, precision, score, log_weights, mean, moment):
 @numba.njit(inline="always", **JIT)
 def _scatter(ctf, whitening, rotation, frequencies, oversampling, reach, q, residual, real, imag,
              mean, moment, add, sums):
-    """Add one particle to the components' normal equations."""
+    """Add one particle to the components' normal equations (without the weights if sums have no
+    room for them)."""
+    weigh = sums.shape[3] > 2 * q
     for k in range(frequencies.shape[0]):
         x, y, z, sign = sample_position(rotation, frequencies[k, 0], frequencies[k, 1],
                                         oversampling)
@@ -171,9 +173,10 @@ def _scatter(ctf, whitening, rotation, frequencies, oversampling, reach, q, resi
                 im -= imag[k, q + l] * moment[q + l, j]
             add[2 * j] = c * re
             add[2 * j + 1] = c * im * sign
-            for l in range(j + 1):
-                add[place] = cc * moment[j, l]
-                place += 1
+            if weigh:
+                for l in range(j + 1):
+                    add[place] = cc * moment[j, l]
+                    place += 1
         for dz in range(2):
             az = fz if dz else 1 - fz
             for dy in range(2):
@@ -192,7 +195,7 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
                 moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`; see `particle_pca` for the arguments.
 
-    `sums` (blocks, z, y, x, 2q + q(q+1)/2) is added to when `update`; `moments` (blocks, t, t) get
+    `sums` (blocks, z, y, x, 2q or 2q + q(q+1)/2) is added to when `update`; `moments` (blocks, t, t) get
     the coefficients' second moments and `squares` (blocks, t) the squares of their means; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,)
     its log marginal likelihood ratio.  With `log_weights` (q,), the volumes are classes instead of
     components: `scores` then get the responsibilities.

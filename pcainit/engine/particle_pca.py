@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 from scipy import fft
@@ -11,6 +11,7 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.latent_kernels import solve_voxels
 from pcainit.engine.latent_model import (Background, LatentModel, NuisanceSpread, PassResult,
                                          run_pass)
+from pcainit.engine.slicing import insert_slices
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
 # less would let EM switch off components that it has not found yet, more lets noise in.
@@ -19,12 +20,23 @@ PRIOR_OVER_NOISE = 12.0
 OVER_RELAXATION = 1.8
 
 
-def maximise(background: Background, result: PassResult, scaled: np.ndarray,
-             mask: np.ndarray) -> np.ndarray:
+def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
+    """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
+    slices = background.slices
+    order = index[np.argsort(background.rank[index], kind="stable")]
+    groups = np.array_split(order, 8)
+    _, weight = insert_slices(slices.values, slices.ctf, slices.rotations, background.grid,
+                              groups=groups, whitening=background.whitening)
+    return weight.sum(axis=(0, 1))
+
+
+def maximise(background: Background, result: PassResult, scaled: np.ndarray, mask: np.ndarray,
+             weight: Optional[np.ndarray] = None) -> np.ndarray:
     """New components (times standard deviation), or class differences, from a pass's sums, masked.
 
     Each component's prior has the shape of the mean's spectrum, and its own present power or a
-    multiple of its noise's, whichever is more.
+    multiple of its noise's, whichever is more.  Where the pass has not gathered the weights,
+    `weight` (from `total_weight`) times the mean second moment stands in for them.
     """
     grid, q = background.grid, len(scaled)
     area = np.arange(grid.n_shells) ** 2            # a shell's size, up to a factor
@@ -32,16 +44,21 @@ def maximise(background: Background, result: PassResult, scaled: np.ndarray,
     crowd = grid.oversampling ** 3                  # grid points per independent coefficient
     shell = np.minimum(grid.shell_map, grid.n_shells).ravel()
     count = np.bincount(shell)[:grid.n_shells]
+    sums = result.sums
+    if weight is not None:
+        lower = np.tril_indices(q)
+        mean = result.moments[:q, :q][lower].astype(np.float32)
+        sums = np.concatenate([sums, weight[..., None] * mean], axis=-1)
     prior = np.zeros((q, grid.n_shells))
     for j, volume in enumerate(scaled):
-        diagonal = result.sums[..., 2 * q + j * (j + 1) // 2 + j].ravel()
-        weight = np.bincount(shell, diagonal)[:grid.n_shells] / count * crowd
-        noise = float(mask.mean() * (area[1:] / np.maximum(weight[1:], 1e-30)).sum())
+        diagonal = sums[..., 2 * q + j * (j + 1) // 2 + j].ravel()
+        known = np.bincount(shell, diagonal)[:grid.n_shells] / count * crowd
+        noise = float(mask.mean() * (area[1:] / np.maximum(known[1:], 1e-30)).sum())
         power = float((grid.shell_profile(volume) * area).sum())
         share = max(power, PRIOR_OVER_NOISE * noise) / signal
         prior[j] = 1 / (background.signal * share * crowd)
     out = np.empty(grid.half_shape + (q,), np.complex64)
-    solve_voxels(result.sums, prior, grid.shell_map, out)
+    solve_voxels(sums, prior, grid.shell_map, out)
     return np.stack([grid.band_limit(grid.to_real(out[..., j])) * mask for j in range(q)])
 
 
@@ -91,7 +108,7 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
-                   index: np.ndarray, *, rounds: int = 12, tolerance: float = 0.0,
+                   index: np.ndarray, *, rounds: int = 12, exact_rounds: int = 1,
                    learn_nuisance: bool = True,
                    progress: Callable[[float], None] = lambda share: None) -> LatentModel:
     """EM for the components of some particles.
@@ -105,9 +122,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     index : (m,) int
         Which particles.
     rounds : int
-        At most so many.
-    tolerance : float
-        Stop when the gain per particle rises by less.
+    exact_rounds : int
+        The last so many take each particle's own second moment, the others the mean one.
     learn_nuisance : bool
         Re-estimate the nuisance spreads each round.
     progress : callable
@@ -118,19 +134,18 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     LatentModel
     """
     model, q = start, start.q
+    weight = total_weight(background, index) if rounds > exact_rounds else None
     for k in range(rounds):
+        exact = k >= rounds - exact_rounds
         scaled = model.scaled
         precision = np.concatenate([np.ones(q), model.nuisance.precision])
-        result = run_pass(background, scaled, precision, index, update=True)
-        fresh = maximise(background, result, scaled, mask)
+        result = run_pass(background, scaled, precision, index, update=True, weigh=exact)
+        fresh = maximise(background, result, scaled, mask, None if exact else weight)
         fresh = scaled + OVER_RELAXATION * (fresh - scaled)
         components, variances = orthonormalise(fresh, result.moments[:q, :q])
         nuisance = model.nuisance
         if learn_nuisance:
             nuisance = nuisance.improved(np.diag(result.moments)[q:], result.squares[q:])
-        gain = float(result.gains.mean())
-        rise, model = gain - model.gain, LatentModel(components, variances, nuisance, gain)
+        model = LatentModel(components, variances, nuisance, float(result.gains.mean()))
         progress((k + 1) / rounds)
-        if k and 0 <= rise < tolerance:
-            break
     return model

@@ -67,6 +67,33 @@ def view_directions(rotations: np.ndarray) -> np.ndarray:
     return rotations[:, 2, :]
 
 
+def direction_order(directions: np.ndarray, bands: int = 18) -> np.ndarray:
+    """A number that is close for close views: band of latitude, then longitude (snaking).
+
+    Parameters
+    ----------
+    directions : (n, 3) float
+    bands : int
+
+    Returns
+    -------
+    (n,) float64
+        The same for a view and its mirror.
+    """
+    folded = directions * np.where(directions[:, 2:] < 0, -1, 1)    # mirrored views are one
+    band = np.minimum((np.abs(folded[:, 2]) * bands).astype(int), bands - 1)
+    longitude = (np.arctan2(folded[:, 1], folded[:, 0]) / (2 * np.pi)) % 1.0
+    return band + np.where(band % 2, 1 - longitude, longitude) * 0.999
+
+
+def view_rank(rotations: np.ndarray) -> np.ndarray:
+    """Place of each particle when all are sorted by view, (n,) int64."""
+    order = np.argsort(direction_order(view_directions(rotations)), kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
+
+
 def symmetry_matrices(group: str) -> np.ndarray:
     """Rotations of a point group in RELION's orientation.
 

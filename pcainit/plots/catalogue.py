@@ -49,7 +49,7 @@ PLOTS: Dict[str, Plot] = {
     "particles": Plot(
         "Particles in the latent space",
         "Each point is one particle in the plane of two components, coloured by its class; "
-        "numbers mark the centres of the classes and the ellipses two standard deviations.",
+        "numbers mark the classes, with ellipses of two standard deviations.",
         latent_scatter, ("coordinates", "labels")),
     "batches": Plot(
         "Reconstructions in the latent space",
@@ -64,7 +64,7 @@ PLOTS: Dict[str, Plot] = {
         spectrum, ("eigenvalues",)),
     "shares": Plot(
         "Size of the classes",
-        "Share of each class; hatched classes repeat another one.",
+        "Share of each class; hatched ones show no state but a random subset.",
         class_shares, ("class_weights",)),
     "pairwise": Plot(
         "How much the volumes differ",
@@ -97,12 +97,12 @@ PLOTS: Dict[str, Plot] = {
         variance_slices, ("variance",)),
     "fsc": Plot(
         "Resolution",
-        "Fourier shell correlation between half-maps: noise dominates from where a curve falls "
-        "below 0.143.",
+        "Fourier shell correlation between half-sets, of the consensus and of each class's "
+        "difference from it: noise dominates from where a curve falls below 0.143.",
         resolution_curves, ("frequencies", "consensus_fsc")),
     "number": Plot(
         "Number of classes",
-        "How well each number of classes explains the data, compared with the best one, the large "
-        "dot: by BIC, and by the likelihood of particles that it was not made from.",
+        "How well each number of classes explains the data, less the best: by BIC, and by the "
+        "likelihood of particles that it was not made from; the large dot is the number used.",
         number_of_classes, ("tried_classes",)),
 }

@@ -35,8 +35,8 @@ def class_shares(result: Result) -> Figure:
         text = "%.1f %%" % shares[k]
         if result.labels is not None:
             text += "   %s particles" % format(int(sizes[k]), ",")
-        if result.copied(k):
-            text += "   copy of class %d" % result.copied(k)
+        if result.spare[k]:
+            text += "   random subset"
             bar.set(hatch="//", edgecolor="white", linewidth=0)
         axes.annotate(text, (shares[k], k), (6, 0), textcoords="offset points", va="center",
                       fontsize=11)

@@ -67,7 +67,8 @@ def latent_scatter(result: Result, first: Optional[int] = None, second: Optional
         _points(axes, x[kept], y[kept], result.labels[kept] - 1,
                 float(np.clip(3000 / max(len(kept), 1), 2.5, 30)))
     _marginals(above, beside, x[kept], y[kept], result.labels[kept] - 1, limits)
-    _mixture(axes, result, (first - 1, second - 1))
+    _mixture(axes, result, [first - 1, second - 1], np.stack([x[kept], y[kept]], axis=1),
+             result.labels[kept])
     axes.set(xlim=limits[0], ylim=limits[1], xlabel=_axis(result, first),
              ylabel=_axis(result, second))
     shares = result.class_weights
@@ -146,7 +147,8 @@ def _joint_axes() -> Tuple[Figure, Axes, Axes, Axes]:
 def _limits(values: np.ndarray, result: Result, component: int) -> Tuple[float, float]:
     """Range that holds nearly all points and all centres, unmoved by a few far outliers."""
     low, high = np.percentile(values, (0.1, 99.9)) if len(values) else (-1.0, 1.0)
-    if result.centres is not None and component <= result.centres.shape[1]:
+    if result.cluster_covariances is not None and result.centres is not None \
+            and component <= result.centres.shape[1]:
         low = min(low, result.centres[:, component - 1].min())
         high = max(high, result.centres[:, component - 1].max())
     pad = 0.08 * (high - low) or 1.0
@@ -187,14 +189,26 @@ def _marginals(above: Axes, beside: Axes, x: np.ndarray, y: np.ndarray, labels: 
             axes.stairs(count, edges, linewidth=1.0, **side)
 
 
-def _mixture(axes: Axes, result: Result, pair: Tuple[int, int]) -> None:
-    """Centres with their numbers, and ellipses of two standard deviations."""
-    if result.centres is None or max(pair) >= result.centres.shape[1]:
+def _mixture(axes: Axes, result: Result, pair: List[int], points: np.ndarray,
+             labels: np.ndarray) -> None:
+    """Numbered centres with ellipses of two standard deviations.
+
+    Of the mixture, where it has covariances in both components; else of the points drawn.
+    """
+    known = result.cluster_covariances
+    if result.centres is not None and known is not None and max(pair) < known.shape[-1]:
+        for k, centre in enumerate(result.centres):
+            _mark(axes, centre[pair], known[k][np.ix_(pair, pair)], k)
         return
-    for k, centre in enumerate(result.centres[:, pair]):
-        if result.cluster_covariances is not None:
-            axes.add_patch(_ellipse(centre, result.cluster_covariances[k][np.ix_(pair, pair)], k))
-        _number(axes, centre[0], centre[1], k)
+    for k in range(result.n_classes):
+        mine = points[labels == k + 1]
+        if len(mine) > 2:
+            _mark(axes, mine.mean(axis=0), np.cov(mine.T), k)
+
+
+def _mark(axes: Axes, centre: np.ndarray, covariance: np.ndarray, k: int) -> None:
+    axes.add_patch(_ellipse(centre, covariance, k))
+    _number(axes, centre[0], centre[1], k)
 
 
 def _ellipse(centre: np.ndarray, covariance: np.ndarray, k: int) -> Ellipse:

@@ -10,6 +10,8 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
+ARTEFACT = 0.3          # a component with more of it is flagged
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -37,23 +39,25 @@ class Result:
     noise_edge : () float64
         Largest eigenvalue to be expected from noise alone.
     half_set_cosines : (q,) float64
-    null_cosines : (draws,) float64
-        Cosines that noise alone gives.
-    significant, artefact : (q,) bool
-    centres, cluster_covariances : (K, q), (K, q, q) float64
-        Gaussian mixture in the latent space.
+    null_cosine : () float64
+        Largest cosine to be expected from noise alone.
+    significant : (q,) bool
+    artefact : (q,) float64
+        Share of each component that contrast and pose errors of the consensus could make.
+    centres, cluster_covariances : (k, p), (k, p, p) float64
+        Gaussian mixture of the first k classes in the first p components.
     class_weights : (K,) float64
     pairwise : (K, K) float64
         Root-mean-square differences over their noise.
-    class_fsc, consensus_fsc : (K, s), (s,) float64
+    class_fsc, consensus_fsc : (k, s), (s,) float64
     frequencies : (s,) float64
         1 / Angstrom.
     voxel : () float64
         Of the working box, Angstrom.
     batch_coordinates, batch_cluster : (N, C) float64, (N,) int
         Of the reconstructions, from 0.
-    copies : (K,) int
-        Number of the class (from 1) that this one repeats; 0 for none.
+    copies : (K,) bool
+        Classes beyond what the data support: random subsets of the particles.
     tried_classes, bic, held_out : (t,) int, (t,) float64, (t,) float64
         How well each number of classes explains the data.
     """
@@ -72,7 +76,7 @@ class Result:
     spectrum: Optional[np.ndarray] = None
     noise_edge: Optional[np.ndarray] = None
     half_set_cosines: Optional[np.ndarray] = None
-    null_cosines: Optional[np.ndarray] = None
+    null_cosine: Optional[np.ndarray] = None
     significant: Optional[np.ndarray] = None
     artefact: Optional[np.ndarray] = None
     centres: Optional[np.ndarray] = None
@@ -121,16 +125,18 @@ class Result:
         kept = self.labels[self.kept]
         return np.bincount(kept, minlength=self.n_classes + 1)[1:]
 
-    def copied(self, k: int) -> int:
-        """Number of the class that class k (from 0) repeats; 0 when it is one of its own."""
-        return int(self.copies[k]) if self.copies is not None and k < len(self.copies) else 0
+    @property
+    def spare(self) -> np.ndarray:
+        """(K,) bool: classes that show no state but a random subset of the particles."""
+        return np.zeros(self.n_classes, bool) if self.copies is None else self.copies
 
     def standing(self, component: int) -> str:
         """What the tests say of a component (from 0): real, artefact, noise, or untested."""
-        if self.artefact is not None and self.artefact[component]:
-            return "artefact"
         if self.significant is not None:
-            return "real" if self.significant[component] else "noise"
+            if not self.significant[component]:
+                return "noise"
+            flagged = self.artefact is not None and self.artefact[component] > ARTEFACT
+            return "artefact" if flagged else "real"
         if self.noise_edge is not None and self.eigenvalues is not None:
             above = self.eigenvalues[component] > self.noise_edge
             return "above noise edge" if above else "noise"
@@ -181,8 +187,8 @@ def _consistent(arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
     for leader, followers in (
             ("labels", ("coordinates", "junk")),
             ("eigenvalues", ("components", "half_set_cosines", "significant", "artefact")),
-            ("class_weights", ("class_volumes", "pairwise", "centres", "cluster_covariances",
-                               "class_fsc", "copies")),
+            ("class_weights", ("class_volumes", "pairwise", "copies")),
+            ("centres", ("cluster_covariances",)),
             ("batch_cluster", ("batch_coordinates",)),
             ("frequencies", ("consensus_fsc",)),
             ("tried_classes", ("bic", "held_out"))):
@@ -191,7 +197,10 @@ def _consistent(arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
                 del arrays[name]
     if len(arrays.get("pairwise", ())) == 1:
         del arrays["pairwise"]
-    for name in ("junk", "significant", "artefact"):
+    for name in ("centres", "cluster_covariances", "class_fsc"):
+        if len(arrays.get(name, ())) > len(arrays.get("class_weights", ())):
+            del arrays[name]
+    for name in ("junk", "significant", "copies"):
         if name in arrays:
             arrays[name] = arrays[name].astype(bool)
     return arrays

@@ -144,7 +144,7 @@ def _centre(volumes: np.ndarray) -> Point:
 
 
 def _class_titles(result: Result) -> List[Tuple[str, str]]:
-    return [("class %d" % (k + 1), class_colour(k)) for k in range(len(result.class_volumes))]
+    return [("class %d" % (k + 1), class_colour(k)) for k in range(result.n_classes)]
 
 
 def _panels(result: Result, volumes: np.ndarray, titles: Sequence[Tuple[str, str]],
@@ -211,8 +211,9 @@ class _View:
     def __init__(self, result: Result, shape: Tuple[int, ...], through: Optional[Point]) -> None:
         self.through, self.box = through, shape[0]
         self.voxel = float(result.voxel) if result.voxel is not None else 0.0
-        inside = result.mask is not None and result.mask.shape == tuple(shape)
-        self.low, self.high = _extent(result.mask, through) if inside else (0, shape[0])
+        mask = result.mask if result.mask is not None else np.zeros(0)
+        fits = mask.shape == tuple(shape)
+        self.low, self.high = _extent(mask, through) if fits else (0, shape[0])
         side = self.high - self.low
         # Cubic interpolation is linear: as a matrix, from what it makes of unit vectors.
         self.finer = ndimage.zoom(np.eye(side), (_TILE * (1 - _GAP) / side, 1), order=3,
@@ -234,16 +235,17 @@ class _View:
         """Draw (volume, plane, row, column) tiles; each is one unit wide, row 0 is on top."""
         picture, lines = (np.full((shape[0] * _TILE, shape[1] * _TILE), np.nan, np.float32)
                           for _ in range(2))
-        outlined = outline is not None and outline.shape == placed[0][0].shape
-        outlines = {plane: self.section(outline, plane) for plane in PLANES} if outlined else {}
+        if outline is None or outline.shape != placed[0][0].shape:
+            outline = np.zeros_like(placed[0][0])
+        outlines = {plane: self.section(outline, plane) for plane in PLANES}
         for volume, plane, row, column in placed:
             tile = self.section(volume, plane)
             place = np.s_[row * _TILE:row * _TILE + len(tile),
                           column * _TILE:column * _TILE + len(tile)]
             picture[place] = tile[::-1]
-            lines[place] = outlines[plane][::-1] if outlined else np.nan
-        level = 0.2 * float(outline.max()) if outlined else 0.0
-        if outlined and np.nanmin(lines) < level < np.nanmax(lines):
+            lines[place] = outlines[plane][::-1]
+        level = 0.2 * float(outline.max())
+        if np.nanmin(lines) < level < np.nanmax(lines):
             x, y = ((np.arange(count) + 0.5) / _TILE for count in lines.shape[::-1])
             axes.contour(x, y, lines, levels=[level], colors=line, linewidths=0.8, alpha=0.7)
         axes.imshow(picture, extent=(0, shape[1], shape[0], 0), interpolation="antialiased",

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from pcainit.plots.results import Result
@@ -15,7 +16,7 @@ from pcainit.plots.style import ACCENT, FAINT, INK, PALE, WARN, class_colour, ne
 
 STANDING = {"real": (ACCENT, "agrees between half-sets"),
             "above noise edge": (ACCENT, "above the noise edge"),
-            "artefact": (WARN, "contrast or pose artefact"),
+            "artefact": (WARN, "resembles contrast or pose error"),
             "noise": ("#b9c0c8", "noise"),
             "untested": ("#7d8894", "not tested")}
 _SHOWN = 60             # eigenvalues
@@ -35,7 +36,8 @@ def spectrum(result: Result) -> Figure:
     if result.eigenvalues is None:
         raise ValueError("This result has no eigenvalues.")
     cosines = result.half_set_cosines
-    figure = new_figure(7.4, 4.6, left=0.95, top=0.4, bottom=1.0, between=0.0 if cosines is None else 0.9)
+    figure = new_figure(7.4, 4.6, left=0.95, top=0.4, bottom=1.0,
+                        between=0.0 if cosines is None else 0.9)
     panels = figure.subplots(1, 1 if cosines is None else 2, squeeze=False)[0]
     _eigenvalues(panels[0], result)
     if cosines is not None:
@@ -73,10 +75,9 @@ def _cosines(axes: Axes, result: Result, cosines: np.ndarray) -> None:
     if len(cosines) <= _LABELLED:
         for x, value in zip(number, cosines):
             axes.annotate("%.2f" % value, (x, value), (0, 3), textcoords="offset points",
-                          ha="center")
-    null = result.null_cosines
-    if null is not None and np.isfinite(null).any():
-        edge = float(np.nanpercentile(null, 95))
+                          ha="center", path_effects=[withStroke(linewidth=3, foreground="white")])
+    if result.null_cosine is not None and np.isfinite(result.null_cosine):
+        edge = float(result.null_cosine)
         axes.axhspan(0, edge, color=INK, alpha=0.10, linewidth=0, zorder=0)
         axes.axhline(edge, color=INK, linestyle=(0, (4, 3)), linewidth=1.4)
         axes.set_xlim(0.4, 0.6 + 1.25 * len(cosines))
@@ -93,7 +94,7 @@ def _colours(result: Result) -> List[str]:
 
 @styled
 def resolution_curves(result: Result) -> Figure:
-    """Fourier shell correlation of the classes' half-maps and of the consensus.
+    """Fourier shell correlation of half-sets: consensus, and the classes' differences from it.
 
     Parameters
     ----------
@@ -145,20 +146,20 @@ def number_of_classes(result: Result) -> Figure:
         With `tried_classes` and at least one of `bic` and `held_out`.
     """
     tried = result.tried_classes
-    series = [(values, title, sign) for values, title, sign in (
-        (result.bic, "BIC: smaller is better", np.argmin),
-        (result.held_out, "Held-out: larger is better", np.argmax))
+    series = [(values, title, best) for values, title, best in (
+        (result.bic, "BIC: smaller is better", np.min),
+        (result.held_out, "Held-out: larger is better", np.max))
         if values is not None and np.isfinite(values).any()]
     if tried is None or not series:
         raise ValueError("This result did not try several numbers of classes.")
+    used = result.n_classes - int(result.spare.sum())
     figure = new_figure(3.7 * len(series), 3.6, top=0.4, between=0.85 if len(series) > 1 else 0.0)
     for axes, (values, title, best) in zip(figure.subplots(1, len(series), squeeze=False)[0],
                                            series):
         known = np.isfinite(values)
-        x, chosen = tried[known], best(values[known])
-        y = values[known] - values[known][chosen]
+        x, y = tried[known], values[known] - best(values[known])
         axes.plot(x, y, "o-", color=FAINT, markersize=7)
-        axes.plot(x[chosen], y[chosen], "o", color=ACCENT, markersize=13)
+        axes.plot(x[x == used], y[x == used], "o", color=ACCENT, markersize=13)
         axes.set_title(title)
         axes.set_xlabel("number of classes")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

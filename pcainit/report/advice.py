@@ -12,7 +12,7 @@ Values = List[Tuple[str, str]]
 def opening(result: Result) -> str:
     """One or two sentences that follow from the verdict."""
     summary = result.summary
-    copies = [k + 1 for k in range(result.n_classes) if result.copied(k)]
+    spare = [k + 1 for k in range(result.n_classes) if result.spare[k]]
     if summary.get("significant_components") == 0:
         text = ("Nothing beyond noise was found, so one class is the honest choice. To look "
                 "further, give a focus mask around a suspected place, use more particles, or try "
@@ -21,11 +21,13 @@ def opening(result: Result) -> str:
             text += (" The volumes are there all the same: do not read their differences as "
                      "structure.")
         return text
-    if copies:
-        return ("Class%s %s repeat%s another one: run again with %d classes, or keep %s as spare "
-                "references." % ("es" if len(copies) > 1 else "", _listed(copies),
-                                 "" if len(copies) > 1 else "s", result.n_classes - len(copies),
-                                 "them" if len(copies) > 1 else "it"))
+    if spare:
+        several = len(spare) > 1
+        return ("The data support %d classes. Volume%s %s show%s no state but %s: leave %s out, or "
+                "keep %s as spare reference%s."
+                % (result.n_classes - len(spare), "s" if several else "", _listed(spare),
+                   "" if several else "s", "random subsets" if several else "a random subset",
+                   *(("them", "them", "s") if several else ("it", "it", ""))))
     if summary.get("method") in ("batches", "simple"):
         return ("Give all %d volumes to a 3D classification without alignment. This method does "
                 "not test whether they differ by more than noise: the method particles does."

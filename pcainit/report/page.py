@@ -104,8 +104,8 @@ def _classes(result: Result) -> str:
 
 
 def _nearest(result: Result, k: int) -> str:
-    if result.copied(k):
-        return "copy of class %d" % result.copied(k)
+    if result.spare[k]:
+        return "random subset, shows no state"
     if result.pairwise is None or len(result.pairwise) < 2:
         return ""
     ratio = np.where(np.arange(len(result.pairwise)) == k, np.inf, result.pairwise[k])

@@ -91,6 +91,27 @@ def test_scatter_shows_the_mixture(result):
     assert "%d set aside" % result.junk.sum() in labels
 
 
+def test_without_covariances_the_points_are_described(result):
+    """Also of components that the mixture does not know."""
+    bare = dataclasses.replace(result, cluster_covariances=None, centres=result.centres[:3, :2])
+    axes = axes_of(plots.latent_scatter(bare, 1, 4))
+    ellipses = [patch for patch in axes.patches if type(patch).__name__ == "Ellipse"]
+    mine = result.coordinates[(result.labels == 2) & ~result.junk][:, [0, 3]]
+    np.testing.assert_allclose(ellipses[1].get_center(), mine.mean(axis=0), rtol=1e-5)
+    assert len(ellipses) == 4
+
+
+def test_spare_classes_have_no_centre(tmp_path):
+    make_result(tmp_path, 100)
+    arrays = read_arrays(tmp_path / "analysis.npz")
+    for name in ("centres", "cluster_covariances", "class_fsc"):
+        arrays[name] = arrays[name][:3]
+    write_arrays(tmp_path / "analysis.npz", arrays)
+    result = plots.load_result(tmp_path)
+    assert len(result.centres) == len(result.class_fsc) == 3 and result.n_classes == 4
+    assert len([t for t in texts(axes_of(plots.latent_scatter(result))) if t]) == 3
+
+
 def test_density_in_place_of_many_points(result):
     axes = axes_of(plots.latent_scatter(result, 1, 2, many=100))
     assert not axes.collections and len(axes.images) == 1
@@ -143,18 +164,18 @@ def test_spectrum_without_half_sets(batches):
 
 
 def test_artefacts_are_not_real(result):
-    flagged = dataclasses.replace(result, artefact=np.array([True, False, False, False]))
+    flagged = dataclasses.replace(result, artefact=np.array([0.6, 0.1, 0.0, 0.9]))
     assert [flagged.standing(k) for k in range(4)] == ["artefact", "real", "real", "noise"]
     assert plots.best_pair(flagged) == (2, 3)
 
 
-def test_shares_and_copies(result):
-    repeated = dataclasses.replace(result, copies=np.array([0, 0, 0, 2]))
+def test_shares_and_spare_classes(result):
+    repeated = dataclasses.replace(result, copies=np.array([False, False, False, True]))
     axes = axes_of(plots.class_shares(repeated))
     np.testing.assert_allclose([bar.get_width() for bar in axes.patches], 100 * SHARES)
     assert axes.patches[3].get_hatch() and not axes.patches[0].get_hatch()
     written = texts(axes)
-    assert "50.0 %" in written[0] and "copy of class 2" in written[3]
+    assert "50.0 %" in written[0] and "random subset" in written[3]
     sizes = np.bincount(result.labels[~result.junk])[1:]
     assert format(sizes[0], ",") in written[0]
 
@@ -250,7 +271,7 @@ def test_number_of_classes_is_relative_to_the_best(result):
     left, right = plots.number_of_classes(result).axes
     np.testing.assert_allclose(left.lines[0].get_ydata(), result.bic - result.bic.min())
     np.testing.assert_allclose(right.lines[0].get_ydata(), result.held_out - result.held_out.max())
-    assert left.lines[1].get_xdata() == right.lines[1].get_xdata() == [4]
+    assert left.lines[1].get_xdata() == right.lines[1].get_xdata() == [4]       # that was used
     assert left.get_xlabel() == "number of classes"
 
 

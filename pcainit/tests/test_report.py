@@ -153,13 +153,13 @@ def test_advice(folder, change, words):
     assert words in advice.opening(result)
 
 
-def test_advice_names_copies(tmp_path):
+def test_advice_names_spare_classes(tmp_path):
     make_result(tmp_path, 100)
     arrays = read_arrays(tmp_path / "analysis.npz")
-    arrays["copies"] = np.array([0, 0, 1, 2])
+    arrays["copies"] = np.array([False, False, True, True])
     write_arrays(tmp_path / "analysis.npz", arrays)
     text = advice.opening(load_result(tmp_path))
-    assert "Classes 3 and 4 repeat another one" in text and "2 classes" in text
+    assert "support 2 classes" in text and "Volumes 3 and 4 show no state" in text
 
 
 def test_greyscale_is_not_absolute_without_ctf(folder):
