@@ -12,7 +12,8 @@ from pcainit.engine.class_volumes import ClassModel, refine_classes, score_class
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.evidence import (align_to, certify, explained_by, merge_models,
                                      nuisance_share, put_first)
-from pcainit.engine.latent_model import LatentModel, NuisanceSpread, make_background
+from pcainit.engine.latent_model import (Background, LatentModel, NuisanceSpread,
+                                         make_background)
 from pcainit.engine.latents import compute_latents
 from pcainit.engine.likelihood import class_posteriors
 from pcainit.engine.masks import auto_mask
@@ -31,7 +32,7 @@ Progress = Callable[[float], None]
 
 # More components are sought than are asked for: what is found must not hinge on their number.
 LEAST_COMPONENTS = 8
-HALF_ROUNDS, JOINT_ROUNDS = 12, 4
+HALF_ROUNDS, JOINT_ROUNDS = 10, 3
 MOST_CLASSES = 12
 
 
@@ -99,13 +100,15 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     evidence = certify(models[0], models[1], mask, grid, settings.seed)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
                            progress=lambda share: progress(0.7 + 0.2 * share))
-    joint = put_first(joint, evidence.basis).take(
-        slice(0, max(settings.components, evidence.count)))
+    if evidence.count:
+        joint = put_first(joint, evidence.basis)
+    joint = joint.take(slice(0, max(settings.components, evidence.count)))
     latents = compute_latents(background, joint, everyone)
     coordinates, covariance = latents.posterior(joint.variances)
     count, n = evidence.count, len(slices)
     certified = joint.take(slice(0, count))
-    crossed = _cross_latents(background, models, certified, halves, n)
+    aligned = [align_to(m, certified.components) for m in models] if count else []
+    crossed = _cross_latents(background, aligned, halves, n)
     progress(1.0)
     nuisance = joint.nuisance
     return dict(
@@ -120,19 +123,19 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         covariance=_spread_out(covariance, everyone, n),
         precision=latents.precision, score=latents.score,
         cross_precision=crossed[0], cross_score=crossed[1],
-        half_components=np.stack([align_to(m, certified.components).components for m in models])
-        if count else np.zeros((2, 0) + mask.shape, np.float32),
+        half_components=np.array([m.components for m in aligned], np.float32),
         spread=np.array([nuisance.contrast, nuisance.shift_px, nuisance.rotation]))
 
 
-def _cross_latents(background, models, certified, halves, n):
+def _cross_latents(background: Background, aligned: "list[LatentModel]",
+                   halves: "Tuple[np.ndarray, np.ndarray]", n: int
+                   ) -> "Tuple[np.ndarray, np.ndarray]":
     """Statistics of each half-set's particles for components that they had no part in."""
-    q = certified.q
+    q = aligned[0].q if aligned else 0
     precision, score = np.zeros((n, q, q), np.float32), np.zeros((n, q), np.float32)
     if q:
         for h in (0, 1):
-            other = align_to(models[1 - h], certified.components)
-            latents = compute_latents(background, other, halves[h])
+            latents = compute_latents(background, aligned[1 - h], halves[h])
             precision[halves[h]], score[halves[h]] = latents.precision, latents.score
     index = np.sort(np.concatenate(halves))
     return precision[index], score[index]

@@ -108,7 +108,7 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
-                   index: np.ndarray, *, rounds: int = 12, exact_rounds: int = 1,
+                   index: np.ndarray, *, rounds: int = 10, exact_rounds: int = 3,
                    learn_nuisance: bool = True,
                    progress: Callable[[float], None] = lambda share: None) -> LatentModel:
     """EM for the components of some particles.
