@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 
 from pcainit.engine.batches import draw_batches
-from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
+from pcainit.engine.class_volumes import ClassModel, class_round, refine_classes, score_classes
 from pcainit.engine.differences import noise_power, pairwise_differences
-from pcainit.engine.evidence import (align_to, certify, explained_by, merge_models,
-                                     nuisance_share, put_first)
-from pcainit.engine.latent_model import (Background, LatentModel, NuisanceSpread,
-                                         make_background)
+from pcainit.engine.evidence import (
+    align_to,
+    certify,
+    explained_by,
+    merge_models,
+    nuisance_share,
+    put_first,
+)
+from pcainit.engine.grid import radial_distance
+from pcainit.engine.latent_kernels import NUISANCES
+from pcainit.engine.latent_model import (
+    Background,
+    LatentModel,
+    NuisanceSpread,
+    make_background,
+    run_pass,
+)
 from pcainit.engine.latents import compute_latents
 from pcainit.engine.likelihood import class_posteriors
-from pcainit.engine.masks import auto_mask
-from pcainit.engine.mixture import (centre_distances, choose_classes, refine_mixture,
-                                    responsibilities, weighted_centres)
+from pcainit.engine.masks import auto_mask, soft_edge
+from pcainit.engine.mixture import (
+    centre_distances,
+    choose_classes,
+    refine_mixture,
+    responsibilities,
+    weighted_centres,
+)
 from pcainit.engine.nuisance import measure_quality
 from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
+from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.poses import view_directions
-from pcainit.engine.reconstruction import (Consensus, fourier_shell_correlation,
-                                           reconstruct_consensus, reconstruct_groups)
+from pcainit.engine.reconstruction import (
+    Consensus,
+    fourier_shell_correlation,
+    reconstruct_consensus,
+    reconstruct_groups,
+)
+from pcainit.engine.slicing import residual_power
 from pcainit.settings import Settings
 
 Arrays = Dict[str, np.ndarray]
@@ -42,7 +66,7 @@ def consensus_of(result: Arrays) -> Consensus:
 
 
 def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
-                    ) -> "Tuple[Consensus, Arrays]":
+                    ) -> Tuple[Consensus, Arrays]:
     """Set junk aside and make the consensus again without it.
 
     Returns
@@ -57,12 +81,73 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
     keep = slices.usable & ~quality.junk
     if quality.junk.any():
         consensus = reconstruct_consensus(dataclasses.replace(slices, usable=keep), symmetry)
-    spread = quality.spread
+    index = np.flatnonzero(keep)
+    consensus = polish_consensus(slices, consensus, index, quality.spread)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
+    spread = measure_quality(background, index).spread
+    offsets = background.offsets
+    if phase_error(spread, background, auto_mask(consensus.mean, slices.grid)) > LARGE_PHASE:
+        consensus, spread, offsets = _refine_poses(slices, consensus, index, spread)
     return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
-                           spread=np.array([spread.contrast, spread.shift_px, spread.rotation]))
+                           spread=np.array(dataclasses.astuple(spread)), offsets=offsets)
 
 
-def _halves(slices: Slices, keep: np.ndarray) -> "Tuple[np.ndarray, np.ndarray]":
+def _refine_poses(slices: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
+                  rounds: int = 4) -> Tuple[Consensus, NuisanceSpread, np.ndarray]:
+    """Pose steps and consensus by turns."""
+    offsets = np.zeros((len(slices), NUISANCES), np.float32)
+    moved = slices
+    for _ in range(rounds):
+        solvent = auto_mask(consensus.mean, slices.grid)
+        background = make_background(moved, consensus, solvent, offsets)
+        offsets = improve_offsets(background, index, spread)
+        moved = correct_slices(slices, offsets)
+        consensus = polish_consensus(moved, consensus, index, spread, offsets, rounds=2)
+        background = make_background(moved, consensus, solvent, offsets)
+        none = np.zeros((0,) + consensus.mean.shape, np.float32)
+        for _ in range(2):
+            result = run_pass(background, none, spread.precision, index)
+            spread = spread.improved(np.diag(result.moments), result.squares)
+    return consensus, spread, offsets
+
+
+def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
+                     spread: NuisanceSpread, offsets: Optional[np.ndarray] = None, *,
+                     rounds: int = 3) -> Consensus:
+    """EM for the mean itself, with contrast and pose errors integrated out.
+
+    What a direct reconstruction leaves in the residuals (regularisation, interpolation, the blur of
+    pose errors) is the same in both half-sets and would be found as a component.
+
+    Parameters
+    ----------
+    slices : Slices
+    consensus : Consensus
+    index : (m,) int
+        Particles to use.
+    spread : NuisanceSpread
+    offsets : (n, 7) float32, optional
+        What the slices have been corrected by.
+    rounds : int
+
+    Returns
+    -------
+    Consensus
+        With a new mean and noise.
+    """
+    grid = slices.grid
+    ball = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box)
+    for _ in range(rounds):
+        background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
+        blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))
+        step, _, _ = class_round(background, ball.astype(np.float32), blank, index, spread)
+        consensus = dataclasses.replace(consensus, mean=consensus.mean + step.differences[0])
+    noise = residual_power(slices.values, slices.ctf, slices.rotations, index,
+                           grid.to_fourier(consensus.mean[None]), grid)
+    return dataclasses.replace(consensus, noise=noise)
+
+
+def _halves(slices: Slices, keep: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     return tuple(np.flatnonzero(keep & (slices.half == h)) for h in (1, 2))
 
 
@@ -83,19 +168,23 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     dict
         Result of the stage components.
     """
-    grid, mask = slices.grid, before["mask"]
+    grid, mask, offsets = slices.grid, before["mask"], before["offsets"]
+    slices = correct_slices(slices, offsets)
     consensus = consensus_of(before)
-    background = make_background(slices, consensus, auto_mask(consensus.mean, grid))
+    background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
     halves = _halves(slices, before["keep"])
     everyone = np.flatnonzero(before["keep"])
     q = max(settings.components, LEAST_COMPONENTS)
     spread = NuisanceSpread(*before["spread"].tolist())
     models = []
     for h, index in enumerate(halves):
-        start = random_start(background, mask, q, settings.seed * 2 + h)
+        # Each half has its own mean: the error of a common one would be found by both.
+        own = polish_consensus(slices, consensus, index, spread, offsets)
+        half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets)
+        start = random_start(half_background, mask, q, settings.seed * 2 + h)
         start = dataclasses.replace(start, nuisance=spread)
         models.append(fit_components(
-            background, mask, start, index, rounds=HALF_ROUNDS,
+            half_background, mask, start, index, rounds=HALF_ROUNDS,
             progress=lambda share, h=h: progress(0.35 * (h + share))))
     evidence = certify(models[0], models[1], mask, grid, settings.seed)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
@@ -124,12 +213,12 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         precision=latents.precision, score=latents.score,
         cross_precision=crossed[0], cross_score=crossed[1],
         half_components=np.array([m.components for m in aligned], np.float32),
-        spread=np.array([nuisance.contrast, nuisance.shift_px, nuisance.rotation]))
+        spread=np.array(dataclasses.astuple(nuisance)))
 
 
-def _cross_latents(background: Background, aligned: "list[LatentModel]",
-                   halves: "Tuple[np.ndarray, np.ndarray]", n: int
-                   ) -> "Tuple[np.ndarray, np.ndarray]":
+def _cross_latents(background: Background, aligned: list[LatentModel],
+                   halves: Tuple[np.ndarray, np.ndarray], n: int
+                   ) -> Tuple[np.ndarray, np.ndarray]:
     """Statistics of each half-set's particles for components that they had no part in."""
     q = aligned[0].q if aligned else 0
     precision, score = np.zeros((n, q, q), np.float32), np.zeros((n, q), np.float32)
@@ -192,8 +281,9 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
                  settings: Settings, symmetry: np.ndarray, progress: Progress) -> Arrays:
     """Class volumes, each particle's class, and how much the volumes differ."""
     consensus, mask = consensus_of(consensus_result), consensus_result["mask"]
-    grid, n = slices.grid, len(slices)
-    background = make_background(slices, consensus, auto_mask(consensus.mean, grid))
+    grid, n, offsets = slices.grid, len(slices), consensus_result["offsets"]
+    slices = correct_slices(slices, offsets)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
     halves = _halves(slices, consensus_result["keep"])
     spread = NuisanceSpread(*found["spread"].tolist())
     count, real = int(found["significant"].sum()), len(clusters["weights"])

@@ -160,11 +160,11 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     return summary
 
 
-def _nuisance(stages: Dict[str, Arrays], total: int) -> "Dict[str, float] | None":
+def _nuisance(stages: Dict[str, Arrays], total: int) -> Dict[str, float] | None:
     """Spread of contrast and pose errors, and share of junk; None where they are not measured."""
     found = stages["components"]
     if "spread" not in found:
         return None
-    contrast, shift, rotation = found["spread"].tolist()
+    contrast, shift, rotation, _ = found["spread"].tolist()
     return dict(contrast_sd=contrast, shift_px=shift, rotation_deg=float(np.degrees(rotation)),
                 junk_share=float(stages["reconstruct"]["junk"].sum() / total))

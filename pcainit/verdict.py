@@ -40,7 +40,7 @@ def _batch_sentence(summary: Dict[str, Any]) -> str:
             "method particles for that." % (summary["classes"], pairs.max() if pairs.size else 0))
 
 
-def _nothing_found(summary: Dict[str, Any]) -> "list[str]":
+def _nothing_found(summary: Dict[str, Any]) -> list[str]:
     cosines = summary["half_set_cosines"]
     sentences = ["No heterogeneity beyond noise at %g A: use one class." % summary["resolution"],
                  "The components of two half-sets do not agree (largest cosine %.2f; noise gives "
@@ -51,7 +51,7 @@ def _nothing_found(summary: Dict[str, Any]) -> "list[str]":
     return sentences
 
 
-def _something_found(summary: Dict[str, Any]) -> "list[str]":
+def _something_found(summary: Dict[str, Any]) -> list[str]:
     count, total = summary["significant_components"], len(summary["eigenvalues"])
     cosines = ", ".join("%.2f" % c for c in summary["half_set_cosines"][:count])
     sentences = ["%d of %d components %s reproducible between half-sets (cosine%s %s; noise gives "
@@ -83,7 +83,7 @@ def _something_found(summary: Dict[str, Any]) -> "list[str]":
     return sentences
 
 
-def _quality(summary: Dict[str, Any]) -> "list[str]":
+def _quality(summary: Dict[str, Any]) -> list[str]:
     nuisance = summary["nuisance"]
     if not nuisance:
         return []

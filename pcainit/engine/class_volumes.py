@@ -33,7 +33,7 @@ class ClassModel:
 
 def class_round(background: Background, mask: np.ndarray, model: ClassModel, index: np.ndarray,
                 nuisance: NuisanceSpread, *, relax: float = 1.0
-                ) -> "Tuple[ClassModel, np.ndarray, float]":
+                ) -> Tuple[ClassModel, np.ndarray, float]:
     """One round of EM: responsibilities under the present volumes, then new volumes.
 
     Returns
@@ -57,7 +57,7 @@ def class_round(background: Background, mask: np.ndarray, model: ClassModel, ind
 
 
 def score_classes(background: Background, model: ClassModel, index: np.ndarray,
-                  nuisance: NuisanceSpread) -> "Tuple[np.ndarray, float]":
+                  nuisance: NuisanceSpread) -> Tuple[np.ndarray, float]:
     """Responsibilities (m, K) and mean log-likelihood of particles under given volumes."""
     k = len(model.weights)
     precision = np.concatenate([np.ones(k), nuisance.precision])
@@ -67,10 +67,10 @@ def score_classes(background: Background, model: ClassModel, index: np.ndarray,
 
 
 def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
-                   pair: "Tuple[ClassModel, ClassModel]",
-                   halves: "Tuple[np.ndarray, np.ndarray]", nuisance: NuisanceSpread, *,
+                   pair: Tuple[ClassModel, ClassModel],
+                   halves: Tuple[np.ndarray, np.ndarray], nuisance: NuisanceSpread, *,
                    rounds: int = 5, progress: Callable[[float], None] = lambda share: None
-                   ) -> "Tuple[ClassModel, Tuple[ClassModel, ClassModel], list]":
+                   ) -> Tuple[ClassModel, Tuple[ClassModel, ClassModel], list]:
     """EM without alignment, for as long as half-sets held out gain by it.
 
     Two independent half-sets go on from their own volumes; each judges the other's.  As many

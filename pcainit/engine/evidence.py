@@ -12,7 +12,7 @@ from pcainit.engine.particle_pca import colour
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times, and this cosine in any case.
-NULL_FACTOR = 1.5
+NULL_FACTOR = 1.3
 LEAST_COSINE = 0.4
 
 
@@ -25,7 +25,8 @@ class Evidence:
     cosines : (q,) float64
         Principal cosines of the two subspaces, decreasing.
     null : float
-        What components of noise reach: 99th percentile of the largest cosine.
+        What components of noise reach: 99th percentile of the largest cosine, for the spectra
+        of those that are not certified.
     basis : (c, box, box, box) float32
         Certified directions, the normalised mean of the halves' principal vectors.
     """
@@ -41,7 +42,7 @@ class Evidence:
 
 
 def principal_directions(one: np.ndarray, two: np.ndarray
-                         ) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+                         ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Principal cosines (q,) and vectors (q, ...) of two orthonormal sets of volumes."""
     a, b = one.reshape(len(one), -1), two.reshape(len(two), -1)
     left, cosines, right = np.linalg.svd(a.astype(np.float64) @ b.T)
@@ -49,18 +50,19 @@ def principal_directions(one: np.ndarray, two: np.ndarray
     return np.minimum(cosines, 1.0), first, second
 
 
-def null_cosine(spectrum: np.ndarray, mask: np.ndarray, grid: Grid, q: int, seed: int,
+def null_cosine(spectra: np.ndarray, mask: np.ndarray, grid: Grid, seed: int,
                 draws: int = 100) -> float:
     """Largest principal cosine that pairs of noise subspaces reach (99th percentile).
 
+    Noise at low resolution has few degrees of freedom inside a mask, so the noise volumes are given
+    the spectra of the components themselves.
+
     Parameters
     ----------
-    spectrum : (n_shells,) float64
-        Power of noise components.
+    spectra : (q, n_shells) float64
+        Power of each component.
     mask : (box, box, box) float32
     grid : Grid
-    q : int
-        Dimension of the subspaces.
     seed : int
     draws : int
 
@@ -72,9 +74,9 @@ def null_cosine(spectrum: np.ndarray, mask: np.ndarray, grid: Grid, q: int, seed
     inside = mask > 0.01
 
     def subspace() -> np.ndarray:
-        noise = rng.standard_normal((q,) + mask.shape).astype(np.float32)
-        flat = np.stack([(colour(v, spectrum, grid) * mask)[inside] for v in noise], axis=1)
-        return np.linalg.qr(flat)[0]
+        flat = [(colour(rng.standard_normal(mask.shape).astype(np.float32), spectrum, grid)
+                 * mask)[inside] for spectrum in spectra]
+        return np.linalg.qr(np.stack(flat, axis=1))[0]
 
     count = int(np.ceil(np.sqrt(2 * draws)))
     spaces = [subspace() for _ in range(count)]
@@ -100,11 +102,15 @@ def certify(one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, se
     Evidence
     """
     cosines, first, second = principal_directions(one.components, two.components)
-    q = len(cosines)
-    noise = np.mean([grid.shell_profile(v) for m in (one, two) for v in m.components[q // 2:]],
-                    axis=0)
-    null = null_cosine(noise, mask, grid, q, seed)
-    count = int((cosines > max(NULL_FACTOR * null, LEAST_COSINE)).sum())
+    spectra = np.array([(grid.shell_profile(a) + grid.shell_profile(b)) / 2
+                        for a, b in zip(first, second)])
+    # One direction after the other: a strong one must not hide what noise does in the others.
+    count, null = 0, 0.0
+    while count < len(cosines):
+        null = null_cosine(spectra[count:], mask, grid, seed)
+        if cosines[count] <= max(NULL_FACTOR * null, LEAST_COSINE):
+            break
+        count += 1
     basis = first[:count] + second[:count]
     norm = np.sqrt((basis ** 2).sum(axis=(1, 2, 3), keepdims=True))
     return Evidence(cosines, null, (basis / np.maximum(norm, 1e-30)).astype(np.float32))
@@ -160,7 +166,7 @@ def put_first(model: LatentModel, basis: np.ndarray) -> LatentModel:
                        np.maximum(np.concatenate(values), 1e-30), model.nuisance, model.gain)
 
 
-def merge_models(models: "list[LatentModel]") -> LatentModel:
+def merge_models(models: list[LatentModel]) -> LatentModel:
     """Principal components of the halves' components together, as many as each has."""
     q = models[0].q
     stacked = np.concatenate([m.scaled for m in models])

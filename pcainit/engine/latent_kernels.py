@@ -1,6 +1,6 @@
 """One pass over the particles: posterior of the latent coordinates, and sums for new components.
 
-For a whitened particle ``r = y - C P mu`` and columns ``A = [C P U, N]`` (q components, then six
+For a whitened particle ``r = y - C P mu`` and columns ``A = [C P U, N]`` (q components, then the
 nuisance columns) the pass computes ``G = A' A`` and ``b = A' r``, the Gaussian posterior of the
 coefficients, and adds what the components' normal equations need.
 """
@@ -12,13 +12,14 @@ import numpy as np
 
 from pcainit.engine.slicing import JIT, corner, read_cell, sample_position
 
-NUISANCES = 6           # contrast; shift x, y; rotation about x, y, z, all in the image's frame
+# Contrast; shift x, y; rotation about x, y, z (image's frame); fall-off with resolution.
+NUISANCES = 7
 FIXED = 4               # volumes read for them: the mean and its three moments
 
 
 @numba.njit(inline="always", **JIT)
 def _columns(values, ctf, whitening, rotation, frequencies, oversampling, reach, pixel, volumes, q,
-             residual, real, imag, model):
+             falloff, residual, real, imag, model):
     """Residual and columns (components first, then nuisances) of one particle."""
     for k in range(frequencies.shape[0]):
         kx, ky = frequencies[k, 0], frequencies[k, 1]
@@ -49,6 +50,9 @@ def _columns(values, ctf, whitening, rotation, frequencies, oversampling, reach,
         real[k, q + 4], imag[k, q + 4] = kx * hr[2], kx * hi[2]
         real[k, q + 5] = ky * hr[0] - kx * hr[1]
         imag[k, q + 5] = ky * hi[0] - kx * hi[1]
+        # What is left of pose errors to second order is a loss at high resolution.
+        loss = (kx * kx + ky * ky) * falloff
+        real[k, q + 6], imag[k, q + 6] = loss * mr, loss * mi
 
 
 @numba.njit(inline="always", **JIT)
@@ -191,18 +195,23 @@ def _scatter(ctf, whitening, rotation, frequencies, oversampling, reach, q, resi
 
 @numba.njit(parallel=True, **JIT)
 def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling, reach,
-                pixel, volumes, q, precision, order, starts, log_weights, update, sums,
+                pixel, volumes, q, precision, offsets, order, starts, log_weights, update, sums,
                 moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`; see `particle_pca` for the arguments.
 
     `sums` (blocks, z, y, x, 2q or 2q + q(q+1)/2) is added to when `update`; `moments` (blocks, t, t) get
-    the coefficients' second moments and `squares` (blocks, t) the squares of their means; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,)
+    the coefficients' second moments and `squares` (blocks, t) the squares of their means, both with
+    what was corrected before (`offsets` (n, 7)) added; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,)
     its log marginal likelihood ratio.  With `log_weights` (q,), the volumes are classes instead of
     components: `scores` then get the responsibilities.
     """
     classes = len(log_weights) > 0
     n_samples = frequencies.shape[0]
     t = q + NUISANCES
+    falloff = np.float32(0)
+    for k in range(n_samples):
+        falloff = max(falloff, frequencies[k, 0] ** 2 + frequencies[k, 1] ** 2)
+    falloff = np.float32(1 / falloff)
     for block in numba.prange(len(starts) - 1):
         residual = np.empty(2 * n_samples, np.float32)
         real = np.empty((n_samples, t), np.float32)
@@ -218,8 +227,10 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
         for place in range(starts[block], starts[block + 1]):
             i = order[place]
             _columns(values[i], ctf[i], whitening, rotations[i], frequencies, oversampling, reach,
-                     pixel, volumes, q, residual, real, imag, model)
+                     pixel, volumes, q, falloff, residual, real, imag, model)
             _statistics(residual, real, imag, multiplicity, gram, score)
+            for a in range(NUISANCES):          # the prior's mean: minus what was corrected before
+                score[q + a] -= precision[q + a] * offsets[i, a]
             if keep and not classes:
                 for a in range(t):
                     scores[i, a] = score[a]
@@ -236,11 +247,12 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
                 gains[i] = invert_posterior(gram, precision, score, covariance, mean)
                 for a in range(t):
                     mean32[a] = mean[a]
-                    squares[block, a] += mean[a] * mean[a]
+                    whole = mean[a] + (offsets[i, a - q] if a >= q else 0)
+                    squares[block, a] += whole * whole
                     for b in range(t):
-                        second = covariance[a, b] + mean[a] * mean[b]
-                        moment[a, b] = second
-                        moments[block, a, b] += second
+                        moment[a, b] = covariance[a, b] + mean[a] * mean[b]
+                        moments[block, a, b] += moment[a, b]
+                    moments[block, a, a] += whole * whole - mean[a] * mean[a]
             if update:
                 _scatter(ctf[i], whitening, rotations[i], frequencies, oversampling, reach, q,
                          residual, real, imag, mean32, moment, add, sums[block])

@@ -37,31 +37,34 @@ class NuisanceSpread:
         Per axis, pixels of the particles' box.
     rotation : float
         Per axis, radians.
+    falloff : float
+        Change of contrast at the resolution limit, growing with the frequency squared.
     """
 
     contrast: float = 0.15
     shift_px: float = 0.5
     rotation: float = 0.02
+    falloff: float = 0.05
 
     @property
     def precision(self) -> np.ndarray:
-        """(6,) float64: contrast, shift x y, rotation x y z."""
-        sd = np.array([self.contrast] + [self.shift_px] * 2 + [self.rotation] * 3)
+        """(7,) float64: contrast, shift x y, rotation x y z, fall-off."""
+        sd = np.array([self.contrast] + [self.shift_px] * 2 + [self.rotation] * 3 + [self.falloff])
         return 1 / np.maximum(sd, 1e-4) ** 2
 
-    def improved(self, second: np.ndarray, squares: np.ndarray) -> "NuisanceSpread":
+    def improved(self, second: np.ndarray, squares: np.ndarray) -> NuisanceSpread:
         """Spread that explains the posteriors better (MacKay's fixed point, few rounds needed).
 
         Parameters
         ----------
-        second, squares : (6,) float64
+        second, squares : (7,) float64
             Means over the particles of the coefficients' second moments, and of their posterior
             means squared.
         """
         old = 1 / self.precision
         determined = np.maximum(1 - (second - squares) / old, 1e-6)
         new = []
-        for part in (slice(0, 1), slice(1, 3), slice(3, 6)):
+        for part in (slice(0, 1), slice(1, 3), slice(3, 6), slice(6, 7)):
             ratio = squares[part].mean() / determined[part].mean() / old[part][0]
             new.append(float(np.sqrt(old[part][0] * np.clip(ratio, 0.1, 10.0))))
         return NuisanceSpread(*new)
@@ -97,7 +100,7 @@ class LatentModel:
         """Components times the standard deviations of their coordinates."""
         return self.components * np.sqrt(self.variances)[:, None, None, None].astype(np.float32)
 
-    def take(self, index: "np.ndarray | slice") -> "LatentModel":
+    def take(self, index: np.ndarray | slice) -> LatentModel:
         """The model with some of the components."""
         return dataclasses.replace(self, components=self.components[index],
                                    variances=self.variances[index])
@@ -117,6 +120,9 @@ class Background:
     noise, signal : (n_shells,) float64
     rank : (n,) int64
         Order by view: neighbours share most of the grid points they touch.
+    offsets : (n, 7) float32
+        Nuisance coefficients that the slices have been corrected by; the prior is about the
+        recorded poses all the same.
     """
 
     slices: Slices
@@ -126,6 +132,7 @@ class Background:
     noise: np.ndarray
     signal: np.ndarray
     rank: np.ndarray
+    offsets: np.ndarray
 
     @property
     def grid(self) -> Grid:
@@ -133,7 +140,8 @@ class Background:
         return self.slices.grid
 
 
-def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray) -> Background:
+def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
+                    offsets: Optional[np.ndarray] = None) -> Background:
     """The fixed part of the model.
 
     Parameters
@@ -142,6 +150,8 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray) -
     consensus : Consensus
     solvent : (box, box, box) float32
         Mask of the whole particle.
+    offsets : (n, 7) float32, optional
+        See `Background`.
 
     Returns
     -------
@@ -153,7 +163,9 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray) -
     moments = np.stack([body * axis, body * axis[:, None], body * axis[:, None, None]])
     return Background(slices, consensus.mean, moments.astype(np.float32),
                       consensus.whitening(grid), consensus.noise, consensus.signal,
-                      view_rank(slices.rotations))
+                      view_rank(slices.rotations),
+                      np.zeros((len(slices), NUISANCES), np.float32) if offsets is None
+                      else offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +175,13 @@ class PassResult:
     Parameters
     ----------
     sums : (z, y, x, 2q or 2q + q(q+1)/2) float32 or None
-    moments : (q + 6, q + 6) float64
+    moments : (q + 7, q + 7) float64
         Mean second moment of the coefficients.
-    squares : (q + 6,) float64
+    squares : (q + 7,) float64
         Mean square of their posterior means.
     gains : (m,) float64
         Log marginal likelihood ratio of each particle.
-    grams, scores : (m, q + 6, q + 6), (m, q + 6) float32 or None
+    grams, scores : (m, q + 6, q + 7), (m, q + 7) float32 or None
     """
 
     sums: Optional[np.ndarray]
@@ -190,7 +202,7 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     background : Background
     scaled : (q, box, box, box) float32
         Components (times their standard deviation, if `precision` is 1).
-    precision : (q + 6,) float64
+    precision : (q + 7,) float64
         Prior precision of all coefficients.
     index : (m,) int
         Which particles.
@@ -225,7 +237,7 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     latent_pass(slices.values.view(np.float32), slices.ctf, background.whitening,
                 grid.multiplicity, slices.rotations, grid.frequencies.astype(np.float32),
                 np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px),
-                volumes.view(np.float32), q, np.asarray(precision, np.float64),
+                volumes.view(np.float32), q, np.asarray(precision, np.float64), background.offsets,
                 index[np.argsort(background.rank[index], kind="stable")], block_starts(n, blocks),
                 np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
                 moments, squares, gains, keep, grams, scores)

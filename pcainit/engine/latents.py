@@ -24,7 +24,7 @@ class Latents:
     precision: np.ndarray
     score: np.ndarray
 
-    def posterior(self, variances: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
+    def posterior(self, variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Posterior means (n, q) and covariances (n, q, q) under the prior N(0, variances)."""
         prior = np.diag(1 / np.asarray(variances, np.float64))
         covariance = np.linalg.inv(self.precision + prior)

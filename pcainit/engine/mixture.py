@@ -79,7 +79,7 @@ def _expect(precisions, scores, log_weights, centres, starts, resp, sums_g, sums
 
 
 def responsibilities(precisions: np.ndarray, scores: np.ndarray, weights: np.ndarray,
-                     centres: np.ndarray) -> "Tuple[np.ndarray, float]":
+                     centres: np.ndarray) -> Tuple[np.ndarray, float]:
     """Posterior probability of each class for each particle, and the total log-likelihood.
 
     Parameters
@@ -199,7 +199,7 @@ def _spread_start(means: np.ndarray, metric: np.ndarray, k: int, rng: np.random.
 
 
 def choose_classes(precisions: np.ndarray, scores: np.ndarray, half: np.ndarray, most: int,
-                   seed: int) -> "Tuple[List[Mixture], np.ndarray, int]":
+                   seed: int) -> Tuple[List[Mixture], np.ndarray, int]:
     """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
 
     Parameters

@@ -37,7 +37,7 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread,
 
     Parameters
     ----------
-    grams, scores : (n, 6, 6), (n, 6) float32
+    grams, scores : (n, 7, 7), (n, 7) float32
     start : NuisanceSpread
     rounds : int
 

@@ -9,8 +9,13 @@ from scipy import fft
 
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_kernels import solve_voxels
-from pcainit.engine.latent_model import (Background, LatentModel, NuisanceSpread, PassResult,
-                                         run_pass)
+from pcainit.engine.latent_model import (
+    Background,
+    LatentModel,
+    NuisanceSpread,
+    PassResult,
+    run_pass,
+)
 from pcainit.engine.slicing import insert_slices
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
@@ -62,7 +67,7 @@ def maximise(background: Background, result: PassResult, scaled: np.ndarray, mas
     return np.stack([grid.band_limit(grid.to_real(out[..., j])) * mask for j in range(q)])
 
 
-def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
+def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Principal axes of ``W second W'``: orthonormal components and their variances.
 
     Parameters

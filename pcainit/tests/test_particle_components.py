@@ -1,0 +1,166 @@
+"""Components of particles: the voxels' equations, principal axes, and EM on a known direction."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcainit.engine.latent_kernels import solve_voxels
+from pcainit.engine.latent_model import LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.latents import compute_latents
+from pcainit.engine.particle_pca import (
+    colour,
+    fit_components,
+    maximise,
+    orthonormalise,
+    random_start,
+    total_weight,
+)
+from pcainit.engine.slicing import set_threads
+from pcainit.tests.particle_examples import GRID, blobs, model_background
+
+QUICK = settings(max_examples=20, deadline=None)
+COUNT, SD = 1600, 0.8
+
+
+@QUICK
+@given(st.integers(1, 6), st.integers(0, 2 ** 31 - 1))
+def test_voxels_equal_numpy(q, seed):
+    rng = np.random.default_rng(seed)
+    shape, lower = (3, 4, 5), np.tril_indices(q)
+    root = rng.normal(size=shape + (q, q))
+    weight = root @ np.swapaxes(root, -1, -2)
+    target = rng.normal(size=shape + (q,)) + 1j * rng.normal(size=shape + (q,))
+    sums = np.concatenate([target.astype(np.complex64).view(np.float32),
+                           weight[(...,) + lower].astype(np.float32)], axis=-1)
+    prior, shell = rng.uniform(0.2, 2, (q, 3)), rng.integers(0, 4, shape).astype(np.int32)
+    out = np.empty(shape + (q,), np.complex64)
+    solve_voxels(sums, prior, shell, out)
+    full = np.zeros(shape + (q, q))
+    full[(...,) + lower] = sums[..., 2 * q:]
+    full = full + np.swapaxes(np.tril(full, -1), -1, -2)
+    full += np.eye(q) * np.append(prior, np.ones((q, 1)), axis=1).T[shell][..., None]
+    expected = np.linalg.solve(full, target[..., None])[..., 0]
+    expected[shell == 3] = 0                            # beyond the last shell
+    assert out == pytest.approx(expected, abs=2e-4 * max(1, np.abs(expected).max()))
+
+
+@QUICK
+@given(st.integers(1, 6), st.integers(0, 2 ** 31 - 1))
+def test_principal_axes(q, seed):
+    rng = np.random.default_rng(seed)
+    volumes = rng.normal(size=(q, 4, 4, 4)).astype(np.float32)
+    root = rng.normal(size=(q, q))
+    second = root @ root.T
+    components, variances = orthonormalise(volumes, second)
+    flat, own = components.reshape(q, -1).astype(float), volumes.reshape(q, -1).astype(float)
+    assert flat @ flat.T == pytest.approx(np.eye(q), abs=1e-5)
+    assert (np.diff(variances) <= 1e-9).all() and (variances > 0).all()
+    covariance = own.T @ second @ own                   # of the densities, voxel by voxel
+    assert (flat.T * variances) @ flat == pytest.approx(covariance,
+                                                        abs=1e-4 * np.abs(covariance).max())
+    again = orthonormalise(-volumes, second)[0]
+    assert np.array_equal(again, components)            # signs do not hang on the start
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """Particles with one linear coordinate of known direction: background, mask, truth."""
+    rng = np.random.default_rng(8)
+    direction = blobs(GRID, [[3, 2, -1]], 1.4) - blobs(GRID, [[-3, 1, 1]], 1.4)
+    z = rng.normal(size=(COUNT, 1)) * SD
+    background, mask = model_background(COUNT, seed=2, differences=direction[None],
+                                        coordinates=z, noise=6.0)
+    return background, mask, direction * mask, z[:, 0]
+
+
+def cosine(one, two):
+    return float((one * two).sum() / np.sqrt((one ** 2).sum() * (two ** 2).sum()))
+
+
+def start(background, mask, q=1, seed=0):
+    model = random_start(background, mask, q, seed)
+    return dataclasses.replace(model, nuisance=NuisanceSpread(0.02, 0.02, 0.002, 0.02))
+
+
+def test_a_known_direction_is_found(linear):
+    background, mask, direction, z = linear
+    model = fit_components(background, mask, start(background, mask, 2), np.arange(COUNT))
+    assert abs(cosine(model.components[0], direction)) > 0.95
+    # Its variance, and each particle's coordinate, on the scale of the truth.
+    size = np.sqrt((direction ** 2).sum())
+    assert np.sqrt(model.variances[0]) == pytest.approx(SD * size, rel=0.2)
+    assert model.variances[1] < 0.2 * model.variances[0]
+    assert np.abs(model.components[:, mask == 0]).max() < 1e-6
+    latents = compute_latents(background, model, np.arange(COUNT))
+    mean, covariance = latents.posterior(model.variances)
+    sign = np.sign(cosine(model.components[0], direction))
+    assert np.corrcoef(mean[:, 0], sign * z)[0, 1] > 0.9
+    error = (mean[:, 0] - sign * z * size) ** 2
+    assert error.mean() == pytest.approx(covariance[:, 0, 0].mean(), rel=0.35)
+
+
+def test_the_gain_rises(linear):
+    background, mask, _, _ = linear
+    index, told = np.arange(0, COUNT, 2), []
+    gains = [fit_components(background, mask, start(background, mask), index, rounds=k,
+                            exact_rounds=k, progress=told.append).gain for k in range(1, 8)]
+    assert (np.diff(gains) > -1e-3).all() and gains[-1] - gains[0] > 0.1
+    assert told[-7:] == pytest.approx(np.arange(1, 8) / 7)
+
+
+def test_seed_and_threads(linear):
+    background, mask, _, _ = linear
+    index = np.arange(0, COUNT, 4)
+    models = []
+    try:
+        for threads, seed in ((1, 5), (2, 5), (2, 6)):
+            set_threads(threads)
+            models.append(fit_components(background, mask, start(background, mask, 3, seed), index,
+                                         rounds=3, exact_rounds=1))
+    finally:
+        set_threads(2)
+    one, two, other = models
+    assert np.array_equal(one.components, two.components)
+    assert np.array_equal(one.variances, two.variances)
+    assert (one.nuisance, one.gain) == (two.nuisance, two.gain)
+    assert not np.array_equal(one.components, other.components)
+
+
+def test_mean_second_moment_for_each_particles_own(linear):
+    """The quick sums are the exact ones when all particles know their coordinate equally well."""
+    background, mask, direction, _ = linear
+    index = np.arange(COUNT)
+    scaled = (direction * SD)[None]
+    precision = np.concatenate([[1.0], NuisanceSpread(0.02, 0.02, 0.002, 0.02).precision])
+    exact = run_pass(background, scaled, precision, index, update=True)
+    quick = run_pass(background, scaled, precision, index, update=True, weigh=False)
+    one = maximise(background, exact, scaled, mask)
+    two = maximise(background, quick, scaled, mask, total_weight(background, index))
+    assert cosine(one, two) > 0.99
+    assert cosine(one, scaled) > 0.97                   # and the truth is close to a fixed point
+    assert 0.75 < (one * scaled).sum() / (scaled ** 2).sum() < 1.1      # the prior damps it
+
+
+def test_random_start_and_colour():
+    background, mask = model_background(20)
+    model = random_start(background, mask, 3, 4)
+    flat = model.components.reshape(3, -1)
+    assert flat @ flat.T == pytest.approx(np.eye(3), abs=1e-4)
+    assert not np.array_equal(random_start(background, mask, 3, 5).components, model.components)
+    rng = np.random.default_rng(0)
+    spectrum = np.linspace(2, 1, GRID.n_shells)
+    white = [rng.normal(size=(GRID.box,) * 3).astype(np.float32) for _ in range(40)]
+    power = np.mean([GRID.shell_profile(colour(v, spectrum, GRID)) for v in white], axis=0)
+    assert power[2:] / power[2] == pytest.approx(spectrum[2:] / spectrum[2], rel=0.1)
+
+
+def test_scaled_and_take():
+    rng = np.random.default_rng(1)
+    model = LatentModel(rng.normal(size=(3, 2, 2, 2)).astype(np.float32), np.array([4.0, 1, 0.25]),
+                        NuisanceSpread())
+    scale = np.array([2, 1, 0.5]).reshape(3, 1, 1, 1)
+    assert model.scaled == pytest.approx(model.components * scale)
+    assert model.take(slice(1, 3)).q == 2 and model.q == 3

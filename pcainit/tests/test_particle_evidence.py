@@ -1,0 +1,193 @@
+"""Do two half-sets agree, and with what?  Subspaces of known angles, noise, artefacts."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcainit.engine.evidence import (
+    LEAST_COSINE,
+    align_to,
+    certify,
+    explained_by,
+    merge_models,
+    nuisance_share,
+    null_cosine,
+    principal_directions,
+    put_first,
+)
+from pcainit.engine.grid import Grid
+from pcainit.engine.latent_model import LatentModel, NuisanceSpread
+from pcainit.engine.particle_pca import colour
+from pcainit.tests.particle_examples import ball, blobs, model_background
+
+QUICK = settings(max_examples=20, deadline=None)
+seeds = st.integers(0, 2 ** 31 - 1)
+GRID = Grid(32, 4.0, 16.0)
+MASK = ball(GRID, 6)
+SPECTRUM = np.linspace(3, 1, GRID.n_shells)
+
+
+def subspace(rng, q, shape=(5, 5, 5)):
+    """Orthonormal volumes, (q,) + shape."""
+    return np.linalg.qr(rng.normal(size=(int(np.prod(shape)), q)))[0].T.reshape((q,) + shape)
+
+
+def model_of(components, variances=None):
+    q = len(components)
+    variances = np.sort(np.arange(1.0, q + 1))[::-1] if variances is None else variances
+    return LatentModel(np.asarray(components, np.float32), np.asarray(variances, float),
+                       NuisanceSpread())
+
+
+def covariance(model):
+    flat = model.components.reshape(model.q, -1).astype(float)
+    return (flat.T * model.variances) @ flat
+
+
+def noise_model(seed, q=6, shared=None):
+    """Coloured noise inside the mask, the first direction in common with other models."""
+    rng = np.random.default_rng([seed, 6])
+    volumes = [colour(rng.normal(size=MASK.shape).astype(np.float32), SPECTRUM, GRID) * MASK
+               for _ in range(q)]
+    if shared is not None:
+        volumes[0] = shared
+    flat = np.stack(volumes).reshape(q, -1)
+    return model_of(np.linalg.qr(flat.T.astype(float))[0].T.reshape((q,) + MASK.shape))
+
+
+@QUICK
+@given(seeds, st.integers(1, 4))
+def test_principal_directions(seed, q):
+    rng = np.random.default_rng(seed)
+    angles = np.sort(rng.uniform(0, np.pi / 2, q))
+    frame = subspace(rng, 2 * q)
+    one = frame[:q]
+    shape = (q,) + (1,) * 3
+    two = np.cos(angles).reshape(shape) * one + np.sin(angles).reshape(shape) * frame[q:]
+    turn, _ = np.linalg.qr(rng.normal(size=(q, q)))
+    two = np.tensordot(turn, two, 1)                    # any axes of the same subspace
+    cosines, first, second = principal_directions(one, two)
+    assert cosines == pytest.approx(np.cos(angles), abs=1e-6)
+    products = first.reshape(q, -1) @ second.reshape(q, -1).T
+    assert products == pytest.approx(np.diag(cosines), abs=1e-6)
+    for found in (first, second):
+        assert found.reshape(q, -1) @ found.reshape(q, -1).T == pytest.approx(np.eye(q), abs=1e-6)
+
+
+@QUICK
+@given(seeds, st.integers(1, 5), st.integers(1, 5))
+def test_put_first_keeps_the_span(seed, q, count):
+    count = min(count, q)
+    rng = np.random.default_rng(seed)
+    model = model_of(subspace(rng, q))
+    turn = np.linalg.qr(rng.normal(size=(q, q)))[0][:, :count]
+    basis = np.tensordot(turn.T, model.components, 1)
+    moved = put_first(model, basis)
+    flat = moved.components.reshape(q, -1).astype(float)
+    own = model.components.reshape(q, -1).astype(float)
+    assert flat @ flat.T == pytest.approx(np.eye(q), abs=1e-5)
+    assert flat.T @ flat == pytest.approx(own.T @ own, abs=1e-5)
+    inside = basis.reshape(count, -1)
+    assert flat[:count].T @ flat[:count] == pytest.approx(inside.T @ inside, abs=1e-5)
+    # The total, and all inside either part, are kept; what goes between them is dropped.
+    assert np.trace(covariance(moved)) == pytest.approx(np.trace(covariance(model)), rel=1e-5)
+    for part in (flat[:count], flat[count:]):
+        assert part @ covariance(moved) @ part.T == pytest.approx(
+            part @ covariance(model) @ part.T, abs=1e-4)
+    assert (np.diff(moved.variances[:count]) <= 1e-6).all()
+    assert (np.diff(moved.variances[count:]) <= 1e-6).all()
+
+
+def test_put_first_of_own_axes_changes_nothing():
+    model = model_of(subspace(np.random.default_rng(2), 4))
+    moved = put_first(model, model.components[:2])
+    assert covariance(moved) == pytest.approx(covariance(model), abs=1e-5)
+    assert moved.variances == pytest.approx(model.variances)
+
+
+@QUICK
+@given(seeds, st.integers(1, 4))
+def test_align_to(seed, count):
+    rng = np.random.default_rng(seed)
+    basis = subspace(rng, count).astype(np.float32)
+    wide = np.concatenate([basis + 0.05 * rng.normal(size=basis.shape) / 11,
+                           subspace(rng, 3)])
+    wide = np.linalg.qr(wide.reshape(len(wide), -1).T)[0].T
+    turn, _ = np.linalg.qr(rng.normal(size=(len(wide),) * 2))
+    model = model_of((turn @ wide).reshape((-1, 5, 5, 5)))
+    aligned = align_to(model, basis)
+    flat = aligned.components.reshape(count, -1).astype(float)
+    assert flat @ flat.T == pytest.approx(np.eye(count), abs=1e-5)
+    assert np.diag(flat @ basis.reshape(count, -1).T) == pytest.approx(np.ones(count), abs=0.02)
+    own = model.components.reshape(model.q, -1).astype(float)
+    assert flat @ own.T @ own == pytest.approx(flat, abs=1e-5)      # inside the model's span
+    assert (model.variances.min() - 1e-6 <= aligned.variances).all()
+    assert (aligned.variances <= model.variances.max() + 1e-6).all()
+
+
+def test_merging_models():
+    rng = np.random.default_rng(4)
+    model = model_of(subspace(rng, 3))
+    same = merge_models([model, model])
+    assert covariance(same) == pytest.approx(covariance(model), abs=1e-5)
+    both = merge_models([model_of(subspace(rng, 3)), model])
+    flat = both.components.reshape(3, -1)
+    assert flat @ flat.T == pytest.approx(np.eye(3), abs=1e-5)
+    assert (np.diff(both.variances) <= 0).all()
+    assert both.variances.max() <= model.variances.max() + 1e-6
+
+
+def test_null_cosine():
+    """It is what noise reaches, and grows as the space shrinks."""
+    spectra = np.tile(SPECTRUM, (6, 1))
+    null = null_cosine(spectra, MASK, GRID, 0)
+    reached = [principal_directions(noise_model(k).components,
+                                    noise_model(100 + k).components)[0][0] for k in range(30)]
+    assert np.mean(np.array(reached) > null) <= 0.1
+    assert null < 2 * np.median(reached) < 1.0
+    assert null_cosine(spectra, ball(GRID, 3), GRID, 0) > null
+    assert null_cosine(spectra[:2], MASK, GRID, 0) < null
+    assert null_cosine(spectra, MASK, GRID, 0) == null
+    steep = spectra.copy()
+    steep[0] *= np.exp(-np.arange(GRID.n_shells))       # one that is of low resolution alone
+    assert null_cosine(steep, MASK, GRID, 0) > null
+    assert 0 < null_cosine(spectra[:1], MASK, GRID, 3) < 1
+
+
+def test_certify():
+    model = noise_model(0)
+    same = certify(model, model, MASK, GRID, 0)
+    assert same.count == 6 and same.cosines == pytest.approx(np.ones(6), abs=1e-5)
+    alone = certify(model, noise_model(1), MASK, GRID, 0)
+    assert alone.count == 0 and alone.basis.shape == (0,) + MASK.shape
+    assert alone.cosines.max() < max(1.5 * alone.null, LEAST_COSINE)
+    shared = blobs(GRID, [[3, 0, -2]]) * MASK
+    one = certify(noise_model(2, shared=shared), noise_model(3, shared=shared), MASK, GRID, 0)
+    assert one.count == 1 and one.cosines[0] > 0.99
+    basis = one.basis[0]
+    assert (basis ** 2).sum() == pytest.approx(1, abs=1e-5)
+    assert abs((basis * shared).sum()) / np.sqrt((shared ** 2).sum()) > 0.99
+
+
+def test_artefacts_are_told():
+    background, solvent = model_background(10)
+    axis = np.arange(len(solvent)) - len(solvent) // 2
+    body = background.mean * solvent
+    gradient = np.gradient(body)
+    turned = axis[:, None] * gradient[2] - axis * gradient[1]
+    other = blobs(background.grid, [[4, -3, 2]], 0.8) * solvent
+    volumes = np.stack([body, gradient[2], turned, other])
+    volumes /= np.sqrt((volumes ** 2).sum(axis=(1, 2, 3)))[:, None, None, None]
+    share = nuisance_share(volumes, background, solvent)
+    assert share[:3] == pytest.approx(np.ones(3), abs=1e-6)
+    assert 0 <= share[3] < 0.3
+
+
+def test_what_features_explain():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(2000, 3))
+    noise = rng.normal(size=(2000, 3))
+    coordinates = np.stack([features[:, 0] + 5, features[:, 1] + noise[:, 1], noise[:, 2]], axis=1)
+    assert explained_by(coordinates, features) == pytest.approx([1, 0.5, 0], abs=0.05)
+    assert np.isfinite(explained_by(np.zeros((50, 2)), rng.normal(size=(50, 2)))).all()

@@ -1,0 +1,124 @@
+"""Contrast, pose errors and junk: recovered from statistics and from simulated images."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from pcainit.engine.latent_kernels import NUISANCES
+from pcainit.engine.latent_model import NuisanceSpread, make_background
+from pcainit.engine.masks import auto_mask
+from pcainit.engine.nuisance import find_junk, learn_spread, measure_quality
+from pcainit.engine.simulation import Simulation
+from pcainit.tests.particle_examples import simulated_slices
+
+
+@pytest.mark.parametrize("spread", [(0.15, 0.7, 0.026, 0.05), (0.05, 0.2, 0.04, 0.2),
+                                    (0.3, 1.5, 0.01, 0.1)])
+def test_spread_from_statistics(spread):
+    rng = np.random.default_rng(1)
+    truth = NuisanceSpread(*spread)
+    sd, n = 1 / np.sqrt(truth.precision), 4000
+    # Each particle measures each of them to about its own spread.
+    root = rng.normal(size=(n, NUISANCES, NUISANCES)) / np.sqrt(6) + np.eye(NUISANCES)
+    root = root / sd[:, None] * rng.uniform(0.5, 2, (n, 1, 1))
+    gram = root @ root.transpose(0, 2, 1)
+    value = rng.normal(size=(n, NUISANCES)) * sd
+    score = np.einsum("nab,nb->na", gram, value) + np.einsum(
+        "nab,nb->na", root, rng.normal(size=(n, NUISANCES)))
+    found = learn_spread(gram.astype(np.float32), score.astype(np.float32), NuisanceSpread(),
+                         rounds=40)
+    assert dataclasses.astuple(found) == pytest.approx(spread, rel=0.1)
+
+
+def contrasts(n, share, precision, seed=0, sd=0.15):
+    """Fitted contrasts of particles and of junk, which is about 0, and which are junk."""
+    rng = np.random.default_rng([seed, 5])
+    junk = np.arange(n) < share * n
+    value = np.where(junk, rng.normal(0, 0.1, n), rng.normal(1, sd, n))
+    precision = precision * rng.uniform(0.5, 1.5, n)
+    return value + rng.normal(size=n) / np.sqrt(precision), precision, junk
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03, 0.2])
+def test_junk_among_particles_that_are_seen_well(share):
+    value, precision, junk = contrasts(5000, share, 150.0)
+    found = find_junk(value, precision)
+    assert (found & junk).sum() > 0.95 * junk.sum()
+    assert (found & ~junk).sum() < 0.003 * (~junk).sum()
+
+
+def test_junk_among_particles_that_are_seen_badly():
+    """With contrasts known to 0.25, some are mistaken; both errors stay small."""
+    value, precision, junk = contrasts(8000, 0.05, 16.0)
+    found = find_junk(value, precision)
+    assert (found & junk).sum() > 0.8 * junk.sum()
+    assert (found & ~junk).sum() < 0.02 * (~junk).sum()
+
+
+@pytest.mark.parametrize("precision", [4.0, 30.0, 400.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_junk(precision, seed):
+    value, precision, _ = contrasts(4000, 0.0, precision, seed)
+    assert find_junk(value, precision).mean() < 0.005
+
+
+def test_particles_without_information_are_no_junk():
+    value, precision, _ = contrasts(500, 0.0, 100.0)
+    value[:20], precision[:20] = 1.0, 0.0
+    found = find_junk(value, precision)
+    assert not found[:20].any() and found.dtype == bool
+
+
+@pytest.fixture(scope="module", params=[(0.15, (1.5, 0.7), 0.04), (0.0, (0.0, 0.0), 0.0)],
+                ids=["spread", "exact"])
+def measured(request):
+    """Truth and measured quality of a homogeneous simulated set."""
+    contrast, pose, junk = request.param
+    simulation = Simulation(particles=1500, box_px=64, sampling=4.0, populations=(1.0,), snr=0.05,
+                            contrast_sd=contrast, pose_error=pose, junk=junk, coloured=True, seed=3)
+    truth, slices, consensus = simulated_slices(simulation, 20.0)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
+    return simulation, truth, measure_quality(background, np.arange(1500))
+
+
+def test_nuisances_of_simulated_particles(measured):
+    simulation, truth, quality = measured
+    turn = Rotation.from_matrix(truth.particles.rotations @ truth.rotations.transpose(0, 2, 1))
+    rotation = turn.as_rotvec().std()
+    shift = (truth.particles.shifts_px - truth.shifts_px).std()
+    if simulation.junk:
+        assert quality.spread.shift_px == pytest.approx(shift, rel=0.2)
+        assert quality.spread.rotation == pytest.approx(rotation, rel=0.2)
+    else:
+        assert quality.spread.contrast < 0.03
+        assert quality.spread.shift_px < 0.1 and np.degrees(quality.spread.rotation) < 0.4
+
+
+def test_contrast_of_simulated_particles(measured):
+    simulation, truth, quality = measured
+    good = truth.state >= 0
+    if simulation.junk:
+        assert quality.spread.contrast == pytest.approx(truth.contrast[good].std(), rel=0.2)
+        assert np.corrcoef(quality.contrast[good], truth.contrast[good])[0, 1] > 0.6
+    assert quality.contrast[good].mean() == pytest.approx(1, abs=0.1)
+    assert (quality.precision > 0).all()
+
+
+def test_junk_of_simulated_particles(measured):
+    _, truth, quality = measured
+    junk = truth.state < 0
+    assert (quality.junk & junk).sum() >= 0.9 * junk.sum()
+    assert (quality.junk & ~junk).sum() <= 0.02 * (~junk).sum()
+
+
+def test_only_particles_asked_for_are_looked_at():
+    truth, slices, consensus = simulated_slices(
+        Simulation(particles=120, box_px=32, sampling=6.0, junk=0.3, snr=0.5, seed=1), 24.0)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
+    index = np.flatnonzero(truth.state >= 0)
+    quality = measure_quality(background, index)
+    assert not quality.junk[truth.state < 0].any()
+    assert (quality.contrast[truth.state < 0] == 1).all()
+    assert (quality.precision[truth.state < 0] == 0).all()
