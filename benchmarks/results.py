@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -14,6 +15,7 @@ from pcainit.engine.class_volumes import ClassModel, class_round, score_classes
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import NuisanceSpread, make_background
 from pcainit.engine.masks import auto_mask
+from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.slicing import set_threads
 from pcainit.files.maps import read_map
 from pcainit.files.workspace import Workspace
@@ -126,7 +128,7 @@ def merged_maps(truth: TruthSet, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ceiling(truth: TruthSet, resolution: float, wanted: int, threads: int,
             nuisance: Optional[dict] = None, rounds: int = 10) -> tuple[Figures, Figures]:
-    """The same EM without alignment, started from the true volumes.
+    """The same EM without alignment on the same images, started from the true volumes.
 
     Parameters
     ----------
@@ -157,11 +159,14 @@ def ceiling(truth: TruthSet, resolution: float, wanted: int, threads: int,
     slices, before = workspace.slices(), workspace.get("reconstruct")
     grid, mask = slices.grid, before["mask"]
     consensus = particle_method.consensus_of(before)
-    background = make_background(slices, consensus, auto_mask(consensus.mean, grid))
+    slices = correct_slices(slices, before["offsets"])
+    background = make_background(slices, consensus, auto_mask(consensus.mean, grid),
+                                 before["offsets"])
     spread = NuisanceSpread(*before["spread"].tolist())
     if nuisance:
-        spread = NuisanceSpread(nuisance["contrast_sd"], nuisance["shift_px"],
-                                float(np.radians(nuisance["rotation_deg"])))
+        spread = dataclasses.replace(spread, contrast=nuisance["contrast_sd"],
+                                     shift_px=nuisance["shift_px"],
+                                     rotation=float(np.radians(nuisance["rotation_deg"])))
     maps, populations = merged_maps(truth, wanted)
     start = np.array([grid.from_particle_box(m) for m in maps])
     start = scores.differences(start, populations) * mask

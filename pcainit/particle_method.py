@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from pcainit.engine.mixture import (
     responsibilities,
     weighted_centres,
 )
-from pcainit.engine.nuisance import measure_quality
+from pcainit.engine.nuisance import Quality, measure_quality
 from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
@@ -88,8 +88,28 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
     offsets = background.offsets
     if phase_error(spread, background, auto_mask(consensus.mean, slices.grid)) > LARGE_PHASE:
         consensus, spread, offsets = _refine_poses(slices, consensus, index, spread)
+        consensus, spread, quality = _look_again(correct_slices(slices, offsets), consensus, index,
+                                                 spread, offsets, quality)
+        keep &= ~quality.junk
     return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
                            spread=np.array(dataclasses.astuple(spread)), offsets=offsets)
+
+
+def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
+                offsets: np.ndarray, first: Quality
+                ) -> "Tuple[Consensus, NuisanceSpread, Quality]":
+    """Junk and contrast under sharper poses; the mean is put on the greyscale of contrast 1."""
+    background = make_background(moved, consensus, auto_mask(consensus.mean, moved.grid), offsets)
+    quality = measure_quality(background, index, spread)
+    contrast = first.contrast.copy()
+    contrast[index] = quality.contrast[index]
+    good = index[~quality.junk[index]]
+    scale = float(np.average(contrast[good], weights=quality.precision[good]))
+    consensus = dataclasses.replace(consensus, mean=consensus.mean * np.float32(scale))
+    spread = dataclasses.replace(spread, contrast=spread.contrast / scale)
+    consensus = polish_consensus(moved, consensus, good, spread, offsets, rounds=2)
+    return consensus, spread, dataclasses.replace(
+        quality, junk=first.junk | quality.junk, contrast=contrast / np.float32(scale))
 
 
 def _refine_poses(slices: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
@@ -147,8 +167,13 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     return dataclasses.replace(consensus, noise=noise)
 
 
+def _part(progress: Progress, done: float, size: float) -> Progress:
+    """Progress of a part that starts when `done` is done and makes up `size` of the whole."""
+    return lambda share: progress(done + size * share)
+
+
 def _halves(slices: Slices, keep: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    return tuple(np.flatnonzero(keep & (slices.half == h)) for h in (1, 2))
+    return np.flatnonzero(keep & (slices.half == 1)), np.flatnonzero(keep & (slices.half == 2))
 
 
 def find_components(slices: Slices, before: Arrays, settings: Settings, progress: Progress
@@ -183,9 +208,8 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets)
         start = random_start(half_background, mask, q, settings.seed * 2 + h)
         start = dataclasses.replace(start, nuisance=spread)
-        models.append(fit_components(
-            half_background, mask, start, index, rounds=HALF_ROUNDS,
-            progress=lambda share, h=h: progress(0.35 * (h + share))))
+        models.append(fit_components(half_background, mask, start, index, rounds=HALF_ROUNDS,
+                                     progress=_part(progress, 0.35 * h, 0.35)))
     evidence = certify(models[0], models[1], mask, grid, settings.seed)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
                            progress=lambda share: progress(0.7 + 0.2 * share))
@@ -290,9 +314,10 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
     whole = ClassModel(np.einsum("kq,qzyx->kzyx", clusters["centres"],
                                  found["components"][:count]).astype(np.float32),
                        clusters["weights"])
-    held = []
+    held: List[float] = []
     if real > 1:
-        pair = tuple(_half_model(background, found, clusters, halves, h, spread) for h in (0, 1))
+        pair = (_half_model(background, found, clusters, halves, 0, spread),
+                _half_model(background, found, clusters, halves, 1, spread))
         whole, pair, held = refine_classes(background, mask, whole, pair, halves, spread,
                                            progress=progress)
     else:

@@ -61,7 +61,7 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
     weights = np.asarray(summary["class_weights"], float)
     real = weights[~copies] if len(copies) == len(weights) else weights
     shares = ", ".join("%.3g" % (100 * w) for w in real)
-    if len(real) == 1:
+    if len(real) <= 1:
         sentences.append("The particles spread along it without separate classes.")
     else:
         sentences.append("%d classes (%s %%)." % (len(real), shares))

@@ -105,8 +105,8 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
     held = []
     for step in range(rounds + 1):
         if step:
-            trial = tuple(class_round(background, mask, pair[h], halves[h], nuisance,
-                                      relax=HALF_WAY)[0] for h in (0, 1))
+            trial = (class_round(background, mask, pair[0], halves[0], nuisance, relax=HALF_WAY)[0],
+                     class_round(background, mask, pair[1], halves[1], nuisance, relax=HALF_WAY)[0])
         else:
             trial = pair
         held.append(float(np.mean([score_classes(background, trial[1 - h], halves[h], nuisance)[1]

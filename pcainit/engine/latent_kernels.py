@@ -172,14 +172,14 @@ def _scatter(ctf, whitening, rotation, frequencies, oversampling, reach, q, resi
         place = 2 * q
         for j in range(q):
             re, im = residual[2 * k] * mean[j], residual[2 * k + 1] * mean[j]
-            for l in range(NUISANCES):
-                re -= real[k, q + l] * moment[q + l, j]
-                im -= imag[k, q + l] * moment[q + l, j]
+            for b in range(q, q + NUISANCES):
+                re -= real[k, b] * moment[b, j]
+                im -= imag[k, b] * moment[b, j]
             add[2 * j] = c * re
             add[2 * j + 1] = c * im * sign
             if weigh:
-                for l in range(j + 1):
-                    add[place] = cc * moment[j, l]
+                for b in range(j + 1):
+                    add[place] = cc * moment[j, b]
                     place += 1
         for dz in range(2):
             az = fz if dz else 1 - fz
@@ -199,11 +199,12 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
                 moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`; see `particle_pca` for the arguments.
 
-    `sums` (blocks, z, y, x, 2q or 2q + q(q+1)/2) is added to when `update`; `moments` (blocks, t, t) get
-    the coefficients' second moments and `squares` (blocks, t) the squares of their means, both with
-    what was corrected before (`offsets` (n, 7)) added; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,)
-    its log marginal likelihood ratio.  With `log_weights` (q,), the volumes are classes instead of
-    components: `scores` then get the responsibilities.
+    `sums` (blocks, z, y, x, 2q or 2q + q(q+1)/2) is added to when `update`; `moments`
+    (blocks, t, t) get the coefficients' second moments and `squares` (blocks, t) the squares of
+    their means, both with what was corrected before (`offsets` (n, 7)) added; with `keep`, `grams`
+    (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,) its log marginal
+    likelihood ratio.  With `log_weights` (q,), the volumes are classes instead of components:
+    `scores` then get the responsibilities.
     """
     classes = len(log_weights) > 0
     n_samples = frequencies.shape[0]

@@ -170,26 +170,26 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
 
 @dataclass(frozen=True, eq=False)
 class PassResult:
-    """Outcome of one pass; see `run_pass`.
+    """Outcome of one pass; see `run_pass`.  What was not asked for is empty.
 
     Parameters
     ----------
-    sums : (z, y, x, 2q or 2q + q(q+1)/2) float32 or None
+    sums : (z, y, x, 2q or 2q + q(q+1)/2) float32
     moments : (q + 7, q + 7) float64
         Mean second moment of the coefficients.
     squares : (q + 7,) float64
         Mean square of their posterior means.
     gains : (m,) float64
         Log marginal likelihood ratio of each particle.
-    grams, scores : (m, q + 6, q + 7), (m, q + 7) float32 or None
+    grams, scores : (m, q + 7, q + 7), (m, q + 7) float32
     """
 
-    sums: Optional[np.ndarray]
+    sums: np.ndarray
     moments: np.ndarray
     squares: np.ndarray
     gains: np.ndarray
-    grams: Optional[np.ndarray]
-    scores: Optional[np.ndarray]
+    grams: np.ndarray
+    scores: np.ndarray
 
 
 def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
@@ -241,10 +241,10 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
                 index[np.argsort(background.rank[index], kind="stable")], block_starts(n, blocks),
                 np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
                 moments, squares, gains, keep, grams, scores)
-    return PassResult(complete_sums(sums.sum(axis=0), q) if update else None,
+    return PassResult(complete_sums(sums.sum(axis=0), q) if update else sums[:0],
                       moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
-                      grams[index] if keep and not classes else None,
-                      scores[index] if keep else None)
+                      grams[index] if keep and not classes else grams[:0],
+                      scores[index] if keep else scores[:0])
 
 
 def complete_sums(sums: np.ndarray, q: int) -> np.ndarray:

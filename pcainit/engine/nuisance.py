@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 
@@ -55,7 +56,8 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread,
     return spread
 
 
-def measure_quality(background: Background, index: np.ndarray) -> Quality:
+def measure_quality(background: Background, index: np.ndarray,
+                    known: Optional[NuisanceSpread] = None) -> Quality:
     """Contrast of each particle, the nuisances' spread, and which particles are junk.
 
     Parameters
@@ -63,6 +65,8 @@ def measure_quality(background: Background, index: np.ndarray) -> Quality:
     background : Background
     index : (m,) int
         Particles to look at; the others are not called junk.
+    known : NuisanceSpread, optional
+        Taken as it is; learnt from the particles when not given.
 
     Returns
     -------
@@ -71,9 +75,10 @@ def measure_quality(background: Background, index: np.ndarray) -> Quality:
     """
     box = background.grid.box
     none = np.zeros((0, box, box, box), np.float32)
-    spread = NuisanceSpread()
+    spread = known or NuisanceSpread()
     result = run_pass(background, none, spread.precision, index, keep=True)
-    spread = learn_spread(result.grams, result.scores, spread)
+    if known is None:
+        spread = learn_spread(result.grams, result.scores, spread)
     pose = marginalise(result.grams, result.scores, 1, spread.precision[1:])
     n = len(background.slices)
     contrast, precision = np.ones(n, np.float32), np.zeros(n, np.float32)
@@ -81,9 +86,9 @@ def measure_quality(background: Background, index: np.ndarray) -> Quality:
     contrast[index] = 1 + pose.score[:, 0] / np.maximum(precision[index], 1e-12)
     junk = np.zeros(n, bool)
     junk[index] = find_junk(contrast[index], precision[index])
-    good = index[~junk[index]]
     kept = ~junk[index]
-    spread = learn_spread(result.grams[kept], result.scores[kept], spread) if len(good) else spread
+    if known is None and kept.any():
+        spread = learn_spread(result.grams[kept], result.scores[kept], spread)
     return Quality(contrast, precision, junk, spread)
 
 

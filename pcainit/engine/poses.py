@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Dict, List, Tuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -10,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from pcainit.settings import InputError
 
 # Generators (order, axis) in RELION's orientation of each group.
-_POLYHEDRAL = {
+_POLYHEDRAL: Dict[str, List[Tuple[int, Tuple[float, float, float]]]] = {
     "t": [(3, (0, 0, 1)), (2, (0, 0.816496580927726, 0.577350269189626))],
     "o": [(3, (1, 1, 1)), (4, (0, 0, 1))],
     "i1": [(2, (1, 0, 0)), (5, (0.850650808352040, 0, -0.525731112119134)),
@@ -115,9 +116,9 @@ def symmetry_matrices(group: str) -> np.ndarray:
     name = group.strip().lower()
     axial = re.fullmatch(r"([cd])([1-9][0-9]{0,2})", name)
     if axial:
-        generators = [(int(axial.group(2)), (0, 0, 1))]
+        generators = [(int(axial.group(2)), (0.0, 0.0, 1.0))]
         if axial.group(1) == "d":
-            generators.append((2, (1, 0, 0)))
+            generators.append((2, (1.0, 0.0, 0.0)))
     elif name in _POLYHEDRAL:
         generators = _POLYHEDRAL[name]
     else:

@@ -77,7 +77,8 @@ def test_files_are_there_and_no_others(result):
     method, output = result
     count = 3 if method == "batches" else 4
     components = 3 if method == "batches" else 0
-    expected = {"summary.json", "report.html", "particles.star", "latents.npz", "analysis.npz",
+    expected = {"summary.json", "report.html", "particles.star", "junk.txt", "latents.npz",
+                "analysis.npz",
                 "components/mean.mrc", "components/variance.mrc", "components/mask.mrc"}
     expected |= {"volumes/class_%03d.mrc" % (k + 1) for k in range(count)}
     expected |= {"components/component_%03d.mrc" % (k + 1) for k in range(components)}

@@ -21,7 +21,7 @@ from pcainit.engine.latent_model import LatentModel, NuisanceSpread
 from pcainit.engine.particle_pca import colour
 from pcainit.tests.particle_examples import ball, blobs, model_background
 
-QUICK = settings(max_examples=20, deadline=None)
+QUICK = settings(max_examples=10, deadline=None)
 seeds = st.integers(0, 2 ** 31 - 1)
 GRID = Grid(32, 4.0, 16.0)
 MASK = ball(GRID, 6)
@@ -143,7 +143,7 @@ def test_null_cosine():
     spectra = np.tile(SPECTRUM, (6, 1))
     null = null_cosine(spectra, MASK, GRID, 0)
     reached = [principal_directions(noise_model(k).components,
-                                    noise_model(100 + k).components)[0][0] for k in range(30)]
+                                    noise_model(100 + k).components)[0][0] for k in range(15)]
     assert np.mean(np.array(reached) > null) <= 0.1
     assert null < 2 * np.median(reached) < 1.0
     assert null_cosine(spectra, ball(GRID, 3), GRID, 0) > null
