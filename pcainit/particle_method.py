@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
 from pcainit.engine.batches import draw_batches
-from pcainit.engine.class_volumes import ClassModel, class_round, refine_classes, score_classes
+from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
+from pcainit.engine.clean_consensus import polish_consensus
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.evidence import (
+    MOST_NUISANCE,
     align_to,
     certify,
+    confirm,
     explained_by,
     merge_models,
     nuisance_share,
     put_first,
 )
-from pcainit.engine.grid import radial_distance
-from pcainit.engine.latent_kernels import NUISANCES
 from pcainit.engine.latent_model import (
     Background,
     LatentModel,
     NuisanceSpread,
     make_background,
-    run_pass,
 )
 from pcainit.engine.latents import compute_latents
 from pcainit.engine.likelihood import class_posteriors
-from pcainit.engine.masks import auto_mask, soft_edge
+from pcainit.engine.masks import auto_mask
 from pcainit.engine.mixture import (
     centre_distances,
     choose_classes,
@@ -37,18 +37,15 @@ from pcainit.engine.mixture import (
     responsibilities,
     weighted_centres,
 )
-from pcainit.engine.nuisance import Quality, measure_quality
 from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
-from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
+from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.poses import view_directions
 from pcainit.engine.reconstruction import (
     Consensus,
     fourier_shell_correlation,
-    reconstruct_consensus,
     reconstruct_groups,
 )
-from pcainit.engine.slicing import residual_power
 from pcainit.settings import Settings
 
 Arrays = Dict[str, np.ndarray]
@@ -63,108 +60,6 @@ MOST_CLASSES = 12
 def consensus_of(result: Arrays) -> Consensus:
     """The `Consensus` in the result of the stage reconstruct."""
     return Consensus(result["mean"], result["noise"], result["signal"], result["fsc"])
-
-
-def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
-                    ) -> Tuple[Consensus, Arrays]:
-    """Set junk aside and make the consensus again without it.
-
-    Returns
-    -------
-    Consensus
-    dict
-        `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (3,).
-    """
-    solvent = auto_mask(consensus.mean, slices.grid)
-    index = np.flatnonzero(slices.usable)
-    quality = measure_quality(make_background(slices, consensus, solvent), index)
-    keep = slices.usable & ~quality.junk
-    if quality.junk.any():
-        consensus = reconstruct_consensus(dataclasses.replace(slices, usable=keep), symmetry)
-    index = np.flatnonzero(keep)
-    consensus = polish_consensus(slices, consensus, index, quality.spread)
-    background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
-    spread = measure_quality(background, index).spread
-    offsets = background.offsets
-    if phase_error(spread, background, auto_mask(consensus.mean, slices.grid)) > LARGE_PHASE:
-        consensus, spread, offsets = _refine_poses(slices, consensus, index, spread)
-        consensus, spread, quality = _look_again(correct_slices(slices, offsets), consensus, index,
-                                                 spread, offsets, quality)
-        keep &= ~quality.junk
-    return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
-                           spread=np.array(dataclasses.astuple(spread)), offsets=offsets)
-
-
-def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
-                offsets: np.ndarray, first: Quality
-                ) -> "Tuple[Consensus, NuisanceSpread, Quality]":
-    """Junk and contrast under sharper poses; the mean is put on the greyscale of contrast 1."""
-    background = make_background(moved, consensus, auto_mask(consensus.mean, moved.grid), offsets)
-    quality = measure_quality(background, index, spread)
-    contrast = first.contrast.copy()
-    contrast[index] = quality.contrast[index]
-    good = index[~quality.junk[index]]
-    scale = float(np.average(contrast[good], weights=quality.precision[good]))
-    consensus = dataclasses.replace(consensus, mean=consensus.mean * np.float32(scale))
-    spread = dataclasses.replace(spread, contrast=spread.contrast / scale)
-    consensus = polish_consensus(moved, consensus, good, spread, offsets, rounds=2)
-    return consensus, spread, dataclasses.replace(
-        quality, junk=first.junk | quality.junk, contrast=contrast / np.float32(scale))
-
-
-def _refine_poses(slices: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
-                  rounds: int = 4) -> Tuple[Consensus, NuisanceSpread, np.ndarray]:
-    """Pose steps and consensus by turns."""
-    offsets = np.zeros((len(slices), NUISANCES), np.float32)
-    moved = slices
-    for _ in range(rounds):
-        solvent = auto_mask(consensus.mean, slices.grid)
-        background = make_background(moved, consensus, solvent, offsets)
-        offsets = improve_offsets(background, index, spread)
-        moved = correct_slices(slices, offsets)
-        consensus = polish_consensus(moved, consensus, index, spread, offsets, rounds=2)
-        background = make_background(moved, consensus, solvent, offsets)
-        none = np.zeros((0,) + consensus.mean.shape, np.float32)
-        for _ in range(2):
-            result = run_pass(background, none, spread.precision, index)
-            spread = spread.improved(np.diag(result.moments), result.squares)
-    return consensus, spread, offsets
-
-
-def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
-                     spread: NuisanceSpread, offsets: Optional[np.ndarray] = None, *,
-                     rounds: int = 3) -> Consensus:
-    """EM for the mean itself, with contrast and pose errors integrated out.
-
-    What a direct reconstruction leaves in the residuals (regularisation, interpolation, the blur of
-    pose errors) is the same in both half-sets and would be found as a component.
-
-    Parameters
-    ----------
-    slices : Slices
-    consensus : Consensus
-    index : (m,) int
-        Particles to use.
-    spread : NuisanceSpread
-    offsets : (n, 7) float32, optional
-        What the slices have been corrected by.
-    rounds : int
-
-    Returns
-    -------
-    Consensus
-        With a new mean and noise.
-    """
-    grid = slices.grid
-    ball = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box)
-    for _ in range(rounds):
-        background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
-        blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))
-        step, _, _ = class_round(background, ball.astype(np.float32), blank, index, spread)
-        consensus = dataclasses.replace(consensus, mean=consensus.mean + step.differences[0])
-    noise = residual_power(slices.values, slices.ctf, slices.rotations, index,
-                           grid.to_fourier(consensus.mean[None]), grid)
-    return dataclasses.replace(consensus, noise=noise)
 
 
 def _part(progress: Progress, done: float, size: float) -> Progress:
@@ -210,15 +105,22 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         start = dataclasses.replace(start, nuisance=spread)
         models.append(fit_components(half_background, mask, start, index, rounds=HALF_ROUNDS,
                                      progress=_part(progress, 0.35 * h, 0.35)))
-    evidence = certify(models[0], models[1], mask, grid, settings.seed)
+    evidence = confirm(certify(models[0], models[1], mask, grid, settings.seed), background,
+                       halves, mask, models[0].nuisance)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
                            progress=lambda share: progress(0.7 + 0.2 * share))
-    if evidence.count:
+    count, artefacts = evidence.count, evidence.artefacts
+    if count:
         joint = put_first(joint, evidence.basis)
-    joint = joint.take(slice(0, max(settings.components, evidence.count)))
+        clean = nuisance_share(joint.components[:count], background, mask) < MOST_NUISANCE
+        order = np.concatenate([np.flatnonzero(clean), np.flatnonzero(~clean),
+                                np.arange(count, joint.q)])
+        joint, artefacts = joint.take(order), artefacts + int((~clean).sum())
+        count = int(clean.sum())
+    joint = joint.take(slice(0, max(settings.components, count)))
     latents = compute_latents(background, joint, everyone)
     coordinates, covariance = latents.posterior(joint.variances)
-    count, n = evidence.count, len(slices)
+    n = len(slices)
     certified = joint.take(slice(0, count))
     aligned = [align_to(m, certified.components) for m in models] if count else []
     crossed = _cross_latents(background, aligned, halves, n)
@@ -227,7 +129,8 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     return dict(
         components=joint.components, eigenvalues=joint.variances,
         significant=np.arange(joint.q) < count,
-        half_set_cosines=evidence.cosines[:joint.q], null_cosine=np.array(evidence.null),
+        half_set_cosines=evidence.cosines[:joint.q],
+        artefacts=np.array(artefacts), null_cosine=np.array(evidence.null),
         noise_edge=np.array(_noise_level(joint, count)),
         artefact=nuisance_share(joint.components, background, mask),
         explained=explained_by(coordinates, particle_features(slices)[everyone]),

@@ -10,6 +10,7 @@ from typing import Callable, Dict, List, Optional
 import numpy as np
 
 from pcainit import batch_method, checks, particle_method
+from pcainit.engine.clean_consensus import clean_consensus
 from pcainit.engine.grid import Grid
 from pcainit.engine.masks import auto_mask, fit_mask
 from pcainit.engine.poses import symmetry_matrices
@@ -103,7 +104,7 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     progress(0.3)
     extra: Arrays = {}
     if settings.method == "particles":
-        consensus, extra = particle_method.clean_consensus(slices, consensus, symmetry)
+        consensus, extra = clean_consensus(slices, consensus, symmetry)
     if settings.mask:
         mask = fit_mask(*read_map(settings.mask, "mask"), slices.grid)
     else:

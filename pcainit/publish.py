@@ -155,6 +155,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
+        artefacts=int(found.get("artefacts", 0)),
         supported_classes=stages["cluster"].get("found"))
     summary = plain(summary)
     summary["verdict"] = write_verdict(summary)

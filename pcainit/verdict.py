@@ -27,6 +27,9 @@ def write_verdict(summary: Dict[str, Any]) -> str:
     else:
         sentences = _something_found(summary)
     if summary["method"] == "particles":
+        if summary["artefacts"]:
+            sentences.append("%s left out: reproducible, but made by contrast or pose errors."
+                             % _count(summary["artefacts"], "further component"))
         sentences += _quality(summary)
     if summary["constant_images"]:
         sentences.append("%s left out." % _count(summary["constant_images"], "constant image"))
@@ -43,8 +46,9 @@ def _batch_sentence(summary: Dict[str, Any]) -> str:
 def _nothing_found(summary: Dict[str, Any]) -> list[str]:
     cosines = summary["half_set_cosines"]
     sentences = ["No heterogeneity beyond noise at %g A: use one class." % summary["resolution"],
-                 "The components of two half-sets do not agree (largest cosine %.2f; noise gives "
-                 "up to %.2f)." % (max(cosines) if cosines else 0, summary["null_cosine"] or 0)]
+                 "No component is reproducible between half-sets and confirmed by held-out "
+                 "particles (largest cosine %.2f; noise gives up to %.2f)."
+                 % (max(cosines) if cosines else 0, summary["null_cosine"] or 0)]
     if summary["classes"] > 1:
         sentences.append("The %d volumes asked for are reconstructions of random subsets and show "
                          "no states." % summary["classes"])
@@ -76,10 +80,6 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
     if merged and merged > summary["classes"] and summary["parameters"]["classes"] != "auto":
         sentences.append("The data support %d classes: with %d, states are merged."
                          % (merged, summary["classes"]))
-    flagged = [k + 1 for k, share in enumerate(summary["artefact_share"][:count]) if share > 0.3]
-    if flagged:
-        sentences.append("Component %s resembles contrast or pose errors of the consensus: look at "
-                         "it with care." % ", ".join(map(str, flagged)))
     return sentences
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Tuple
 
 import numpy as np
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_model import Background, LatentModel
+from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread
+from pcainit.engine.latents import compute_latents
 from pcainit.engine.particle_pca import colour
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times, and this cosine in any case.
 NULL_FACTOR = 1.3
 LEAST_COSINE = 0.4
+# The other half's particles must confirm it by so many standard deviations.
+LEAST_SCORE = 5.0
+# More of a component than this in the span of contrast, shift and rotation makes it an artefact.
+MOST_NUISANCE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +35,17 @@ class Evidence:
         of those that are not certified.
     basis : (c, box, box, box) float32
         Certified directions, the normalised mean of the halves' principal vectors.
+    pairs : (2, c, box, box, box) float32
+        The halves' principal vectors themselves.
+    artefacts : int
+        Directions that agree but resemble contrast or pose errors.
     """
 
     cosines: np.ndarray
     null: float
     basis: np.ndarray
+    pairs: np.ndarray
+    artefacts: int = 0
 
     @property
     def count(self) -> int:
@@ -113,7 +125,63 @@ def certify(one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, se
         count += 1
     basis = first[:count] + second[:count]
     norm = np.sqrt((basis ** 2).sum(axis=(1, 2, 3), keepdims=True))
-    return Evidence(cosines, null, (basis / np.maximum(norm, 1e-30)).astype(np.float32))
+    return Evidence(cosines, null, (basis / np.maximum(norm, 1e-30)).astype(np.float32),
+                    np.stack([first[:count], second[:count]]).astype(np.float32))
+
+
+def held_out_score(directions: np.ndarray, background: Background, index: np.ndarray,
+                   spread: NuisanceSpread) -> np.ndarray:
+    """Evidence for given directions in particles that had no part in finding them.
+
+    Score test of variance along each direction: ``sum(b^2 - G) / sqrt(2 sum G^2)`` is about
+    standard normal when there is none.
+
+    Parameters
+    ----------
+    directions : (c, box, box, box) float32
+    background : Background
+    index : (m,) int
+    spread : NuisanceSpread
+
+    Returns
+    -------
+    (c,) float64
+    """
+    model = LatentModel(directions, np.ones(len(directions)), spread)
+    latents = compute_latents(background, model, index)
+    gram = np.einsum("ncc->nc", latents.precision).astype(np.float64)
+    excess = latents.score.astype(np.float64) ** 2 - gram
+    return excess.sum(axis=0) / np.sqrt(2 * (gram ** 2).sum(axis=0))
+
+
+def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray, np.ndarray],
+            mask: np.ndarray, spread: NuisanceSpread) -> Evidence:
+    """Keep the certified directions that the other half's particles confirm and no artefact makes.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    background : Background
+    halves : two (m,) int arrays
+    mask : (box, box, box) float32
+    spread : NuisanceSpread
+
+    Returns
+    -------
+    Evidence
+        Cosines of the directions that stay come first.
+    """
+    if not evidence.count:
+        return evidence
+    scores = np.minimum(held_out_score(evidence.pairs[0], background, halves[1], spread),
+                        held_out_score(evidence.pairs[1], background, halves[0], spread))
+    share = nuisance_share(evidence.basis, background, mask)
+    real = scores > LEAST_SCORE
+    keep = real & (share < MOST_NUISANCE)
+    order = np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep),
+                            np.arange(evidence.count, len(evidence.cosines))])
+    return Evidence(evidence.cosines[order], evidence.null, evidence.basis[keep],
+                    evidence.pairs[:, keep], int((real & ~keep).sum()))
 
 
 def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:

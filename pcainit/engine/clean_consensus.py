@@ -1,0 +1,123 @@
+"""The consensus without junk, with pose errors and contrast accounted for."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+
+from pcainit.engine.class_volumes import ClassModel, class_round
+from pcainit.engine.grid import radial_distance
+from pcainit.engine.latent_kernels import NUISANCES
+from pcainit.engine.latent_model import NuisanceSpread, make_background, run_pass
+from pcainit.engine.masks import auto_mask, soft_edge
+from pcainit.engine.nuisance import Quality, measure_quality
+from pcainit.engine.particles import Slices
+from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
+from pcainit.engine.reconstruction import Consensus, reconstruct_consensus
+from pcainit.engine.slicing import residual_power
+
+Arrays = Dict[str, np.ndarray]
+
+
+def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
+                    ) -> Tuple[Consensus, Arrays]:
+    """Set junk aside and make the consensus again without it.
+
+    Returns
+    -------
+    Consensus
+    dict
+        `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (3,).
+    """
+    solvent = auto_mask(consensus.mean, slices.grid)
+    index = np.flatnonzero(slices.usable)
+    quality = measure_quality(make_background(slices, consensus, solvent), index)
+    keep = slices.usable & ~quality.junk
+    if quality.junk.any():
+        consensus = reconstruct_consensus(dataclasses.replace(slices, usable=keep), symmetry)
+    index = np.flatnonzero(keep)
+    consensus = polish_consensus(slices, consensus, index, quality.spread)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
+    spread = measure_quality(background, index).spread
+    offsets = background.offsets
+    if phase_error(spread, background, auto_mask(consensus.mean, slices.grid)) > LARGE_PHASE:
+        consensus, spread, offsets = _refine_poses(slices, consensus, index, spread)
+        consensus, spread, quality = _look_again(correct_slices(slices, offsets), consensus, index,
+                                                 spread, offsets, quality)
+        keep &= ~quality.junk
+    return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
+                           spread=np.array(dataclasses.astuple(spread)), offsets=offsets)
+
+
+def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
+                offsets: np.ndarray, first: Quality
+                ) -> Tuple[Consensus, NuisanceSpread, Quality]:
+    """Junk and contrast under sharper poses; the mean is put on the greyscale of contrast 1."""
+    background = make_background(moved, consensus, auto_mask(consensus.mean, moved.grid), offsets)
+    quality = measure_quality(background, index, spread)
+    contrast = first.contrast.copy()
+    contrast[index] = quality.contrast[index]
+    good = index[~quality.junk[index]]
+    scale = float(np.average(contrast[good], weights=quality.precision[good]))
+    consensus = dataclasses.replace(consensus, mean=consensus.mean * np.float32(scale))
+    spread = dataclasses.replace(spread, contrast=spread.contrast / scale)
+    consensus = polish_consensus(moved, consensus, good, spread, offsets, rounds=2)
+    return consensus, spread, dataclasses.replace(
+        quality, junk=first.junk | quality.junk, contrast=contrast / np.float32(scale))
+
+
+def _refine_poses(slices: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
+                  rounds: int = 4) -> Tuple[Consensus, NuisanceSpread, np.ndarray]:
+    """Pose steps and consensus by turns."""
+    offsets = np.zeros((len(slices), NUISANCES), np.float32)
+    moved = slices
+    for _ in range(rounds):
+        solvent = auto_mask(consensus.mean, slices.grid)
+        background = make_background(moved, consensus, solvent, offsets)
+        offsets = improve_offsets(background, index, spread)
+        moved = correct_slices(slices, offsets)
+        consensus = polish_consensus(moved, consensus, index, spread, offsets, rounds=2)
+        background = make_background(moved, consensus, solvent, offsets)
+        none = np.zeros((0,) + consensus.mean.shape, np.float32)
+        for _ in range(2):
+            result = run_pass(background, none, spread.precision, index)
+            spread = spread.improved(np.diag(result.moments), result.squares)
+    return consensus, spread, offsets
+
+
+def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
+                     spread: NuisanceSpread, offsets: Optional[np.ndarray] = None, *,
+                     rounds: int = 3) -> Consensus:
+    """EM for the mean itself, with contrast and pose errors integrated out.
+
+    What a direct reconstruction leaves in the residuals (regularisation, interpolation, the blur of
+    pose errors) is the same in both half-sets and would be found as a component.
+
+    Parameters
+    ----------
+    slices : Slices
+    consensus : Consensus
+    index : (m,) int
+        Particles to use.
+    spread : NuisanceSpread
+    offsets : (n, 7) float32, optional
+        What the slices have been corrected by.
+    rounds : int
+
+    Returns
+    -------
+    Consensus
+        With a new mean and noise.
+    """
+    grid = slices.grid
+    ball = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box)
+    for _ in range(rounds):
+        background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
+        blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))
+        step, _, _ = class_round(background, ball.astype(np.float32), blank, index, spread)
+        consensus = dataclasses.replace(consensus, mean=consensus.mean + step.differences[0])
+    noise = residual_power(slices.values, slices.ctf, slices.rotations, index,
+                           grid.to_fourier(consensus.mean[None]), grid)
+    return dataclasses.replace(consensus, noise=noise)
