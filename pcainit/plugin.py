@@ -16,7 +16,6 @@ class Plugin(pwem.Plugin):
 
     # Scipion looks for the plugin's folder and name in the module of this class.
     __module__ = "pcainit"
-    _url = "https://pypi.org/project/scipion-em-pcainit"
     _processingField = ["SPA"]
 
     @classmethod
