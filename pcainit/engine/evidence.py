@@ -15,7 +15,7 @@ from pcainit.engine.particle_pca import colour
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times, and this cosine in any case.
 NULL_FACTOR = 1.3
-LEAST_COSINE = 0.4
+LEAST_COSINE = 0.3
 # The other half's particles must confirm it by so many standard deviations.
 LEAST_SCORE = 5.0
 # More of a component than this in the span of contrast, shift and rotation makes it an artefact.
