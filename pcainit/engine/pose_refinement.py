@@ -34,7 +34,7 @@ def phase_error(spread: NuisanceSpread, background: Background, mask: np.ndarray
 
 
 def correct_slices(slices: Slices, offsets: np.ndarray) -> Slices:
-    """Slices with their poses moved; memory-mapped values stay as they are (see `usable_offsets`).
+    """Slices with their poses moved; `improve_offsets` keeps memory-mapped ones from shifting.
 
     Parameters
     ----------
