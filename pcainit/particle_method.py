@@ -27,7 +27,7 @@ from pcainit.engine.latent_model import (
     NuisanceSpread,
     make_background,
 )
-from pcainit.engine.latents import compute_latents
+from pcainit.engine.latents import Measurements, measure
 from pcainit.engine.likelihood import class_posteriors
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.mixture import (
@@ -35,6 +35,7 @@ from pcainit.engine.mixture import (
     choose_classes,
     refine_mixture,
     responsibilities,
+    spread_points,
     weighted_centres,
 )
 from pcainit.engine.particle_pca import fit_components, random_start
@@ -118,12 +119,12 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         joint, artefacts = joint.take(order), artefacts + int((~clean).sum())
         count = int(clean.sum())
     joint = joint.take(slice(0, max(settings.components, count)))
-    latents = compute_latents(background, joint, everyone)
-    coordinates, covariance = latents.posterior(joint.variances)
+    measured = measure(background, joint, everyone)
+    coordinates, covariance = measured.marginal().posterior(joint.variances)
     n = len(slices)
     certified = joint.take(slice(0, count))
     aligned = [align_to(m, certified.components) for m in models] if count else []
-    crossed = _cross_latents(background, aligned, halves, n)
+    crossed = _measure_crossed(background, aligned, halves, n)
     progress(1.0)
     nuisance = joint.nuisance
     return dict(
@@ -137,24 +138,34 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         variance=_variance_map(joint, count), index=everyone,
         coordinates=_spread_out(coordinates, everyone, n),
         covariance=_spread_out(covariance, everyone, n),
-        precision=latents.precision, score=latents.score,
-        cross_precision=crossed[0], cross_score=crossed[1],
+        **_stored(measured, "all_"), **_stored(crossed, "cross_"),
         half_components=np.array([m.components for m in aligned], np.float32),
         spread=np.array(dataclasses.astuple(nuisance)))
 
 
-def _cross_latents(background: Background, aligned: list[LatentModel],
-                   halves: Tuple[np.ndarray, np.ndarray], n: int
-                   ) -> Tuple[np.ndarray, np.ndarray]:
-    """Statistics of each half-set's particles for components that they had no part in."""
+def _measure_crossed(background: Background, aligned: List[LatentModel],
+                     halves: Tuple[np.ndarray, np.ndarray], n: int) -> Measurements:
+    """Each half-set's particles measured along components that they had no part in."""
     q = aligned[0].q if aligned else 0
-    precision, score = np.zeros((n, q, q), np.float32), np.zeros((n, q), np.float32)
-    if q:
-        for h in (0, 1):
-            latents = compute_latents(background, aligned[1 - h], halves[h])
-            precision[halves[h]], score[halves[h]] = latents.precision, latents.score
-    index = np.sort(np.concatenate(halves))
-    return precision[index], score[index]
+    out = Measurements.at_contrast_one(np.zeros((n, q, q), np.float32),
+                                       np.zeros((n, q), np.float32))
+    for h in (0, 1) if q else ():
+        found = measure(background, aligned[1 - h], halves[h])
+        for mine, theirs in ((out.precision, found.precision), (out.score, found.score),
+                             (out.contrast, found.contrast)):
+            mine[halves[h]] = theirs
+        out = dataclasses.replace(out, contrast_precision=found.contrast_precision)
+    return out.take(np.sort(np.concatenate(halves)))
+
+
+def _stored(particles: Measurements, prefix: str) -> Arrays:
+    return {prefix + field.name: np.asarray(getattr(particles, field.name))
+            for field in dataclasses.fields(particles)}
+
+
+def _restored(arrays: Arrays, prefix: str) -> Measurements:
+    return Measurements(arrays[prefix + "precision"], arrays[prefix + "score"],
+                        arrays[prefix + "contrast"], float(arrays[prefix + "contrast_precision"]))
 
 
 def _noise_level(model: LatentModel, count: int) -> float:
@@ -183,25 +194,30 @@ def cluster_particles(slices: Slices, before: Arrays, settings: Settings) -> Arr
     """
     count = int(before["significant"].sum())
     index = before["index"]
-    most = settings.n_classes or MOST_CLASSES
     if not count:
         return dict(weights=np.ones(1), centres=np.zeros((1, 0)), bic=np.zeros(1),
-                    held_out=np.zeros(1), found=np.array(1),
-                    posterior=np.ones((len(index), 1), np.float32), distances=np.zeros((1, 1)))
-    fits, held, best = choose_classes(before["cross_precision"], before["cross_score"],
-                                      slices.half[index], most, settings.seed)
-    crossed = fits[best - 1]
-    resp, _ = responsibilities(before["cross_precision"], before["cross_score"], crossed.weights,
-                               crossed.centres)
-    precision = np.ascontiguousarray(before["precision"][:, :count, :count])
-    score = np.ascontiguousarray(before["score"][:, :count])
-    centres = weighted_centres(precision, score, resp)
-    mixture = refine_mixture(precision, score, crossed.weights, centres)
-    posterior, _ = responsibilities(precision, score, mixture.weights, mixture.centres)
+                    held_out=np.zeros(1), found=np.array(1), supported_weights=np.ones(1),
+                    merged=np.zeros(1, int), distances=np.zeros((1, 1)),
+                    posterior=np.ones((len(index), 1), np.float32))
+    crossed = _restored(before, "cross_")
+    fits, held, best = choose_classes(crossed, slices.half[index],
+                                      max(settings.n_classes or 0, MOST_CLASSES), settings.seed)
+    wanted = min(settings.n_classes or best, best)
+    resp, _ = responsibilities(crossed, fits[wanted - 1].weights, fits[wanted - 1].centres)
+    particles = _restored(before, "all_").first(count)
+    if best == 1 and settings.n_classes:
+        mixture = spread_points(before["eigenvalues"][:count], settings.n_classes, len(particles))
+    else:
+        mixture = refine_mixture(particles, fits[wanted - 1].weights,
+                                 weighted_centres(particles, resp))
+    posterior, _ = responsibilities(particles, mixture.weights, mixture.centres)
+    supported, _ = responsibilities(crossed, fits[best - 1].weights, fits[best - 1].centres)
     return dict(weights=mixture.weights, centres=mixture.centres,
                 bic=np.array([fit.bic for fit in fits]), held_out=held, found=np.array(best),
+                supported_weights=fits[best - 1].weights,
+                merged=(supported.T @ posterior).argmax(axis=1),
                 tried_classes=np.arange(1, len(fits) + 1), posterior=posterior,
-                distances=centre_distances(mixture.centres, precision))
+                distances=centre_distances(mixture.centres, particles.precision))
 
 
 def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, clusters: Arrays,
@@ -262,9 +278,8 @@ def _half_model(background, found, clusters, halves, h, spread) -> ClassModel:
     """Class differences that a half-set alone gives, for the classes of its particles."""
     components = found["half_components"][h]
     model = LatentModel(components, np.ones(len(components)), spread)
-    latents = compute_latents(background, model, halves[h])
     mine = np.isin(found["index"], halves[h])
-    centres = weighted_centres(latents.precision, latents.score, clusters["posterior"][mine])
+    centres = weighted_centres(measure(background, model, halves[h]), clusters["posterior"][mine])
     return ClassModel(np.einsum("kq,qzyx->kzyx", centres, components).astype(np.float32),
                       clusters["weights"])
 

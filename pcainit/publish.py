@@ -156,7 +156,9 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
         artefacts=int(found.get("artefacts", 0)),
-        supported_classes=stages["cluster"].get("found"))
+        supported_classes=stages["cluster"].get("found"),
+        supported_weights=stages["cluster"].get("supported_weights", []),
+        merged_into=stages["cluster"].get("merged", []))
     summary = plain(summary)
     summary["verdict"] = write_verdict(summary)
     return summary

@@ -28,7 +28,7 @@ def write_verdict(summary: Dict[str, Any]) -> str:
         sentences = _something_found(summary)
     if summary["method"] == "particles":
         if summary["artefacts"]:
-            sentences.append("%s left out: reproducible, but made by contrast or pose errors."
+            sentences.append("%s left out: reproducible, but like contrast or pose errors."
                              % _count(summary["artefacts"], "further component"))
         sentences += _quality(summary)
     if summary["constant_images"]:
@@ -65,8 +65,14 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
     weights = np.asarray(summary["class_weights"], float)
     real = weights[~copies] if len(copies) == len(weights) else weights
     shares = ", ".join("%.3g" % (100 * w) for w in real)
-    if len(real) <= 1:
-        sentences.append("The particles spread along it without separate classes.")
+    supported = summary.get("supported_classes") or len(real)
+    if supported == 1:
+        sentences.append("The particles spread along %s without separate classes%s."
+                         % ("it" if count == 1 else "them", "" if len(real) <= 1 else
+                            ": the %d volumes are points along component 1 (%s %%)"
+                            % (len(real), shares)))
+    elif len(real) == 1:
+        sentences.append("One class, as asked for.")
     else:
         sentences.append("%d classes (%s %%)." % (len(real), shares))
     extra = int(copies.sum())
@@ -76,11 +82,18 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
                          "state but %s." % ("s" if extra > 1 else "", names,
                                             "show" if extra > 1 else "shows",
                                             "random subsets" if extra > 1 else "a random subset"))
-    merged = summary.get("supported_classes")
-    if merged and merged > summary["classes"] and summary["parameters"]["classes"] != "auto":
-        sentences.append("The data support %d classes: with %d, states are merged."
-                         % (merged, summary["classes"]))
+    if supported > len(real):
+        sentences.append("The data support %d classes: %s." % (supported, _merged(summary)))
     return sentences
+
+
+def _merged(summary: Dict[str, Any]) -> str:
+    """Which of the classes that the data support share a volume."""
+    weights = 100 * np.asarray(summary["supported_weights"], float)
+    into = np.asarray(summary["merged_into"], int)
+    groups = [weights[into == k] for k in np.unique(into)]
+    return "; ".join("those of %s %% are merged" % " and ".join("%.3g" % w for w in group)
+                     for group in groups if len(group) > 1) or "ask for more to see them all"
 
 
 def _quality(summary: Dict[str, Any]) -> list[str]:
@@ -92,8 +105,9 @@ def _quality(summary: Dict[str, Any]) -> list[str]:
                        nuisance["shift_px"]))
     junk = int(round(nuisance["junk_share"] * summary["particles"]))
     if junk:
-        text += (" %s (%.1f %%) look like junk and were set aside; they are listed in junk.txt."
-                 % (_count(junk, "particle"), 100 * nuisance["junk_share"]))
+        text += (" %s (%.1f %%) %s like junk and %s set aside, listed in junk.txt."
+                 % (_count(junk, "particle"), 100 * nuisance["junk_share"],
+                    "looks" if junk == 1 else "look", "was" if junk == 1 else "were"))
     return [text]
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from pcainit.engine.class_volumes import ClassModel, class_round
 from pcainit.engine.grid import radial_distance
 from pcainit.engine.latent_kernels import NUISANCES
-from pcainit.engine.latent_model import NuisanceSpread, make_background, run_pass
+from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
 from pcainit.engine.masks import auto_mask, soft_edge
 from pcainit.engine.nuisance import Quality, measure_quality
+from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.reconstruction import Consensus, reconstruct_consensus
@@ -42,13 +43,24 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
     background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
     spread = measure_quality(background, index).spread
     offsets = background.offsets
-    if phase_error(spread, background, auto_mask(consensus.mean, slices.grid)) > LARGE_PHASE:
+    solvent = auto_mask(consensus.mean, slices.grid)
+    if phase_error(spread, background, solvent) > LARGE_PHASE:
+        spread = _spread_with_motion(background, solvent, index, spread)
+    if phase_error(spread, background, solvent) > LARGE_PHASE:
         consensus, spread, offsets = _refine_poses(slices, consensus, index, spread)
         consensus, spread, quality = _look_again(correct_slices(slices, offsets), consensus, index,
                                                  spread, offsets, quality)
         keep &= ~quality.junk
     return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
                            spread=np.array(dataclasses.astuple(spread)), offsets=offsets)
+
+
+def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.ndarray,
+                        spread: NuisanceSpread, q: int = 6, most: int = 10000) -> NuisanceSpread:
+    """The spread when some components may explain what else looks like pose errors."""
+    some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+    start = dataclasses.replace(random_start(background, solvent, q, 0), nuisance=spread)
+    return fit_components(background, solvent, start, some, rounds=6, exact_rounds=0).nuisance
 
 
 def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,

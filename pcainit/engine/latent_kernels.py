@@ -117,43 +117,54 @@ def invert_posterior(gram, precision, score, covariance, mean):
 
 
 @numba.njit(**JIT)
-def class_posterior(gram, precision, score, log_weights, mean, moment):
+def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     """Responsibilities of K classes, column k of A being class k's difference from the mean.
 
-    The nuisance coefficients are integrated out under each class.  `mean` (K + 6,) gets the
-    responsibilities, `moment` what `_scatter` needs; returns the log of the marginal likelihood.
+    The nuisance coefficients are integrated out under each class; contrast is that of the class's
+    own volume, mean and difference together.  `mean` (K + 7,) gets the responsibilities, `factor`
+    (K + 7,) and `moment` what `_scatter` needs; returns the log of the marginal likelihood.
     """
     n_classes = len(log_weights)
     inner = np.empty((NUISANCES, NUISANCES), gram.dtype)
     target = np.empty(NUISANCES)
     covariance = np.empty((NUISANCES, NUISANCES))
-    fitted = np.empty((n_classes + 1, NUISANCES))
-    for a in range(NUISANCES):
-        for b in range(a + 1):
-            inner[a, b] = gram[n_classes + a, n_classes + b]
+    fitted = np.empty(NUISANCES)
     top = -np.inf
     base = 0.0
+    moment[:] = 0
     for k in range(n_classes, -1, -1):          # the mean alone first
         for a in range(NUISANCES):
             target[a] = score[n_classes + a]
-            if k < n_classes:
+            for b in range(a + 1):
+                inner[a, b] = gram[n_classes + a, n_classes + b]
+        if k < n_classes:
+            own = gram[n_classes, k] + gram[k, k]
+            target[0] += score[k] - own
+            inner[0, 0] += gram[n_classes, k] + own
+            for a in range(1, NUISANCES):
                 target[a] -= gram[n_classes + a, k]
-        gain = invert_posterior(inner, precision[n_classes:], target, covariance, fitted[k])
+                inner[a, 0] += gram[n_classes + a, k]
+        gain = invert_posterior(inner, precision[n_classes:], target, covariance, fitted)
         if k == n_classes:
             base = gain
-        else:
-            mean[k] = log_weights[k] + score[k] - 0.5 * gram[k, k] + gain - base
-            top = max(top, mean[k])
+            continue
+        mean[k] = log_weights[k] + score[k] - 0.5 * gram[k, k] + gain - base
+        top = max(top, mean[k])
+        # Second moments of the contrast (1 + the first coefficient) with all coefficients.
+        factor[k] = 1 + fitted[0]
+        for a in range(NUISANCES):
+            moment[n_classes + a, k] = fitted[a] * (1 + fitted[0]) + covariance[a, 0]
+        moment[k, k] = 1 + fitted[0] + moment[n_classes, k]
     total = 0.0
     for k in range(n_classes):
         mean[k] = np.exp(mean[k] - top)
         total += mean[k]
-    moment[:] = 0
     for k in range(n_classes):
         mean[k] /= total
-        moment[k, k] = mean[k]
+        factor[k] *= mean[k]
+        moment[k, k] *= mean[k]
         for a in range(NUISANCES):
-            moment[n_classes + a, k] = mean[k] * fitted[k, a]
+            moment[n_classes + a, k] *= mean[k]
     return top + np.log(total)
 
 
@@ -239,9 +250,9 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
                         grams[i, a, b] = gram[a, b]
                         grams[i, b, a] = gram[a, b]
             if classes:
-                gains[i] = class_posterior(gram, precision, score, log_weights, mean, moment)
+                gains[i] = class_posterior(gram, precision, score, log_weights, mean, moment,
+                                           mean32)
                 for a in range(q):
-                    mean32[a] = mean[a]
                     if keep:
                         scores[i, a] = mean[a]
             else:

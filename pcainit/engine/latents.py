@@ -8,6 +8,8 @@ import numpy as np
 
 from pcainit.engine.latent_model import Background, LatentModel, run_pass
 
+_FIXED_CONTRAST = 1e12
+
 
 @dataclass(frozen=True, eq=False)
 class Latents:
@@ -32,8 +34,66 @@ class Latents:
         return mean.astype(np.float32), covariance.astype(np.float32)
 
 
-def compute_latents(background: Background, model: LatentModel, index: np.ndarray) -> Latents:
-    """Statistics of some particles for orthonormal components.
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Statistics of n particles in the space of q components, their contrast left open.
+
+    Where a particle belongs to the point c, its image is ``(1 + d) C P (mu + U c)``: contrast is
+    that of the whole particle, so it cannot be integrated out before c is known.
+
+    Parameters
+    ----------
+    precision : (n, q, q) float32
+        ``G_i`` at contrast 1, pose errors integrated out.
+    score : (n, q) float32
+        ``b_i``.
+    contrast : (n, q + 2) float32
+        The same of the contrast d: its row with the q components, with itself, and its score.
+    contrast_precision : float
+        One over the variance of d.
+    """
+
+    precision: np.ndarray
+    score: np.ndarray
+    contrast: np.ndarray
+    contrast_precision: float
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @staticmethod
+    def at_contrast_one(precision: np.ndarray, score: np.ndarray) -> Measurements:
+        """Of particles that all have contrast 1."""
+        none = np.zeros((len(score), score.shape[1] + 2), np.float32)
+        return Measurements(precision, score, none, _FIXED_CONTRAST)
+
+    def take(self, index: np.ndarray) -> Measurements:
+        """Those of some of the particles."""
+        return Measurements(self.precision[index], self.score[index], self.contrast[index],
+                            self.contrast_precision)
+
+    def first(self, count: int) -> Measurements:
+        """Those of the first components alone."""
+        q = self.score.shape[1]
+        columns = [*range(count), q, q + 1]
+        return Measurements(np.ascontiguousarray(self.precision[:, :count, :count]),
+                            np.ascontiguousarray(self.score[:, :count]),
+                            np.ascontiguousarray(self.contrast[:, columns]),
+                            self.contrast_precision)
+
+    def marginal(self) -> Latents:
+        """The statistics with the mean's contrast integrated out, as near the mean."""
+        q = self.score.shape[1]
+        row = self.contrast[:, :q]
+        scale = 1 / (self.contrast[:, q].astype(np.float64) + self.contrast_precision)
+        both = row * scale[:, None]
+        precision = self.precision - both[:, :, None] * row[:, None, :]
+        score = self.score - both * self.contrast[:, q + 1, None]
+        return Latents(precision.astype(np.float32), score.astype(np.float32))
+
+
+def measure(background: Background, model: LatentModel, index: np.ndarray) -> Measurements:
+    """Measurements of some particles along orthonormal components.
 
     Parameters
     ----------
@@ -43,12 +103,21 @@ def compute_latents(background: Background, model: LatentModel, index: np.ndarra
 
     Returns
     -------
-    Latents
+    Measurements
     """
-    q = model.q
-    precision = np.concatenate([np.ones(q), model.nuisance.precision])
+    q, nuisance = model.q, model.nuisance.precision
+    precision = np.concatenate([np.ones(q), nuisance])
     result = run_pass(background, model.components, precision, index, keep=True)
-    return marginalise(result.grams, result.scores, q, model.nuisance.precision)
+    # Contrast, the first nuisance, is taken along as one more component.
+    joint = marginalise(result.grams, result.scores, q + 1, nuisance[1:])
+    contrast = np.concatenate([joint.precision[:, q], joint.score[:, q:]], axis=1)
+    return Measurements(np.ascontiguousarray(joint.precision[:, :q, :q]),
+                        np.ascontiguousarray(joint.score[:, :q]), contrast, float(nuisance[0]))
+
+
+def compute_latents(background: Background, model: LatentModel, index: np.ndarray) -> Latents:
+    """`measure`, with contrast integrated out as near the mean."""
+    return measure(background, model, index).marginal()
 
 
 def marginalise(grams: np.ndarray, scores: np.ndarray, q: int, precision: np.ndarray) -> Latents:

@@ -1,8 +1,9 @@
 """Clusters of particles in the space of the components, each particle with its own precision.
 
-The log-likelihood of particle i at the point c is ``c' b_i - c' G_i c / 2`` exactly; a mixture of
-K points is 3D classification confined to the mean plus the span of the components; it is extreme
-deconvolution (Bovy et al. 2011) with states as points.
+The log-likelihood of particle i at the point c is ``c' b_i - c' G_i c / 2`` exactly, at contrast 1;
+its contrast is integrated out for each c.  A mixture of K points is 3D classification confined to
+the mean plus the span of the components; it is extreme deconvolution (Bovy et al. 2011) with
+states as points.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import List, Optional, Tuple
 import numba
 import numpy as np
 
+from pcainit.engine.latents import Measurements
 from pcainit.engine.slicing import JIT, block_starts
 
 _BLOCKS = 8
+# One more class must raise the held-out log-likelihood by so many standard errors.
+LEAST_GAIN = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,112 +50,127 @@ class Mixture:
 
 
 @numba.njit(parallel=True, **JIT)
-def _expect(precisions, scores, log_weights, centres, starts, resp, sums_g, sums_b, counts, gains,
-            accumulate):
+def _expect(precisions, scores, contrasts, contrast_precision, log_weights, centres, starts, resp,
+            sums_g, sums_b, counts, gains, accumulate):
+    """Responsibilities; with `accumulate`, also the sums of the centres' normal equations."""
     n_classes, q = centres.shape
     for block in numba.prange(len(starts) - 1):
         logs = np.empty(n_classes)
+        first = np.empty(n_classes)             # means of the contrast's coefficient d ...
+        second = np.empty(n_classes)            # ... and of d (1 + d)
         for i in range(starts[block], starts[block + 1]):
+            own = contrasts[i, q] + contrast_precision
+            alone = 0.5 * contrasts[i, q + 1] ** 2 / own
             top = -np.inf
             for k in range(n_classes):
-                value = log_weights[k]
+                square, cross, linear = 0.0, 0.0, 0.0
                 for a in range(q):
                     half = 0.0
                     for b in range(q):
                         half += precisions[i, a, b] * centres[k, b]
-                    value += centres[k, a] * (scores[i, a] - 0.5 * half)
+                    square += centres[k, a] * half
+                    linear += centres[k, a] * scores[i, a]
+                    cross += centres[k, a] * contrasts[i, a]
+                # In d the log-likelihood is a parabola.
+                slope = linear + contrasts[i, q + 1] - square - cross
+                bend = own + 2 * cross + square
+                value = (log_weights[k] + linear - 0.5 * square + 0.5 * slope * slope / bend
+                         - alone - 0.5 * np.log(bend / own))
+                first[k] = slope / bend
+                second[k] = first[k] + first[k] ** 2 + 1 / bend
                 logs[k] = value
                 top = max(top, value)
             total = 0.0
             for k in range(n_classes):
                 logs[k] = np.exp(logs[k] - top)
                 total += logs[k]
-            gains[block] += top + np.log(total)
+            gains[i] = top + np.log(total)
             for k in range(n_classes):
                 r = logs[k] / total
                 resp[i, k] = r
                 if accumulate:
                     counts[block, k] += r
+                    once, twice = r * (1 + first[k]), r * (1 + first[k] + second[k])
                     for a in range(q):
-                        sums_b[block, k, a] += r * scores[i, a]
+                        sums_b[block, k, a] += (once * scores[i, a]
+                                                - r * second[k] * contrasts[i, a])
                         for b in range(a + 1):
-                            sums_g[block, k, a, b] += r * precisions[i, a, b]
+                            sums_g[block, k, a, b] += twice * precisions[i, a, b]
 
 
-def responsibilities(precisions: np.ndarray, scores: np.ndarray, weights: np.ndarray,
-                     centres: np.ndarray) -> Tuple[np.ndarray, float]:
-    """Posterior probability of each class for each particle, and the total log-likelihood.
+def responsibilities(particles: Measurements, weights: np.ndarray, centres: np.ndarray
+                     ) -> Tuple[np.ndarray, np.ndarray]:
+    """Posterior probability of each class for each particle, and its log-likelihood.
 
     Parameters
     ----------
-    precisions : (n, q, q) float32
-    scores : (n, q) float32
+    particles : Measurements
     weights : (K,) float64
     centres : (K, q) float64
 
     Returns
     -------
     (n, K) float32
-    float
+    (n,) float64
+        Against the mean alone.
     """
-    resp, _, gain = _one_round(precisions, scores, np.log(weights), centres, False)
-    return resp, gain
+    resp, _, gains = _one_round(particles, np.log(weights), centres, False)
+    return resp, gains
 
 
-def _one_round(precisions, scores, log_weights, centres, accumulate):
-    n, (k, q) = len(scores), centres.shape
+def _one_round(particles, log_weights, centres, accumulate):
+    n, (k, q) = len(particles), centres.shape
     resp = np.empty((n, k), np.float32)
     sums_g, sums_b = np.zeros((_BLOCKS, k, q, q)), np.zeros((_BLOCKS, k, q))
-    counts, gains = np.zeros((_BLOCKS, k)), np.zeros(_BLOCKS)
-    _expect(precisions, scores, np.asarray(log_weights, np.float64),
+    counts, gains = np.zeros((_BLOCKS, k)), np.empty(n)
+    _expect(particles.precision, particles.score, particles.contrast,
+            float(particles.contrast_precision), np.asarray(log_weights, np.float64),
             np.ascontiguousarray(centres, np.float64), block_starts(n, _BLOCKS), resp, sums_g,
             sums_b, counts, gains, accumulate)
     lower = sums_g.sum(axis=0)
     full = lower + np.swapaxes(np.tril(lower, -1), 1, 2)
-    return resp, (counts.sum(axis=0), full, sums_b.sum(axis=0)), float(gains.sum())
+    return resp, (counts.sum(axis=0), full, sums_b.sum(axis=0)), gains
 
 
-def refine_mixture(precisions: np.ndarray, scores: np.ndarray, weights: np.ndarray,
-                   centres: np.ndarray, rounds: int = 200, tolerance: float = 1e-3) -> Mixture:
+def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.ndarray,
+                   rounds: int = 200, tolerance: float = 1e-3) -> Mixture:
     """EM from given weights and centres until the log-likelihood rises by less than `tolerance`."""
-    ridge = _ridge(precisions)
+    ridge = _ridge(particles)
     last = -np.inf
     for _ in range(rounds):
-        _, (counts, full, target), gain = _one_round(precisions, scores, np.log(weights), centres,
-                                                     True)
+        _, (counts, full, target), gains = _one_round(particles, np.log(weights), centres, True)
+        gain = float(gains.sum())
         if gain - last < tolerance:
             break
         last = gain
         weights = np.maximum(counts, 1e-6) / np.maximum(counts, 1e-6).sum()
         centres = np.stack([np.linalg.solve(g + ridge, b) for g, b in zip(full, target)])
     order = np.argsort(-weights, kind="stable")
-    return Mixture(weights[order], centres[order], max(gain, last), len(scores))
+    return Mixture(weights[order], centres[order], max(gain, last), len(particles))
 
 
-def weighted_centres(precisions: np.ndarray, scores: np.ndarray, resp: np.ndarray) -> np.ndarray:
+def weighted_centres(particles: Measurements, resp: np.ndarray) -> np.ndarray:
     """Best centre of each class for given responsibilities, (K, q) float64."""
-    full = np.einsum("nk,nab->kab", resp, precisions, dtype=np.float64)
-    target = np.einsum("nk,na->ka", resp, scores, dtype=np.float64)
-    ridge = _ridge(precisions)
+    near = particles.marginal()
+    full = np.einsum("nk,nab->kab", resp, near.precision, dtype=np.float64)
+    target = np.einsum("nk,na->ka", resp, near.score, dtype=np.float64)
+    ridge = _ridge(particles)
     return np.stack([np.linalg.solve(g + ridge, b) for g, b in zip(full, target)])
 
 
-def _ridge(precisions: np.ndarray) -> np.ndarray:
+def _ridge(particles: Measurements) -> np.ndarray:
     """A thousandth of one particle's precision: keeps empty classes solvable."""
-    mean = precisions.mean(axis=0, dtype=np.float64)
+    mean = particles.precision.mean(axis=0, dtype=np.float64)
     return 1e-3 * mean + (1e-9 * np.trace(mean) + 1e-30) * np.eye(len(mean))
 
 
-def fit_mixture(precisions: np.ndarray, scores: np.ndarray, n_classes: int, seed: int, *,
-                restarts: int = 16, start: Optional[Mixture] = None) -> Mixture:
+def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts: int = 16,
+                start: Optional[Mixture] = None) -> Mixture:
     """Best of many EM runs with K classes.
 
     Parameters
     ----------
-    precisions : (n, q, q) float32
-        Each particle's G, nuisances integrated out.
-    scores : (n, q) float32
-        Each particle's b.
+    particles : Measurements
     n_classes : int
     seed : int
     restarts : int
@@ -164,12 +183,13 @@ def fit_mixture(precisions: np.ndarray, scores: np.ndarray, n_classes: int, seed
     Mixture
     """
     rng = np.random.default_rng([seed, n_classes, 21])
-    q = scores.shape[1]
-    total = precisions.mean(axis=0, dtype=np.float64)
+    near = particles.marginal()
+    total = near.precision.mean(axis=0, dtype=np.float64)
     if n_classes == 1:
-        return refine_mixture(precisions, scores, np.ones(1), np.zeros((1, q)))
+        return refine_mixture(particles, np.ones(1), np.zeros((1, near.score.shape[1])))
     # Posterior means under a broad prior: where particles may be.
-    means = np.linalg.solve(precisions + 0.3 * total, scores[..., None])[..., 0].astype(float)
+    means = np.linalg.solve(near.precision + 0.3 * total, near.score[..., None])[..., 0]
+    means = means.astype(np.float64)
     runs: List[Mixture] = []
     for k in range(restarts):
         if start is not None and k % 2:
@@ -178,9 +198,9 @@ def fit_mixture(precisions: np.ndarray, scores: np.ndarray, n_classes: int, seed
         else:
             centres = _spread_start(means, total, n_classes, rng)
             weights = np.full(n_classes, 1 / n_classes)
-        runs.append(refine_mixture(precisions, scores, weights, centres, rounds=25, tolerance=1.0))
+        runs.append(refine_mixture(particles, weights, centres, rounds=25, tolerance=1.0))
     runs.sort(key=lambda m: -m.log_likelihood)
-    finished = [refine_mixture(precisions, scores, m.weights, m.centres) for m in runs[:4]]
+    finished = [refine_mixture(particles, m.weights, m.centres) for m in runs[:4]]
     return max(finished, key=lambda m: m.log_likelihood)
 
 
@@ -198,13 +218,35 @@ def _spread_start(means: np.ndarray, metric: np.ndarray, k: int, rng: np.random.
     return np.linalg.solve(root.T, sample[chosen].T).T
 
 
-def choose_classes(precisions: np.ndarray, scores: np.ndarray, half: np.ndarray, most: int,
-                   seed: int) -> Tuple[List[Mixture], np.ndarray, int]:
+def spread_points(variances: np.ndarray, n_classes: int, count: int) -> Mixture:
+    """K equal parts of particles that spread along the first component without classes.
+
+    Parameters
+    ----------
+    variances : (q,) float64
+        Of the coordinates; the first is the largest.
+    n_classes : int
+    count : int
+        Number of particles.
+
+    Returns
+    -------
+    Mixture
+        With the centres at the middle of each part of a Gaussian.
+    """
+    from scipy.stats import norm
+    centres = np.zeros((n_classes, len(variances)))
+    centres[:, 0] = np.sqrt(variances[0]) * norm.ppf((np.arange(n_classes) + 0.5) / n_classes)
+    return Mixture(np.full(n_classes, 1 / n_classes), centres, 0.0, count)
+
+
+def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int
+                   ) -> Tuple[List[Mixture], np.ndarray, int]:
     """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
 
     Parameters
     ----------
-    precisions, scores : see `fit_mixture`
+    particles : Measurements
     half : (n,) int
         Half-set 1 or 2; one is held out while the other is fitted.
     most : int
@@ -220,27 +262,36 @@ def choose_classes(precisions: np.ndarray, scores: np.ndarray, half: np.ndarray,
         Best number of classes.
     """
     fits: List[Mixture] = []
-    held = np.zeros(most)
+    held: List[np.ndarray] = []
+    best = 1
     for k in range(1, most + 1):
-        fits.append(fit_mixture(precisions, scores, k, seed, start=fits[-1] if fits else None))
-        for one, other in ((1, 2), (2, 1)):
-            mine, theirs = half == one, half == other
-            trained = refine_mixture(precisions[mine], scores[mine], fits[-1].weights,
-                                     fits[-1].centres)
-            held[k - 1] += responsibilities(precisions[theirs], scores[theirs], trained.weights,
-                                            trained.centres)[1]
+        fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
+        held.append(_held_out(particles, half, fits[-1]))
+        if fits[-1].bic < fits[best - 1].bic and _surely_more(held[-1], held[best - 1]):
+            best = k
         if k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
             break
-    held = held[:len(fits)] / len(scores)
-    best = 1
-    for k in range(2, len(fits) + 1):
-        if fits[k - 1].bic < fits[best - 1].bic and held[k - 1] > held[best - 1]:
-            best = k
-    return fits, held, best
+    return fits, np.array([values.mean() for values in held]), best
 
 
-def centre_distances(centres: np.ndarray, precisions: np.ndarray) -> np.ndarray:
+def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np.ndarray:
+    """Log-likelihood (n,) of each particle under the mixture refined on the other half."""
+    out = np.empty(len(particles))
+    for one, other in ((1, 2), (2, 1)):
+        trained = refine_mixture(particles.take(half == one), mixture.weights, mixture.centres)
+        out[half == other] = responsibilities(particles.take(half == other), trained.weights,
+                                              trained.centres)[1]
+    return out
+
+
+def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether particles are more likely by more than chance, from their differences."""
+    gap = one - two
+    return bool(gap.mean() * np.sqrt(len(gap)) > LEAST_GAIN * gap.std())
+
+
+def centre_distances(centres: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Distance of each pair of centres in units of a particle's mean precision, (K, K)."""
-    mean = precisions.mean(axis=0, dtype=np.float64)
+    mean = precision.mean(axis=0, dtype=np.float64)
     gap = centres[:, None] - centres[None]
     return np.sqrt(np.maximum(np.einsum("kla,ab,klb->kl", gap, mean, gap), 0))

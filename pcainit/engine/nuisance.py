@@ -7,7 +7,8 @@ from typing import Optional
 
 import numpy as np
 
-from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
+from pcainit.engine.latent_kernels import NUISANCES
+from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.latents import marginalise
 
 
@@ -32,28 +33,62 @@ class Quality:
     spread: NuisanceSpread
 
 
-def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread,
-                 rounds: int = 15) -> NuisanceSpread:
-    """Spread of the nuisances from each particle's statistics, no component in the model.
+def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *,
+                 offsets: Optional[np.ndarray] = None, rounds: int = 15) -> NuisanceSpread:
+    """Spread of the nuisances from each particle's statistics.
 
     Parameters
     ----------
-    grams, scores : (n, 7, 7), (n, 7) float32
+    grams, scores : (n, q + 7, q + 7), (n, q + 7) float32
+        Of q components times their standard deviations (none, or those of a model), then of the
+        nuisances, as a pass under `start` leaves them.
     start : NuisanceSpread
+    offsets : (n, 7) float32, optional
+        Nuisance coefficients that the particles have been corrected by.
     rounds : int
 
     Returns
     -------
     NuisanceSpread
     """
-    spread = start
+    spread, q = start, scores.shape[1] - NUISANCES
+    before = np.zeros((len(scores), NUISANCES)) if offsets is None else offsets.astype(np.float64)
+    plain = scores.astype(np.float64)
+    plain[:, q:] += start.precision * before        # the pass took the offsets' prior off
     for _ in range(rounds):
-        inverse = np.linalg.inv(grams + np.diag(spread.precision))
-        mean = np.einsum("nab,nb->na", inverse, scores)
+        inverse = np.linalg.inv(grams + np.diag(np.append(np.ones(q), spread.precision)))
+        score = plain.copy()
+        score[:, q:] -= spread.precision * before
+        mean = np.einsum("nab,nb->na", inverse, score)[:, q:] + before
         squares = (mean ** 2).mean(axis=0)
-        second = squares + np.einsum("naa->a", inverse) / len(mean)
+        second = squares + np.einsum("naa->a", inverse)[q:] / len(mean)
         spread = spread.improved(second, squares)
     return spread
+
+
+def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
+                  most: int = 8000) -> NuisanceSpread:
+    """Spread of the nuisances with components in the model, to convergence.
+
+    Without the components, a moving domain looks like a rotation.
+
+    Parameters
+    ----------
+    background : Background
+    model : LatentModel
+    index : (m,) int
+        Which particles; `most` of them, evenly spaced, are looked at.
+    most : int
+
+    Returns
+    -------
+    NuisanceSpread
+    """
+    some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+    precision = np.append(np.ones(model.q), model.nuisance.precision)
+    result = run_pass(background, model.scaled, precision, some, keep=True)
+    return learn_spread(result.grams, result.scores, model.nuisance,
+                        offsets=background.offsets[some], rounds=30)
 
 
 def measure_quality(background: Background, index: np.ndarray,

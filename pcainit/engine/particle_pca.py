@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 from typing import Callable, Optional
 
 import numpy as np
@@ -16,6 +17,7 @@ from pcainit.engine.latent_model import (
     PassResult,
     run_pass,
 )
+from pcainit.engine.nuisance import spread_beside
 from pcainit.engine.slicing import insert_slices
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
@@ -152,5 +154,7 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         if learn_nuisance:
             nuisance = nuisance.improved(np.diag(result.moments)[q:], result.squares[q:])
         model = LatentModel(components, variances, nuisance, float(result.gains.mean()))
+        if learn_nuisance and k + 1 in (rounds // 2, rounds):
+            model = dataclasses.replace(model, nuisance=spread_beside(background, model, index))
         progress((k + 1) / rounds)
     return model

@@ -9,18 +9,19 @@ about the recorded pose (`Background.offsets`).
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pcainit.engine.latent_kernels import NUISANCES
 from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
 from pcainit.engine.particles import Slices
 from pcainit.engine.prepare import shift_phases
 
 # Phase (radians, standard deviation at the resolution limit) from which poses are moved.
 LARGE_PHASE = 0.5
-_SHIFT, _TURN = slice(1, 3), slice(3, 6)
+_SHIFT, _TURN, _POSE = slice(1, 3), slice(3, 6), slice(1, 6)
 
 
 def phase_error(spread: NuisanceSpread, background: Background, mask: np.ndarray) -> float:
@@ -34,7 +35,7 @@ def phase_error(spread: NuisanceSpread, background: Background, mask: np.ndarray
 
 
 def correct_slices(slices: Slices, offsets: np.ndarray) -> Slices:
-    """Slices with their poses moved; `improve_offsets` keeps memory-mapped ones from shifting.
+    """Slices with their poses moved.
 
     Parameters
     ----------
@@ -53,11 +54,20 @@ def correct_slices(slices: Slices, offsets: np.ndarray) -> Slices:
     rotations = (turn @ slices.rotations).astype(np.float32)
     values = slices.values
     if offsets[:, _SHIFT].any():
-        values = np.empty_like(slices.values)
+        values = _room_like(slices.values)
         for first in range(0, len(slices), 4096):
             part = slice(first, first + 4096)
             values[part] = slices.values[part] * shift_phases(-offsets[part, _SHIFT], slices.grid)
     return dataclasses.replace(slices, values=values, rotations=rotations)
+
+
+def _room_like(values: np.ndarray) -> np.ndarray:
+    """An array of the same size: where that is a file, an unnamed file beside it."""
+    if not isinstance(values, np.memmap):
+        return np.empty_like(values)
+    folder = os.path.dirname(values.filename) if values.filename else None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype=values.dtype, mode="w+", shape=values.shape)
 
 
 def improve_offsets(background: Background, index: np.ndarray, spread: NuisanceSpread
@@ -83,11 +93,6 @@ def improve_offsets(background: Background, index: np.ndarray, spread: NuisanceS
     inverse = np.linalg.inv(result.grams.astype(np.float64) + np.diag(spread.precision))
     step = np.einsum("nab,nb->na", inverse, result.scores)
     offsets = background.offsets.copy()
-    pose = np.zeros(NUISANCES, bool)
-    pose[_TURN] = True
-    pose[_SHIFT] = not isinstance(background.slices.values, np.memmap)
-    before = offsets[np.ix_(index, np.flatnonzero(pose))].astype(np.float64)
-    after = before + step[:, pose]
     # Rotation vectors are added: exact enough for errors of some degrees.
-    offsets[np.ix_(index, np.flatnonzero(pose))] = after
+    offsets[index, _POSE] += step[:, _POSE]
     return offsets

@@ -103,7 +103,7 @@ class Workspace:
         for path in self._unfinished:
             os.replace(str(path), str(path)[:-len(".part")])
         self._unfinished.clear()
-        self._slices = slices
+        self._slices = slices if self.folder is None else None      # else read again when needed
 
     def discard_unfinished(self) -> None:
         """Remove the files from `allocate` that were not filled."""

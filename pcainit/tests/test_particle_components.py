@@ -106,8 +106,10 @@ def test_the_gain_rises(linear):
     background, mask, _, _ = linear
     index, told = np.arange(0, COUNT, 2), []
     gains = [fit_components(background, mask, start(background, mask), index, rounds=k,
-                            exact_rounds=k, progress=told.append).gain for k in range(1, 8)]
-    assert (np.diff(gains) > -1e-3).all() and gains[-1] - gains[0] > 0.1
+                            exact_rounds=k, learn_nuisance=False, progress=told.append).gain
+             for k in range(1, 8)]
+    # Masks and priors are no part of the likelihood: they may cost a little of it.
+    assert (np.diff(gains) > -0.02 * gains[-1]).all() and gains[-1] > 5 * gains[0]
     assert told[-7:] == pytest.approx(np.arange(1, 8) / 7)
 
 

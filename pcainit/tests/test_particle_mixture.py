@@ -1,10 +1,13 @@
 """The mixture on each particle's own statistics: brute force, known classes, their number."""
 # SPDX-License-Identifier: GPL-3.0-or-later
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcainit.engine.latents import Measurements
 from pcainit.engine.mixture import (
     Mixture,
     centre_distances,
@@ -12,6 +15,7 @@ from pcainit.engine.mixture import (
     fit_mixture,
     refine_mixture,
     responsibilities,
+    spread_points,
     weighted_centres,
 )
 from pcainit.engine.slicing import set_threads
@@ -29,6 +33,11 @@ def draw_labels(n, weights, seed=0):
     return np.searchsorted(counts, order, side="right")
 
 
+def measured(*args, **kwargs):
+    """Particles of contrast 1 at given centres."""
+    return Measurements.at_contrast_one(*latent_statistics(*args, **kwargs))
+
+
 def halves(n):
     return np.arange(n) % 2 + 1
 
@@ -37,24 +46,78 @@ def halves(n):
 def three():
     """Statistics of three classes, the last of 3 %, and the classes themselves."""
     label = draw_labels(6000, WEIGHTS)
-    return latent_statistics(CENTRES, label, strength=7.0) + (label,)
+    return measured(CENTRES, label, strength=7.0), label
 
 
 def test_brute_force():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, 50)
     precision, score = latent_statistics(CENTRES, label, strength=3.0)
-    resp, total = responsibilities(precision, score, WEIGHTS, CENTRES)
+    particles = Measurements.at_contrast_one(precision, score)
+    resp, gains = responsibilities(particles, WEIGHTS, CENTRES)
     logs = np.array([[np.log(w) + c @ b - 0.5 * c @ g @ c for w, c in zip(WEIGHTS, CENTRES)]
                      for g, b in zip(precision.astype(float), score.astype(float))])
     top = logs.max(axis=1, keepdims=True)
     expected = np.exp(logs - top) / np.exp(logs - top).sum(axis=1, keepdims=True)
     assert resp == pytest.approx(expected, abs=1e-5)
-    assert total == pytest.approx((top[:, 0] + np.log(np.exp(logs - top).sum(axis=1))).sum())
-    centres = weighted_centres(precision, score, resp)
+    assert gains == pytest.approx(top[:, 0] + np.log(np.exp(logs - top).sum(axis=1)), abs=1e-4)
+    centres = weighted_centres(particles, resp)
     for k in range(3):
         g = np.einsum("n,nab->ab", expected[:, k], precision.astype(float))
         assert centres[k] == pytest.approx(np.linalg.solve(g, expected[:, k] @ score), rel=0.01)
+
+
+def varied(label, contrast_sd, *, seed=0, strength=7.0):
+    """Particles of varied contrast, and the contrasts: the mean's column joins the components.
+
+    The statistics are made from explicit images of 40 values, so that they belong together.
+    """
+    rng = np.random.default_rng([seed, 80])
+    n, q = len(label), CENTRES.shape[1]
+    columns = rng.normal(size=(n, 40, q + 1)) * np.sqrt(strength / 40)
+    columns[..., q] = 2 * columns[..., q] + columns[..., 0]         # the mean is none of them
+    contrast = contrast_sd * rng.normal(size=n)
+    point = np.concatenate([(1 + contrast)[:, None] * CENTRES[label], contrast[:, None]], axis=1)
+    image = np.einsum("npa,na->np", columns, point) + rng.normal(size=(n, 40))
+    gram = np.einsum("npa,npb->nab", columns, columns).astype(np.float32)
+    score = np.einsum("npa,np->na", columns, image).astype(np.float32)
+    particles = Measurements(np.ascontiguousarray(gram[:, :q, :q]),
+                             np.ascontiguousarray(score[:, :q]),
+                             np.concatenate([gram[:, q], score[:, q:]], axis=1),
+                             1 / contrast_sd ** 2)
+    return particles, columns, image
+
+
+def test_contrast_is_integrated_out_for_each_class():
+    """Against a sum over a fine grid of contrasts, and against explicit covariances."""
+    label = np.random.default_rng(2).integers(0, 3, 30)
+    particles, columns, image = varied(label, 0.3)
+    resp, gains = responsibilities(particles, WEIGHTS, CENTRES)
+    d = np.linspace(-3, 3, 6001)
+    prior = np.exp(-0.5 * d ** 2 / 0.3 ** 2)
+
+    def evidence(i, centre):
+        parts = columns[i, :, :2] @ centre
+        gap = image[i] - parts - np.outer(d, columns[i, :, 2] + parts)
+        return np.log(prior @ np.exp(-0.5 * (gap ** 2).sum(axis=1) + 300) / prior.sum())
+
+    for i in range(30):
+        logs = np.array([np.log(w) + evidence(i, c) for w, c in zip(WEIGHTS, CENTRES)])
+        total = np.logaddexp.reduce(logs)
+        assert resp[i] == pytest.approx(np.exp(logs - total), abs=1e-3)
+        assert gains[i] == pytest.approx(total - evidence(i, np.zeros(2)), abs=5e-3)
+
+
+def test_contrast_makes_no_classes():
+    """Strong, varied contrast stretches the classes; their number and places stay."""
+    label = draw_labels(3000, WEIGHTS)
+    particles, _, _ = varied(label, 0.3)
+    fits, _, best = choose_classes(particles, halves(3000), 6, 0)
+    assert best == 3
+    assert fits[2].weights == pytest.approx(WEIGHTS, abs=0.015)
+    assert fits[2].centres == pytest.approx(CENTRES, abs=0.2)
+    fixed = Measurements.at_contrast_one(*dataclasses.astuple(particles)[:2])
+    assert choose_classes(fixed, halves(3000), 6, 0)[2] > 3         # it would have
 
 
 @QUICK
@@ -62,46 +125,46 @@ def test_brute_force():
 def test_refining_never_lowers_the_likelihood(seed, k, q):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(k, q))
-    precision, score = latent_statistics(centres, rng.integers(0, k, 150), seed=seed % 1000)
+    particles = measured(centres, rng.integers(0, k, 150), seed=seed % 1000)
     weights, centres = rng.dirichlet(np.ones(k)), rng.normal(size=(k, q))
-    last = responsibilities(precision, score, weights, centres)[1]
+    last = responsibilities(particles, weights, centres)[1].sum()
     for _ in range(4):
-        mixture = refine_mixture(precision, score, weights, centres, rounds=3, tolerance=0.0)
+        mixture = refine_mixture(particles, weights, centres, rounds=3, tolerance=0.0)
         weights, centres = mixture.weights, mixture.centres
-        found = responsibilities(precision, score, weights, centres)[1]
+        found = responsibilities(particles, weights, centres)[1].sum()
         assert found > last - 0.02 - 1e-4 * abs(last)   # the ridge allows for a little
         last = found
     assert (np.diff(weights) <= 0).all() and weights.sum() == pytest.approx(1)
 
 
 def test_known_classes_are_recovered(three):
-    precision, score, label = three
-    mixture = fit_mixture(precision, score, 3, 0)
+    particles, label = three
+    mixture = fit_mixture(particles, 3, 0)
     assert mixture.weights == pytest.approx(WEIGHTS, abs=0.01)
     assert mixture.centres == pytest.approx(CENTRES, abs=0.1)
-    resp, total = responsibilities(precision, score, mixture.weights, mixture.centres)
-    assert total == pytest.approx(mixture.log_likelihood, abs=0.1)
+    resp, gains = responsibilities(particles, mixture.weights, mixture.centres)
+    assert gains.sum() == pytest.approx(mixture.log_likelihood, abs=0.1)
     assert (resp.argmax(axis=1) == label).mean() > 0.97
     assert ((resp.argmax(axis=1) == 2) & (label == 2)).sum() > 0.75 * (label == 2).sum()
-    assert mixture.bic == pytest.approx(8 * np.log(len(label)) - 2 * total, abs=0.2)
+    assert mixture.bic == pytest.approx(8 * np.log(len(label)) - 2 * gains.sum(), abs=0.2)
 
 
 def test_order_of_particles_and_threads_do_not_matter(three):
-    precision, score, _ = three
-    order = np.random.default_rng(1).permutation(len(score))
+    particles, _ = three
+    order = np.random.default_rng(1).permutation(len(particles))
     start = np.full(3, 1 / 3), CENTRES * 0.5
-    one = refine_mixture(precision, score, *start)
-    two = refine_mixture(precision[order], score[order], *start)
+    one = refine_mixture(particles, *start)
+    two = refine_mixture(particles.take(order), *start)
     assert two.centres == pytest.approx(one.centres, abs=1e-3)
     assert two.weights == pytest.approx(one.weights, abs=1e-4)
-    turned = refine_mixture(precision, score, start[0], start[1][[2, 0, 1]])
+    turned = refine_mixture(particles, start[0], start[1][[2, 0, 1]])
     assert turned.centres == pytest.approx(one.centres, abs=1e-3)
     try:
         set_threads(1)
-        single = fit_mixture(precision[:1000], score[:1000], 3, 4)
+        single = fit_mixture(particles.take(np.arange(1000)), 3, 4)
     finally:
         set_threads(2)
-    double = fit_mixture(precision[:1000], score[:1000], 3, 4)
+    double = fit_mixture(particles.take(np.arange(1000)), 3, 4)
     assert np.array_equal(single.centres, double.centres)
     assert np.array_equal(single.weights, double.weights)
 
@@ -109,8 +172,8 @@ def test_order_of_particles_and_threads_do_not_matter(three):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_number_of_classes(seed):
     label = draw_labels(1500, WEIGHTS, seed)
-    precision, score = latent_statistics(CENTRES * 1.3, label, seed=seed, strength=7.0)
-    fits, held, best = choose_classes(precision, score, halves(1500), 5, seed)
+    particles = measured(CENTRES * 1.3, label, seed=seed, strength=7.0)
+    fits, held, best = choose_classes(particles, halves(1500), 5, seed)
     assert best == 3
     assert len(fits) == len(held) >= 3 and held[2] > held[1] > held[0]
     assert all(len(fit.weights) == k + 1 for k, fit in enumerate(fits))
@@ -120,13 +183,13 @@ def test_the_number_of_classes(seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_one_class_where_there_is_one(seed):
-    precision, score = latent_statistics(np.zeros((1, 2)), np.zeros(800, int), seed=seed)
-    assert choose_classes(precision, score, halves(800), 3, seed)[2] == 1
+    particles = measured(np.zeros((1, 2)), np.zeros(800, int), seed=seed)
+    assert choose_classes(particles, halves(800), 3, seed)[2] == 1
 
 
 def test_no_more_classes_than_asked_for(three):
-    precision, score, _ = three
-    fits, held, best = choose_classes(precision[:2000], score[:2000], halves(2000), 2, 0)
+    particles, _ = three
+    fits, held, best = choose_classes(particles.take(np.arange(2000)), halves(2000), 2, 0)
     assert (len(fits), len(held), best) == (2, 2, 2)
 
 
@@ -135,7 +198,7 @@ def test_no_more_classes_than_asked_for(three):
 def test_distances(seed, q):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(4, q))
-    precision, _ = latent_statistics(centres, rng.integers(0, 4, 30), seed=seed % 1000)
+    precision = measured(centres, rng.integers(0, 4, 30), seed=seed % 1000).precision
     distance = centre_distances(centres, precision)
     assert distance == pytest.approx(distance.T) and not np.diag(distance).any()
     mean = precision.mean(axis=0, dtype=float)
@@ -146,11 +209,20 @@ def test_distances(seed, q):
 
 def test_an_empty_class_and_a_blind_particle():
     """A class without particles stays finite; particles that know nothing follow the weights."""
-    precision, score = latent_statistics(CENTRES[:1], np.zeros(200, int))
-    precision[:5], score[:5] = 0, 0
-    mixture = refine_mixture(precision, score, np.array([0.5, 0.5]),
+    particles = measured(CENTRES[:1], np.zeros(200, int))
+    particles.precision[:5], particles.score[:5] = 0, 0
+    mixture = refine_mixture(particles, np.array([0.5, 0.5]),
                              np.array([CENTRES[0], CENTRES[0] + 50]))
     assert np.isfinite(mixture.centres).all() and isinstance(mixture, Mixture)
-    resp, total = responsibilities(precision, score, mixture.weights, mixture.centres)
-    assert np.isfinite(total)
+    resp, gains = responsibilities(particles, mixture.weights, mixture.centres)
+    assert np.isfinite(gains).all()
     assert resp[:5] == pytest.approx(np.tile(mixture.weights, (5, 1)), abs=1e-5)
+
+
+def test_points_along_a_continuum():
+    """Even steps of a Gaussian: each part's median, symmetric about the mean."""
+    mixture = spread_points(np.array([4.0, 1.0]), 4, 100)
+    assert mixture.weights == pytest.approx(np.full(4, 0.25)) and not mixture.centres[:, 1].any()
+    values = 2 * np.random.default_rng(0).normal(size=200000)
+    parts = np.array_split(np.sort(values), 4)
+    assert mixture.centres[:, 0] == pytest.approx([np.median(p) for p in parts], abs=0.03)

@@ -129,26 +129,35 @@ def test_classes_by_brute_force(tiny):
                       update=True, keep=True)
     residual, columns = dense_columns(background, volumes)
     r, a = as_real(residual, TINY), as_real(columns, TINY)
-    fitted = np.empty((N, Q, NUISANCES))
+    contrast = np.empty((N, Q))                         # of the class's own volume
+    products = np.empty((N, Q, NUISANCES))              # its second moments with all nuisances
     resp = np.empty((N, Q))
     for i in range(N):
+        logs = np.empty(Q)
+        for k in range(Q):
+            nuisance = a[i][:, Q:].copy()
+            nuisance[:, 0] += a[i][:, k]
+            covariance = np.eye(len(nuisance)) + (nuisance / PRECISION[Q:]) @ nuisance.T
+            logs[k] = np.log(weights[k]) + log_gauss(r[i] - a[i][:, k], covariance)
+            gain = (nuisance / PRECISION[Q:]).T @ np.linalg.inv(covariance)
+            fitted = gain @ (r[i] - a[i][:, k])
+            spread = np.diag(1 / PRECISION[Q:]) - gain @ nuisance / PRECISION[Q:]
+            contrast[i, k] = 1 + fitted[0]
+            products[i, k] = fitted * contrast[i, k] + spread[:, 0]
+        resp[i] = np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum()
         nuisance = a[i][:, Q:]
         covariance = np.eye(len(nuisance)) + (nuisance / PRECISION[Q:]) @ nuisance.T
-        logs = np.array([np.log(weights[k]) + log_gauss(r[i] - a[i][:, k], covariance)
-                         for k in range(Q)])
-        resp[i] = np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum()
         assert result.gains[i] == pytest.approx(
             np.logaddexp(*logs) - log_gauss(r[i], covariance), abs=2e-3)
-        for k in range(Q):
-            gain = (nuisance / PRECISION[Q:]).T @ np.linalg.inv(covariance)
-            fitted[i, k] = gain @ (r[i] - a[i][:, k])
     assert result.scores[:, :Q] == pytest.approx(resp, abs=1e-3)
-    assert resp.min() > 0.01 and np.ptp(resp[:, 0]) > 0.2
+    assert resp.min() > 0.001 and np.ptp(resp[:, 0]) > 0.2
     gain = background.slices.ctf * background.whitening.astype(float)
     for k in range(Q):
-        left = residual - np.einsum("npl,nl->np", columns[..., Q:], fitted[:, k])
+        left = residual * contrast[:, None, k] - np.einsum("npl,nl->np", columns[..., Q:],
+                                                           products[:, k])
+        square = contrast[:, k] + products[:, k, 0]
         numerator, weight = insert_by_numpy(gain * left * resp[:, None, k],
-                                            gain ** 2 * resp[:, None, k], TINY,
+                                            gain ** 2 * (resp[:, k] * square)[:, None], TINY,
                                             background.slices.rotations)
         found = result.sums[..., 2 * k] + 1j * result.sums[..., 2 * k + 1]
         assert np.abs(found - numerator).max() < 1e-3 * np.abs(numerator).max()

@@ -144,7 +144,7 @@ def test_junk_is_listed(two):
     junk = true_states(data) < 0
     found = result.latents["junk"]
     assert (found & junk).sum() >= 0.8 * junk.sum() and (found & ~junk).sum() < 0.01 * len(junk)
-    assert "look like junk and were set aside" in result.verdict
+    assert "look like junk and were set aside, listed in junk.txt" in result.verdict
     names = ParticleTable(data / "particles.star").text("rlnImageName")
     lines = (result.folder / "junk.txt").read_text().splitlines()[1:]
     assert [line.split(None, 1)[1] for line in lines] == [names[k] for k in np.flatnonzero(found)]
