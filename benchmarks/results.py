@@ -10,7 +10,7 @@ import numpy as np
 import scores
 from truth_sets import TruthSet
 
-from pcainit import particle_method, pipeline
+from pcainit import particle_components, pipeline
 from pcainit.engine.class_volumes import ClassModel, class_round, score_classes
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import NuisanceSpread, make_background
@@ -158,7 +158,7 @@ def ceiling(truth: TruthSet, resolution: float, wanted: int, threads: int,
     pipeline.reconstruct(workspace, settings, quiet)
     slices, before = workspace.slices(), workspace.get("reconstruct")
     grid, mask = slices.grid, before["mask"]
-    consensus = particle_method.consensus_of(before)
+    consensus = particle_components.consensus_of(before)
     slices = correct_slices(slices, before["offsets"])
     background = make_background(slices, consensus, auto_mask(consensus.mean, grid),
                                  before["offsets"])
@@ -176,7 +176,7 @@ def ceiling(truth: TruthSet, resolution: float, wanted: int, threads: int,
     results = []
     for count in (0, rounds):
         for _ in range(count):
-            model, _, _ = class_round(background, mask, model, kept, spread, relax=1.0)
+            model, _, _ = class_round(background, mask, model, kept, spread)
         labels = score_classes(background, model, everyone, spread)[0].argmax(axis=1)
         volumes = np.array([grid.to_particle_box(consensus.mean + d) for d in model.differences])
         figures = score_volumes(truth, resolution, volumes, model.weights, labels, large_mask,

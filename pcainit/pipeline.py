@@ -9,7 +9,7 @@ from typing import Callable, Dict, List, Optional
 
 import numpy as np
 
-from pcainit import batch_method, checks, particle_method
+from pcainit import batch_method, checks, particle_components, particle_method
 from pcainit.engine.clean_consensus import clean_consensus
 from pcainit.engine.grid import Grid
 from pcainit.engine.masks import auto_mask, fit_mask
@@ -126,7 +126,7 @@ def components(workspace: Workspace, settings: Settings, progress: Progress) -> 
         return
     before = workspace.get("reconstruct")
     if settings.method == "particles":
-        result = particle_method.find_components(workspace.slices(), before, settings, progress)
+        result = particle_components.find_components(workspace.slices(), before, settings, progress)
     else:
         result = batch_method.find_components(before, settings)
     workspace.put("components", digest, result)
@@ -158,7 +158,7 @@ def volumes(workspace: Workspace, settings: Settings, progress: Progress) -> Non
         result = particle_method.make_volumes(slices, before, found, clusters, settings,
                                               symmetry_matrices(settings.symmetry), progress)
     else:
-        result = batch_method.make_volumes(slices, before, particle_method.consensus_of(before),
+        result = batch_method.make_volumes(slices, before, particle_components.consensus_of(before),
                                            clusters["batch_cluster"])
     workspace.put("volumes", digest, result)
     progress(1.0)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 import platform
 from pathlib import Path
 from typing import Any, Dict
@@ -24,6 +25,7 @@ _ANALYSIS = {
                    "eigenvalues": "eigenvalues", "spectrum": "spectrum",
                    "noise_edge": "noise_edge", "half_set_cosines": "half_set_cosines",
                    "null_cosine": "null_cosine", "significant": "significant",
+                   "local": "local",
                    "artefact": "artefact", "explained": "explained",
                    "batch_coordinates": "batch_coordinates",
                    "contrast": "contrast"},
@@ -66,8 +68,9 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     stages = {name: workspace.get(name) for name in _ANALYSIS}
     grid = workspace.slices().grid
     (folder / "summary.json").unlink(missing_ok=True)       # its presence means: complete
-    for old in (*folder.glob("volumes/class_*.mrc"), *folder.glob("components/component_*.mrc")):
-        old.unlink()                    # an earlier run may have had more of them
+    for old in (*folder.glob("volumes/class_*.mrc"), *folder.glob("components/component_*.mrc"),
+                folder / "components" / "changing_places.mrc"):
+        old.unlink(missing_ok=True)     # an earlier run may have had more of them
     _write_maps(folder, stages, grid, threads)
     final = stages["volumes"]
     table = ParticleTable(star)
@@ -118,6 +121,9 @@ def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int
         write("components/component_%03d.mrc" % (k + 1), volume)
     write("components/variance.mrc", _variance(stages))
     write("components/mask.mrc", stages["reconstruct"]["mask"])
+    place_mask = stages["components"].get("place_mask")
+    if place_mask is not None and place_mask.any():
+        write("components/changing_places.mrc", place_mask)
 
 
 def _variance(stages: Dict[str, Arrays]) -> np.ndarray:
@@ -138,6 +144,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     import sklearn
     slices = workspace.slices()
     found, final = stages["components"], stages["volumes"]
+    certified = found.get("significant")
     summary: Dict[str, Any] = dict(
         program="pcainit", version=__version__, method=settings.method,
         parameters=settings.as_dict(), threads=threads, seed=settings.seed,
@@ -151,11 +158,14 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         eigenvalues=found.get("eigenvalues", []), noise_edge=found.get("noise_edge"),
         half_set_cosines=found.get("half_set_cosines", []),
         null_cosine=found.get("null_cosine"),
-        significant_components=int(found["significant"].sum()) if "significant" in found else None,
+        significant_components=int(certified.sum()) if certified is not None else None,
         pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
         artefacts=int(found.get("artefacts", 0)),
+        regions_tried=int(found.get("regions_tried", 0)),
+        changing_places=json.loads(str(found.get("places", "[]"))),
+        local_components=int(found["local"].sum()) if "local" in found else 0,
         supported_classes=stages["cluster"].get("found"),
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []))

@@ -105,6 +105,11 @@ class Settings:
         "How many principal components are computed. 2 to 8 are usual; those that are noise are "
         "recognised, so a few too many do no harm with the particle method.", low=1, high=32,
         methods=("particles", "batches"))
+    no_local_search: bool = _setting(
+        False, "components", "Skip the search for small changes?",
+        "After the components of the whole mask, many small overlapping spheres are searched, "
+        "which finds rare and small changes. Yes saves about half of the time.", expert=True,
+        methods=("particles",))
     classes: str = _setting(
         AUTO, "cluster", "Number of classes",
         "How many volumes to make, or auto to let the data decide (particle method only).")

@@ -23,7 +23,7 @@ def write_verdict(summary: Dict[str, Any]) -> str:
     if summary["method"] != "particles":
         sentences = [_batch_sentence(summary)]
     elif not summary["significant_components"]:
-        sentences = _nothing_found(summary)
+        sentences = _nothing_found(summary) + _places(summary)
     else:
         sentences = _something_found(summary)
     if summary["method"] == "particles":
@@ -61,6 +61,7 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
     sentences = ["%d of %d components %s reproducible between half-sets (cosine%s %s; noise gives "
                  "up to %.2f)." % (count, total, "is" if count == 1 else "are",
                                    "" if count == 1 else "s", cosines, summary["null_cosine"])]
+    sentences += _places(summary)
     copies = np.asarray(summary["copies"], bool)
     weights = np.asarray(summary["class_weights"], float)
     real = weights[~copies] if len(copies) == len(weights) else weights
@@ -71,8 +72,6 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
                          % ("it" if count == 1 else "them", "" if len(real) <= 1 else
                             ": the %d volumes are points along component 1 (%s %%)"
                             % (len(real), shares)))
-    elif len(real) == 1:
-        sentences.append("One class, as asked for.")
     else:
         sentences.append("%d classes (%s %%)." % (len(real), shares))
     extra = int(copies.sum())
@@ -85,6 +84,18 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
     if supported > len(real):
         sentences.append("The data support %d classes: %s." % (supported, _merged(summary)))
     return sentences
+
+
+def _places(summary: Dict[str, Any]) -> list[str]:
+    """What the search of small regions has found."""
+    tried, found = summary.get("regions_tried", 0), summary.get("changing_places", [])
+    if not tried or not found:
+        return []
+    where = "; ".join("%.0f A around (%.0f, %.0f, %.0f)" % (p["radius"], p["x"], p["y"], p["z"])
+                      for p in found)
+    return ["A search of %d small regions found %s that change%s (%s; Angstrom from the box's "
+            "centre)." % (tried, _count(len(found), "further place"),
+                          "s" if len(found) == 1 else "", where)]
 
 
 def _merged(summary: Dict[str, Any]) -> str:

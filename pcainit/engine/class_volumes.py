@@ -11,9 +11,9 @@ from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread,
 from pcainit.engine.latents import compute_latents
 from pcainit.engine.particle_pca import maximise
 
-# A round goes half-way from the volumes inside the components' span to free ones: measured better,
-# by the data held out and by the truth, than either.
-HALF_WAY = 0.5
+# Steps from the volumes inside the components' span towards free ones: part of the way is better,
+# by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
+STEPS = (0.5, 0.25, 0.125)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,7 @@ class ClassModel:
 
 
 def class_round(background: Background, mask: np.ndarray, model: ClassModel, index: np.ndarray,
-                nuisance: NuisanceSpread, *, relax: float = 1.0
-                ) -> Tuple[ClassModel, np.ndarray, float]:
+                nuisance: NuisanceSpread) -> Tuple[ClassModel, np.ndarray, float]:
     """One round of EM: responsibilities under the present volumes, then new volumes.
 
     Returns
@@ -50,7 +49,6 @@ def class_round(background: Background, mask: np.ndarray, model: ClassModel, ind
     result = run_pass(background, model.differences, precision, index,
                       log_weights=np.log(np.maximum(model.weights, 1e-12)), update=True, keep=True)
     fresh = maximise(background, result, model.differences, mask)
-    fresh = model.differences + relax * (fresh - model.differences)
     resp = result.scores[:, :k]
     weights = resp.mean(axis=0, dtype=np.float64)
     return ClassModel(fresh, weights / weights.sum()), resp, float(result.gains.mean())
@@ -102,22 +100,36 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
         Held-out log-likelihood per particle after 0, 1, ... rounds.
     """
     everyone = np.sort(np.concatenate(halves))
-    held = []
-    for step in range(rounds + 1):
-        if step:
-            trial = (class_round(background, mask, pair[0], halves[0], nuisance, relax=HALF_WAY)[0],
-                     class_round(background, mask, pair[1], halves[1], nuisance, relax=HALF_WAY)[0])
-        else:
-            trial = pair
-        held.append(float(np.mean([score_classes(background, trial[1 - h], halves[h], nuisance)[1]
-                                   for h in (0, 1)])))
-        progress((step + 1) / (rounds + 1))
-        if step and held[-1] <= held[-2]:
+
+    def judge(trial: Tuple[ClassModel, ClassModel]) -> float:
+        return float(np.mean([score_classes(background, trial[1 - h], halves[h], nuisance)[1]
+                              for h in (0, 1)]))
+
+    held, step = [judge(pair)], 0
+    for done in range(rounds):
+        full = tuple(class_round(background, mask, pair[h], halves[h], nuisance)[0]
+                     for h in (0, 1))
+        while step < len(STEPS):
+            trial = (_part_way(pair[0], full[0], STEPS[step]),
+                     _part_way(pair[1], full[1], STEPS[step]))
+            value = judge(trial)
+            if value > held[-1]:
+                break
+            step += 1
+        if step == len(STEPS):
             break
-        if step:
-            pair = trial
-            whole = class_round(background, mask, whole, everyone, nuisance, relax=HALF_WAY)[0]
+        held.append(value)
+        pair = trial
+        # With twice the particles, the noise that makes a shorter step better is half as strong.
+        whole = _part_way(whole, class_round(background, mask, whole, everyone, nuisance)[0],
+                          2 * STEPS[step] / (1 + STEPS[step]))
+        progress((done + 1) / rounds)
     return calibrate(background, whole, everyone, nuisance), pair, held
+
+
+def _part_way(old: ClassModel, new: ClassModel, step: float) -> ClassModel:
+    return ClassModel(old.differences + np.float32(step) * (new.differences - old.differences),
+                      new.weights)
 
 
 def calibrate(background: Background, model: ClassModel, index: np.ndarray,

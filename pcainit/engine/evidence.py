@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread
-from pcainit.engine.latents import compute_latents
+from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.latents import marginalise
 from pcainit.engine.particle_pca import colour
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
@@ -130,7 +130,7 @@ def certify(one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, se
 
 
 def held_out_score(directions: np.ndarray, background: Background, index: np.ndarray,
-                   spread: NuisanceSpread) -> np.ndarray:
+                   spread: NuisanceSpread, beside: Optional[LatentModel] = None) -> np.ndarray:
     """Evidence for given directions in particles that had no part in finding them.
 
     Score test of variance along each direction: ``sum(b^2 - G) / sqrt(2 sum G^2)`` is about
@@ -142,20 +142,26 @@ def held_out_score(directions: np.ndarray, background: Background, index: np.nda
     background : Background
     index : (m,) int
     spread : NuisanceSpread
+    beside : LatentModel, optional
+        Components that are known already: integrated out.
 
     Returns
     -------
     (c,) float64
     """
-    model = LatentModel(directions, np.ones(len(directions)), spread)
-    latents = compute_latents(background, model, index)
+    known = directions[:0] if beside is None else beside.scaled
+    c = len(directions)
+    precision = np.concatenate([np.ones(c + len(known)), spread.precision])
+    result = run_pass(background, np.concatenate([directions, known]), precision, index, keep=True)
+    latents = marginalise(result.grams, result.scores, c, precision[c:])
     gram = np.einsum("ncc->nc", latents.precision).astype(np.float64)
     excess = latents.score.astype(np.float64) ** 2 - gram
     return excess.sum(axis=0) / np.sqrt(2 * (gram ** 2).sum(axis=0))
 
 
 def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray, np.ndarray],
-            mask: np.ndarray, spread: NuisanceSpread) -> Evidence:
+            mask: np.ndarray, spread: NuisanceSpread,
+            beside: Optional[Tuple[LatentModel, LatentModel]] = None) -> Evidence:
     """Keep the certified directions that the other half's particles confirm and no artefact makes.
 
     Parameters
@@ -165,6 +171,8 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
     halves : two (m,) int arrays
     mask : (box, box, box) float32
     spread : NuisanceSpread
+    beside : two LatentModel, optional
+        Components of each half-set that are known already.
 
     Returns
     -------
@@ -173,8 +181,10 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
     """
     if not evidence.count:
         return evidence
-    scores = np.minimum(held_out_score(evidence.pairs[0], background, halves[1], spread),
-                        held_out_score(evidence.pairs[1], background, halves[0], spread))
+    one, two = beside if beside is not None else (None, None)
+    scores = np.minimum(
+        held_out_score(evidence.pairs[0], background, halves[1], spread, two),
+        held_out_score(evidence.pairs[1], background, halves[0], spread, one))
     share = nuisance_share(evidence.basis, background, mask)
     real = scores > LEAST_SCORE
     keep = real & (share < MOST_NUISANCE)
@@ -259,14 +269,14 @@ def nuisance_share(components: np.ndarray, background: Background, mask: np.ndar
     (q,) float64, 0 to 1
     """
     body = background.mean * mask
-    gradient = np.stack(np.gradient(body)[::-1])                # along x, y, z
+    gradient = np.stack(np.gradient(background.mean)[::-1]) * mask      # along x, y, z
     axis = np.arange(len(body)) - len(body) // 2
     x, y, z = axis[None, None, :], axis[None, :, None], axis[:, None, None]
     turns = [y * gradient[2] - z * gradient[1], z * gradient[0] - x * gradient[2],
              x * gradient[1] - y * gradient[0]]
     span = np.stack([body, *gradient, *turns]).reshape(7, -1).astype(np.float64)
     frame = np.linalg.qr(span.T)[0]
-    inside = components.reshape(len(components), -1) @ frame
+    inside = components.reshape(len(components), body.size) @ frame
     return (inside ** 2).sum(axis=1)
 
 

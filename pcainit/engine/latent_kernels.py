@@ -271,6 +271,43 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
 
 
 @numba.njit(parallel=True, **JIT)
+def unexplained(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling, reach,
+                pixel, volumes, q, precision, offsets, index, out):
+    """What the model's posterior means leave of each particle, times CTF over noise variance.
+
+    `out` (m, 2p) gets it as real and imaginary parts; the other arguments are `latent_pass`'s.
+    """
+    n_samples, t = frequencies.shape[0], q + NUISANCES
+    falloff = np.float32(0)
+    for k in range(n_samples):
+        falloff = max(falloff, frequencies[k, 0] ** 2 + frequencies[k, 1] ** 2)
+    falloff = np.float32(1 / falloff)
+    for place in numba.prange(len(index)):
+        i = index[place]
+        residual = np.empty(2 * n_samples, np.float32)
+        real = np.empty((n_samples, t), np.float32)
+        imag = np.empty((n_samples, t), np.float32)
+        gram = np.empty((t, t), np.float32)
+        score = np.empty(t, np.float32)
+        covariance = np.empty((t, t))
+        mean = np.empty(t)
+        _columns(values[i], ctf[i], whitening, rotations[i], frequencies, oversampling, reach,
+                 pixel, volumes, q, falloff, residual, real, imag,
+                 np.empty(2 * (FIXED + q), np.float32))
+        _statistics(residual, real, imag, multiplicity, gram, score)
+        for a in range(NUISANCES):
+            score[q + a] -= precision[q + a] * offsets[i, a]
+        invert_posterior(gram, precision, score, covariance, mean)
+        for k in range(n_samples):
+            re, im = residual[2 * k], residual[2 * k + 1]
+            for a in range(t):
+                re -= real[k, a] * mean[a]
+                im -= imag[k, a] * mean[a]
+            out[place, 2 * k] = ctf[i, k] * whitening[k] * re
+            out[place, 2 * k + 1] = ctf[i, k] * whitening[k] * im
+
+
+@numba.njit(parallel=True, **JIT)
 def solve_voxels(sums, prior, shell_map, out):
     """Solve each voxel's normal equations ``(weight + diag(prior)) u = numerator``.
 

@@ -18,7 +18,7 @@ from typing import Optional
 import numpy as np
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_kernels import NUISANCES, latent_pass
+from pcainit.engine.latent_kernels import NUISANCES, latent_pass, unexplained
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
 from pcainit.engine.reconstruction import Consensus
@@ -245,6 +245,34 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
                       moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
                       grams[index] if keep and not classes else grams[:0],
                       scores[index] if keep else scores[:0])
+
+
+def unexplained_slices(background: Background, model: LatentModel, index: np.ndarray) -> np.ndarray:
+    """What a model leaves of some particles, times CTF over noise variance.
+
+    Its product with a volume's slices is the score of that volume as one more component.
+
+    Parameters
+    ----------
+    background : Background
+    model : LatentModel
+    index : (m,) int
+
+    Returns
+    -------
+    (m, p) complex64
+    """
+    slices, grid = background.slices, background.grid
+    volumes = grid.to_fourier(np.concatenate([background.mean[None], background.moments,
+                                              model.scaled]))
+    precision = np.concatenate([np.ones(model.q), model.nuisance.precision])
+    out = np.empty((len(index), 2 * len(grid.frequencies)), np.float32)
+    unexplained(slices.values.view(np.float32), slices.ctf, background.whitening,
+                grid.multiplicity, slices.rotations, grid.frequencies.astype(np.float32),
+                np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px),
+                volumes.view(np.float32), model.q, precision, background.offsets,
+                np.asarray(index, np.int64), out)
+    return out.view(np.complex64)
 
 
 def complete_sums(sums: np.ndarray, q: int) -> np.ndarray:

@@ -275,7 +275,19 @@ def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: i
 
 
 def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np.ndarray:
-    """Log-likelihood (n,) of each particle under the mixture refined on the other half."""
+    """Log-likelihood of each particle under a mixture refined on the other half.
+
+    Parameters
+    ----------
+    particles : Measurements
+    half : (n,) int
+        Half-set 1 or 2.
+    mixture : Mixture
+
+    Returns
+    -------
+    (n,) float64
+    """
     out = np.empty(len(particles))
     for one, other in ((1, 2), (2, 1)):
         trained = refine_mixture(particles.take(half == one), mixture.weights, mixture.centres)

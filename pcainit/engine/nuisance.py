@@ -39,9 +39,8 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
 
     Parameters
     ----------
-    grams, scores : (n, q + 7, q + 7), (n, q + 7) float32
-        Of q components times their standard deviations (none, or those of a model), then of the
-        nuisances, as a pass under `start` leaves them.
+    grams, scores : (n, 7, 7), (n, 7) float32
+        As a pass under `start` leaves them.
     start : NuisanceSpread
     offsets : (n, 7) float32, optional
         Nuisance coefficients that the particles have been corrected by.
@@ -51,17 +50,14 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
     -------
     NuisanceSpread
     """
-    spread, q = start, scores.shape[1] - NUISANCES
-    before = np.zeros((len(scores), NUISANCES)) if offsets is None else offsets.astype(np.float64)
-    plain = scores.astype(np.float64)
-    plain[:, q:] += start.precision * before        # the pass took the offsets' prior off
+    spread = start
+    before = np.zeros(scores.shape) if offsets is None else offsets.astype(np.float64)
+    plain = scores + start.precision * before           # the pass took the offsets' prior off
     for _ in range(rounds):
-        inverse = np.linalg.inv(grams + np.diag(np.append(np.ones(q), spread.precision)))
-        score = plain.copy()
-        score[:, q:] -= spread.precision * before
-        mean = np.einsum("nab,nb->na", inverse, score)[:, q:] + before
+        inverse = np.linalg.inv(grams + np.diag(spread.precision))
+        mean = np.einsum("nab,nb->na", inverse, plain - spread.precision * before) + before
         squares = (mean ** 2).mean(axis=0)
-        second = squares + np.einsum("naa->a", inverse)[q:] / len(mean)
+        second = squares + np.einsum("naa->a", inverse) / len(mean)
         spread = spread.improved(second, squares)
     return spread
 
@@ -87,7 +83,10 @@ def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
     some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
     precision = np.append(np.ones(model.q), model.nuisance.precision)
     result = run_pass(background, model.scaled, precision, some, keep=True)
-    return learn_spread(result.grams, result.scores, model.nuisance,
+    turned = np.roll(np.arange(len(precision)), -model.q)       # nuisances first
+    alone = marginalise(result.grams[:, turned][:, :, turned], result.scores[:, turned],
+                        NUISANCES, np.ones(model.q))
+    return learn_spread(alone.precision, alone.score, model.nuisance,
                         offsets=background.offsets[some], rounds=30)
 
 

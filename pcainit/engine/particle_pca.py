@@ -115,8 +115,8 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
-                   index: np.ndarray, *, rounds: int = 10, exact_rounds: int = 3,
-                   learn_nuisance: bool = True,
+                   index: np.ndarray, *, held: Optional[LatentModel] = None, rounds: int = 10,
+                   exact_rounds: int = 3, learn_nuisance: bool = True,
                    progress: Callable[[float], None] = lambda share: None) -> LatentModel:
     """EM for the components of some particles.
 
@@ -128,6 +128,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     start : LatentModel
     index : (m,) int
         Which particles.
+    held : LatentModel, optional
+        Components that stay as they are beside those that are sought.
     rounds : int
     exact_rounds : int
         The last so many take each particle's own second moment, the others the mean one.
@@ -144,15 +146,16 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     weight = total_weight(background, index) if rounds > exact_rounds else None
     for k in range(rounds):
         exact = k >= rounds - exact_rounds
-        scaled = model.scaled
-        precision = np.concatenate([np.ones(q), model.nuisance.precision])
-        result = run_pass(background, scaled, precision, index, update=True, weigh=exact)
-        fresh = maximise(background, result, scaled, mask, None if exact else weight)
-        fresh = scaled + OVER_RELAXATION * (fresh - scaled)
+        both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
+        t = len(both)
+        precision = np.concatenate([np.ones(t), model.nuisance.precision])
+        result = run_pass(background, both, precision, index, update=True, weigh=exact)
+        fresh = maximise(background, result, both, mask, None if exact else weight)[:q]
+        fresh = model.scaled + OVER_RELAXATION * (fresh - model.scaled)
         components, variances = orthonormalise(fresh, result.moments[:q, :q])
         nuisance = model.nuisance
         if learn_nuisance:
-            nuisance = nuisance.improved(np.diag(result.moments)[q:], result.squares[q:])
+            nuisance = nuisance.improved(np.diag(result.moments)[t:], result.squares[t:])
         model = LatentModel(components, variances, nuisance, float(result.gains.mean()))
         if learn_nuisance and k + 1 in (rounds // 2, rounds):
             model = dataclasses.replace(model, nuisance=spread_beside(background, model, index))

@@ -12,7 +12,7 @@ from pcainit.settings import AUTO, METHODS, Settings
 
 INPUT_TAB = ("no_ctf", "invert_contrast", "normalise")
 COMPONENTS_TAB = ("reconstructions", "particles_per_reconstruction", "components", "stratify",
-                  "symmetry", "mask_threshold", "mask_near", "mask_far", "seed")
+                  "no_local_search", "symmetry", "mask_threshold", "mask_near", "mask_far", "seed")
 DEFAULT_CLASSES = 4
 DECIDED_BY_DATA = METHODS.index("particles")
 

@@ -25,9 +25,6 @@ def test_what_was_found():
 def test_fewer_volumes_than_states():
     text = verdict(classes=2, class_weights=[0.5, 0.5], copies=[False] * 2, merged_into=[0, 1, 1])
     assert text.endswith("The data support 3 classes: those of 30 and 20 % are merged.")
-    text = verdict(classes=1, class_weights=[1.0], copies=[False], merged_into=[0, 0, 0])
-    assert text.endswith("One class, as asked for. The data support 3 classes: those of 50 and 30 "
-                         "and 20 % are merged.")
 
 
 def test_more_volumes_than_states():

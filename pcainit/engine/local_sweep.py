@@ -1,0 +1,303 @@
+"""Where do particles differ?  A search for small changes, region by region.
+
+A component that fills the whole mask is found when its variance over the noise exceeds about
+``sqrt(V / n)``, V being the number of voxels: a small region has a far lower threshold.  In each of
+many overlapping spheres, what the components and the nuisances leave of n particles gives a
+covariance of densities (score form of probabilistic PCA)::
+
+    S - H,   S = sum b_i b_i',   b_i = U' P_i' C_i r_i,   H = sum U' P_i' C_i^2 P_i U
+
+in a basis U of smooth densities inside the sphere.  Its leading eigenvector, relative to H, is the
+region's component; S of the other half-set tests it.
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Tuple
+
+import numba
+import numpy as np
+from scipy import fft, linalg
+
+from pcainit.engine.grid import Grid
+from pcainit.engine.latent_model import Background, LatentModel, unexplained_slices
+from pcainit.engine.masks import soft_edge
+from pcainit.engine.particle_pca import PRIOR_OVER_NOISE, total_weight
+from pcainit.engine.slicing import JIT
+
+CHUNK = 1024                     # particles at a time
+# Radii of the spheres, in units of the resolution.
+RADII = (2.25, 3.5)
+LARGEST_BASIS = 80
+LEAST_FILLED = 0.25             # share of a sphere that lies in the mask
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A sphere, and what two half-sets say about it.
+
+    Parameters
+    ----------
+    centre : (3,) int
+        z, y, x in the working box.
+    radius : float
+        Voxels of the working box.
+    pair : (2, box, box, box) float32
+        Unit component of each half-set, zero outside the sphere and the mask.
+    cosine : float
+        Between the two.
+    score : float
+        Of each half's component in the other half, standard deviations; mean times sqrt(2).
+    """
+
+    centre: np.ndarray
+    radius: float
+    pair: np.ndarray
+    cosine: float
+    score: float
+
+
+def lay_regions(mask: np.ndarray, radius: float) -> np.ndarray:
+    """Centres (r, 3) of overlapping spheres that cover a mask: a cubic lattice of one radius."""
+    box = len(mask)
+    steps = np.arange(-int(box / radius) - 1, int(box / radius) + 2)
+    axis = np.rint(box // 2 + steps * radius).astype(int)
+    axis = axis[(axis >= 0) & (axis < box)]
+    centres = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    ball = _ball(radius)
+    inside = mask > 0.5
+    filled = np.array([_inside(inside, c + ball).mean() for c in centres])
+    return centres[filled >= LEAST_FILLED]
+
+
+def _ball(radius: float) -> np.ndarray:
+    """Offsets (v, 3) of the voxels of a sphere, z y x."""
+    reach = int(np.floor(radius))
+    axis = np.arange(-reach, reach + 1)
+    offsets = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    return offsets[(offsets ** 2).sum(axis=1) < radius ** 2]
+
+
+def _inside(volume: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values of a volume at places, 0 beyond its box."""
+    fits = ((places >= 0) & (places < len(volume))).all(axis=1)
+    z, y, x = np.where(fits[:, None], places, 0).T
+    return volume[z, y, x] * fits
+
+
+def smooth_basis(ball: np.ndarray, radius: float, spectrum: np.ndarray, grid: Grid
+                 ) -> Tuple[np.ndarray, np.ndarray]:
+    """Principal components of random densities with a given spectrum inside a soft sphere.
+
+    Parameters
+    ----------
+    ball : (v, 3) int
+        Offsets of the voxels.
+    radius : float
+    spectrum : (n_shells,) float64
+    grid : Grid
+
+    Returns
+    -------
+    basis : (v, d) float64
+        Columns times their standard deviations.
+    variances : (d,) float64
+    """
+    f = fft.fftfreq(grid.box, 1 / grid.box)
+    x = fft.rfftfreq(grid.box, 1 / grid.box)
+    shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + x ** 2)).astype(int)
+    power = np.append(np.maximum(spectrum, 0), 0)[np.minimum(shell, len(spectrum))]
+    kernel = fft.irfftn(power, s=(grid.box,) * 3)
+    edge = soft_edge(np.sqrt((ball ** 2).sum(axis=1)), 0.7 * radius, radius)
+    covariance = _toeplitz(kernel / kernel[0, 0, 0], ball) * edge[:, None] * edge
+    d = min(LARGEST_BASIS, len(ball))
+    values, vectors = linalg.eigh(covariance, subset_by_index=(len(ball) - d, len(ball) - 1))
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    d = int(np.searchsorted(np.cumsum(values), 0.99 * covariance.trace())) + 1
+    return vectors[:, :d] * np.sqrt(values[:d]), values[:d]
+
+
+def _toeplitz(kernel: np.ndarray, ball: np.ndarray) -> np.ndarray:
+    """Matrix (v, v) of a periodic kernel's values at the differences of voxels."""
+    gap = ball[:, None] - ball[None]
+    return kernel[gap[..., 0], gap[..., 1], gap[..., 2]]
+
+
+def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
+    """``sum P' C^2 P`` as a convolution: its kernel, origin first, (padded,) * 3 float64.
+
+    Parameters
+    ----------
+    weight : `Grid.half_shape` float32
+        As from `total_weight`.
+    grid : Grid
+    """
+    n = grid.padded_box
+    full = np.zeros((n, n, n // 2 + 1))
+    whole, part = grid._overlap
+    full[whole] = weight[part]
+    kernel = fft.irfftn(fft.ifftshift(full, axes=(0, 1)), s=(n, n, n)) * n ** 3 * grid._scale ** 2
+    line = np.sinc(fft.fftfreq(n)) ** 2         # the weights were spread over neighbours
+    return kernel / np.maximum(line[:, None, None] * line[:, None] * line, 0.1)
+
+
+@numba.njit(parallel=True, **JIT)
+def _back_project(images, rotations, points, fine, out):
+    size = images.shape[1]
+    for i in numba.prange(images.shape[0]):
+        image = images[i]
+        r = rotations[i]
+        for v in range(points.shape[0]):
+            x = fine * (r[0, 0] * points[v, 0] + r[0, 1] * points[v, 1] + r[0, 2] * points[v, 2])
+            y = fine * (r[1, 0] * points[v, 0] + r[1, 1] * points[v, 1] + r[1, 2] * points[v, 2])
+            x0, y0 = int(np.floor(x)), int(np.floor(y))
+            fx, fy = np.float32(x - x0), np.float32(y - y0)
+            xa, ya = x0 % size, y0 % size
+            xb, yb = (x0 + 1) % size, (y0 + 1) % size
+            out[i, v] = ((1 - fy) * ((1 - fx) * image[ya, xa] + fx * image[ya, xb])
+                         + fy * ((1 - fx) * image[yb, xa] + fx * image[yb, xb]))
+
+
+def back_project(samples: np.ndarray, rotations: np.ndarray, points: np.ndarray, grid: Grid
+                 ) -> np.ndarray:
+    """Adjoint of extraction at given places: one value per particle and voxel.
+
+    Parameters
+    ----------
+    samples : (m, p) complex64
+    rotations : (m, 3, 3) float32
+    points : (v, 3) float32
+        x, y, z in voxels of the working box, from its origin.
+    grid : Grid
+
+    Returns
+    -------
+    (m, v) float32
+    """
+    fine = 2                                    # image pixels per voxel
+    size = fine * grid.box
+    kx, ky = grid.frequencies.T
+    # Linear interpolation damps what it reads; this undoes it.
+    gain = 1 / (np.sinc(kx / size) * np.sinc(ky / size)) ** 2
+    plane = np.zeros((len(samples), size, size // 2 + 1), np.complex64)
+    plane[:, ky, kx] = samples * gain.astype(np.float32)
+    column = (kx == 0) & (ky > 0)
+    plane[:, -ky[column], 0] = np.conj(plane[:, ky[column], 0])
+    images = fft.irfft2(plane, s=(size, size), workers=numba.get_num_threads())
+    images *= np.float32(size ** 2 * grid._scale)
+    out = np.empty((len(samples), len(points)), np.float32)
+    _back_project(images.astype(np.float32), np.asarray(rotations, np.float32), points,
+                  np.float32(fine), out)
+    return out
+
+
+class _Size:
+    """All spheres of one radius: their voxels, basis and the sums over the particles."""
+
+    def __init__(self, radius: float, mask: np.ndarray, background: Background,
+                 kernels: List[np.ndarray]) -> None:
+        grid = background.grid
+        self.radius, self.ball = radius, _ball(radius)
+        self.centres = lay_regions(mask, radius)
+        self.basis, self.variances = smooth_basis(self.ball, radius, background.signal, grid)
+        self.normal = [_toeplitz(kernel, self.ball).astype(np.float32) for kernel in kernels]
+        self.mask = mask
+        d = self.basis.shape[1]
+        self.sums = np.zeros((2, len(self.centres), d, d), np.float32)
+
+    def places(self, r: int) -> np.ndarray:
+        """Voxels (v, 3) of a region; those beyond the box are moved into it."""
+        return np.clip(self.centres[r] + self.ball, 0, len(self.mask) - 1)
+
+    def masked_basis(self, r: int) -> np.ndarray:
+        """The basis (v, d) inside the mask."""
+        return self.basis * _inside(self.mask, self.centres[r] + self.ball)[:, None]
+
+    def expected(self, r: int, half: int) -> np.ndarray:
+        """H of one half-set, (d, d)."""
+        basis = self.masked_basis(r).astype(np.float32)
+        return (basis.T @ (self.normal[half] @ basis)).astype(np.float64)
+
+    def judge(self, r: int, counts: Tuple[int, int]) -> Region:
+        """Leading component of each half-set, and how far the other half agrees."""
+        basis = self.masked_basis(r)
+        vectors, parts = [], []
+        for h in (0, 1):
+            expected = self.expected(r, h)
+            total = self.sums[h, r].astype(np.float64)
+            # The nuisances took their share of the noise: its level is read off the bulk.
+            _, axes = linalg.eigh(expected)
+            axes = axes[:, len(axes) // 2:]
+            level = np.median(np.einsum("ij,ij->j", axes, total @ axes)
+                              / np.einsum("ij,ij->j", axes, expected @ axes))
+            expected = level * expected
+            excess = total - expected
+            noise = np.sum(self.variances / np.maximum(np.diag(expected), 1e-30))
+            ridge = self.variances.sum() / (PRIOR_OVER_NOISE * noise)
+            top = len(excess) - 1
+            _, vector = linalg.eigh(excess, expected + ridge * np.eye(len(excess)),
+                                    subset_by_index=(top, top))
+            vectors.append(vector[:, 0])
+            parts.append((excess, expected))
+        score = 0.0
+        for h in (0, 1):
+            a, (excess, expected) = vectors[h], parts[1 - h]
+            score += (a @ excess @ a) / (a @ expected @ a) * np.sqrt(counts[1 - h] / 2)
+        pair = np.zeros((2,) + self.mask.shape, np.float32)
+        z, y, x = self.places(r).T
+        for h in (0, 1):
+            np.add.at(pair[h], (z, y, x), basis @ vectors[h])
+            pair[h] /= np.sqrt((pair[h] ** 2).sum())
+        cosine = float((pair[0] * pair[1]).sum())
+        pair[1] *= np.sign(cosine) or 1
+        return Region(self.centres[r], self.radius, pair, abs(cosine), score / np.sqrt(2))
+
+
+def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
+          halves: Tuple[np.ndarray, np.ndarray], mask: np.ndarray,
+          progress: Callable[[float], None] = lambda share: None) -> List[Region]:
+    """Look at every region.
+
+    Parameters
+    ----------
+    background : Background
+    models : two LatentModel
+        What is known of each half-set: components and nuisances to leave out.
+    halves : two (m,) int arrays
+    mask : (box, box, box) float32
+    progress : callable
+
+    Returns
+    -------
+    list of Region
+        In no particular order.
+    """
+    grid = background.grid
+    kernels = [weight_kernel(total_weight(background, index), grid) for index in halves]
+    sizes = [_Size(r * grid.resolution / grid.voxel, mask, background, kernels) for r in RADII]
+    used = np.zeros(mask.shape, bool)
+    for size in sizes:
+        for r in range(len(size.centres)):
+            used[tuple(size.places(r).T)] = True
+    where = np.full(mask.shape, -1)
+    where[used] = np.arange(used.sum())
+    points = (np.argwhere(used) - grid.box // 2)[:, ::-1].astype(np.float32)
+    bases: Dict[Tuple[int, int], Tuple[np.ndarray, np.ndarray]] = {
+        (s, r): (where[tuple(size.places(r).T)],
+                 np.ascontiguousarray(size.masked_basis(r).T, np.float32))
+        for s, size in enumerate(sizes) for r in range(len(size.centres))}
+    total, done = sum(len(index) for index in halves), 0
+    for h in (0, 1):
+        for first in range(0, len(halves[h]), CHUNK):
+            part = halves[h][first:first + CHUNK]
+            left = unexplained_slices(background, models[h], part)
+            values = np.ascontiguousarray(
+                back_project(left, background.slices.rotations[part], points, grid).T)
+            for (s, r), (place, basis) in bases.items():
+                b = basis @ values[place]
+                sizes[s].sums[h, r] += b @ b.T
+            done += len(part)
+            progress(done / total)
+    counts = (len(halves[0]), len(halves[1]))
+    return [size.judge(r, counts) for size in sizes for r in range(len(size.centres))]

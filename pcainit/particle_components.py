@@ -1,0 +1,249 @@
+"""The stage components of the method `particles`: global ones, local ones, and measurements."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Callable, Dict, List, Tuple
+
+import numpy as np
+
+from pcainit.engine.clean_consensus import polish_consensus
+from pcainit.engine.evidence import (
+    LEAST_COSINE,
+    MOST_NUISANCE,
+    Evidence,
+    align_to,
+    certify,
+    confirm,
+    explained_by,
+    merge_models,
+    nuisance_share,
+    put_first,
+)
+from pcainit.engine.latent_model import (
+    Background,
+    LatentModel,
+    NuisanceSpread,
+    make_background,
+)
+from pcainit.engine.latents import Measurements, measure
+from pcainit.engine.local_components import Place, describe_place, find_places, join
+from pcainit.engine.local_sweep import Region
+from pcainit.engine.masks import auto_mask
+from pcainit.engine.particle_pca import fit_components, random_start
+from pcainit.engine.particles import Slices
+from pcainit.engine.pose_refinement import correct_slices
+from pcainit.engine.poses import view_directions
+from pcainit.engine.reconstruction import Consensus
+from pcainit.settings import Settings
+
+Arrays = Dict[str, np.ndarray]
+Progress = Callable[[float], None]
+Halves = Tuple[np.ndarray, np.ndarray]
+
+# More components are sought than are asked for: what is found must not hinge on their number.
+LEAST_COMPONENTS = 8
+HALF_ROUNDS, JOINT_ROUNDS = 10, 3
+# Below this cosine a certified component is known too badly to be taken for granted.
+CLEAR_COSINE = 0.6
+
+
+def consensus_of(result: Arrays) -> Consensus:
+    """The `Consensus` in the result of the stage reconstruct."""
+    return Consensus(result["mean"], result["noise"], result["signal"], result["fsc"])
+
+
+def half_sets(slices: Slices, keep: np.ndarray) -> Halves:
+    """Particles of either half-set among those that are kept."""
+    return np.flatnonzero(keep & (slices.half == 1)), np.flatnonzero(keep & (slices.half == 2))
+
+
+def _part(progress: Progress, done: float, size: float) -> Progress:
+    """Progress of a part that starts when `done` is done and makes up `size` of the whole."""
+    return lambda share: progress(done + size * share)
+
+
+def find_components(slices: Slices, before: Arrays, settings: Settings, progress: Progress
+                    ) -> Arrays:
+    """Components of each half-set and of all particles, and what of them is certified.
+
+    Parameters
+    ----------
+    slices : Slices
+    before : dict
+        Result of the stage reconstruct.
+    settings : Settings
+    progress : callable
+
+    Returns
+    -------
+    dict
+        Result of the stage components.
+    """
+    grid, mask, offsets = slices.grid, before["mask"], before["offsets"]
+    slices = correct_slices(slices, offsets)
+    consensus = consensus_of(before)
+    background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
+    halves = half_sets(slices, before["keep"])
+    everyone = np.flatnonzero(before["keep"])
+    models = _half_models(slices, background, consensus, before, halves, settings,
+                          _part(progress, 0.0, 0.5))
+    evidence = confirm(certify(models[0], models[1], mask, grid, settings.seed), background,
+                       halves, mask, models[0].nuisance)
+    joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
+                           progress=_part(progress, 0.5, 0.15))
+    joint, (strong, weak), artefacts = _certified_first(joint, evidence, background, mask)
+    parts = [joint.take(slice(0, strong)), joint.take(slice(strong, strong + weak))]
+    aligned = [[align_to(m, part.components) if part.q else m.take(slice(0, 0)) for part in parts]
+               for m in models]
+    places: List[Place] = []
+    regions: List[Region] = []
+    if not settings.no_local_search:
+        known = [dataclasses.replace(m[0], nuisance=joint.nuisance) for m in aligned]
+        places, regions = find_places(background, (known[0], known[1]), parts[0], halves, mask,
+                                      settings.seed, _part(progress, 0.65, 0.3))
+    # What only a place shows well comes before what the whole mask shows badly.
+    certified = join(parts[0], [*(place.joint for place in places), parts[1]])
+    extended = [join(m[0], [*(place.halves[h] for place in places), m[1]])
+                for h, m in enumerate(aligned)]
+    crossed_models = [align_to(m, certified.components) if certified.q else m for m in extended]
+    # Of a weak component only noise may be left beside the places.
+    left = np.flatnonzero(_cosines(crossed_models) >= LEAST_COSINE)
+    certified, crossed_models = certified.take(left), [m.take(left) for m in crossed_models]
+    rest = joint.take(slice(strong + weak, max(settings.components, strong + weak)))
+    joint = dataclasses.replace(
+        joint, components=np.concatenate([certified.components, rest.components]),
+        variances=np.concatenate([certified.variances, rest.variances]))
+    measured = measure(background, joint, everyone)
+    coordinates, covariance = measured.marginal().posterior(joint.variances)
+    crossed = _measure_crossed(background, crossed_models, halves, len(slices))
+    progress(1.0)
+    cosines = np.concatenate([_cosines(crossed_models), evidence.cosines[strong + weak:]])
+    order = np.arange(joint.q)
+    return dict(
+        components=joint.components, eigenvalues=joint.variances,
+        significant=order < certified.q,
+        local=(order >= strong) & (order < certified.q) & (len(places) > 0),
+        half_set_cosines=cosines[:joint.q],
+        artefacts=np.array(artefacts), null_cosine=np.array(evidence.null),
+        noise_edge=np.array(_noise_level(joint, certified.q)),
+        artefact=nuisance_share(joint.components, background, mask),
+        explained=explained_by(coordinates, particle_features(slices)[everyone]),
+        variance=_variance_map(joint, certified.q), index=everyone,
+        coordinates=_spread_out(coordinates, everyone, len(slices)),
+        covariance=_spread_out(covariance, everyone, len(slices)),
+        **stored(measured, "all_"), **stored(crossed, "cross_"),
+        half_components=np.array([m.components for m in crossed_models], np.float32),
+        spread=np.array(dataclasses.astuple(joint.nuisance)),
+        regions_tried=np.array(len(regions)),
+        places=np.array(json.dumps([describe_place(place, grid) for place in places])),
+        place_mask=np.max([np.zeros_like(mask), *(place.mask for place in places)], axis=0))
+
+
+def _half_models(slices: Slices, background: Background, consensus: Consensus, before: Arrays,
+                 halves: Halves, settings: Settings, progress: Progress) -> List[LatentModel]:
+    """Components of each half-set, independently."""
+    mask, offsets, grid = before["mask"], before["offsets"], slices.grid
+    spread = NuisanceSpread(*before["spread"].tolist())
+    q = max(settings.components, LEAST_COMPONENTS)
+    models = []
+    for h, index in enumerate(halves):
+        # Each half has its own mean: the error of a common one would be found by both.
+        own = polish_consensus(slices, consensus, index, spread, offsets)
+        half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets)
+        start = random_start(half_background, mask, q, settings.seed * 2 + h)
+        start = dataclasses.replace(start, nuisance=spread)
+        models.append(fit_components(half_background, mask, start, index, rounds=HALF_ROUNDS,
+                                     progress=_part(progress, 0.5 * h, 0.5)))
+    return models
+
+
+def _certified_first(joint: LatentModel, evidence: Evidence, background: Background,
+                     mask: np.ndarray) -> Tuple[LatentModel, Tuple[int, int], int]:
+    """The joint model, first what is certified and clear, then what is certified but weak.
+
+    Returns
+    -------
+    LatentModel
+    (int, int)
+        Number of clear and of weak components.
+    int
+        Number of artefacts, which are certified in none of them.
+    """
+    counts, artefacts, done = [], evidence.artefacts, []
+    clear = evidence.cosines[:evidence.count] >= CLEAR_COSINE
+    for chosen in (clear, ~clear):
+        if chosen.any():
+            joint = put_first(joint, evidence.basis[chosen])
+        size = int(chosen.sum())
+        clean = nuisance_share(joint.components[:size], background, mask) < MOST_NUISANCE
+        done.append(joint.take(np.flatnonzero(clean)))
+        counts.append(int(clean.sum()))
+        artefacts += size - counts[-1]
+        joint = joint.take(slice(size, None))
+    done.append(joint)
+    whole = dataclasses.replace(joint, components=np.concatenate([m.components for m in done]),
+                                variances=np.concatenate([m.variances for m in done]))
+    return whole, (counts[0], counts[1]), artefacts
+
+
+def _cosines(pair: List[LatentModel]) -> np.ndarray:
+    """Of the corresponding components of two half-sets."""
+    return np.array([abs(float((a * b).sum()))
+                     for a, b in zip(pair[0].components, pair[1].components)])
+
+
+def _measure_crossed(background: Background, aligned: List[LatentModel],
+                     halves: Halves, n: int) -> Measurements:
+    """Each half-set's particles measured along components that they had no part in."""
+    q = aligned[0].q if aligned else 0
+    out = Measurements.at_contrast_one(np.zeros((n, q, q), np.float32),
+                                       np.zeros((n, q), np.float32))
+    for h in (0, 1) if q else ():
+        found = measure(background, aligned[1 - h], halves[h])
+        for mine, theirs in ((out.precision, found.precision), (out.score, found.score),
+                             (out.contrast, found.contrast)):
+            mine[halves[h]] = theirs
+        out = dataclasses.replace(out, contrast_precision=found.contrast_precision)
+    return out.take(np.sort(np.concatenate(halves)))
+
+
+def stored(particles: Measurements, prefix: str) -> Arrays:
+    """Measurements as arrays of a stage's result."""
+    return {prefix + field.name: np.asarray(getattr(particles, field.name))
+            for field in dataclasses.fields(particles)}
+
+
+def restored(arrays: Arrays, prefix: str) -> Measurements:
+    """Measurements from a stage's result."""
+    return Measurements(arrays[prefix + "precision"], arrays[prefix + "score"],
+                        arrays[prefix + "contrast"], float(arrays[prefix + "contrast_precision"]))
+
+
+def _noise_level(model: LatentModel, count: int) -> float:
+    rest = model.variances[count:]
+    return float(rest.max()) if len(rest) else float(model.variances[-1])
+
+
+def _variance_map(model: LatentModel, count: int) -> np.ndarray:
+    """Variance of the density that the certified components give each voxel."""
+    chosen = model.take(slice(0, count))
+    return np.einsum("q,qzyx->zyx", chosen.variances, chosen.components ** 2).astype(np.float32)
+
+
+def _spread_out(values: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
+    """Rows of some particles among all, zero for the others."""
+    out = np.zeros((n,) + values.shape[1:], values.dtype)
+    out[index] = values
+    return out
+
+
+def particle_features(slices: Slices) -> np.ndarray:
+    """View and defocus of each particle, (n, 6): what heterogeneity should not follow.
+
+    Defocus is represented by the mean CTF^2 of the particle's samples.
+    """
+    x, y, z = view_directions(slices.rotations).T
+    power = np.array([np.mean(np.square(row)) for row in slices.ctf])
+    return np.column_stack([x * x - y * y, x * y, x * z, y * z, z * z, power])
