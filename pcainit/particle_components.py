@@ -29,7 +29,7 @@ from pcainit.engine.latent_model import (
 )
 from pcainit.engine.latents import Measurements, measure
 from pcainit.engine.local_components import Place, describe_place, find_places, join
-from pcainit.engine.local_sweep import Region
+from pcainit.engine.local_sweep import Region, detectable_share
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
@@ -137,6 +137,7 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         half_components=np.array([m.components for m in crossed_models], np.float32),
         spread=np.array(dataclasses.astuple(joint.nuisance)),
         regions_tried=np.array(len(regions)),
+        detectable=np.array(detectable_share(regions, len(everyone)) if regions else (1, 0.0)),
         places=np.array(json.dumps([describe_place(place, grid) for place in places])),
         place_mask=np.max([np.zeros_like(mask), *(place.mask for place in places)], axis=0))
 

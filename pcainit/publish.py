@@ -165,6 +165,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         artefacts=int(found.get("artefacts", 0)),
         regions_tried=int(found.get("regions_tried", 0)),
         changing_places=json.loads(str(found.get("places", "[]"))),
+        detectable=_detectable(found, slices.grid.voxel),
         local_components=int(found["local"].sum()) if "local" in found else 0,
         supported_classes=stages["cluster"].get("found"),
         supported_weights=stages["cluster"].get("supported_weights", []),
@@ -172,6 +173,12 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     summary = plain(summary)
     summary["verdict"] = write_verdict(summary)
     return summary
+
+
+def _detectable(found: Arrays, voxel: float) -> Dict[str, float] | None:
+    """Smallest share of a loss of given radius that would have been found; None if not known."""
+    share, radius = found.get("detectable", np.ones(2)).tolist()
+    return dict(share=share, radius=radius * voxel) if share < 1 else None
 
 
 def _nuisance(stages: Dict[str, Arrays], total: int) -> Dict[str, float] | None:

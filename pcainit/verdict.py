@@ -30,7 +30,7 @@ def write_verdict(summary: Dict[str, Any]) -> str:
         if summary["artefacts"]:
             sentences.append("%s left out: reproducible, but like contrast or pose errors."
                              % _count(summary["artefacts"], "further component"))
-        sentences += _quality(summary)
+        sentences += _detectable(summary) + _quality(summary)
     if summary["constant_images"]:
         sentences.append("%s left out." % _count(summary["constant_images"], "constant image"))
     return " ".join(sentences)
@@ -96,6 +96,15 @@ def _places(summary: Dict[str, Any]) -> list[str]:
     return ["A search of %d small regions found %s that change%s (%s; Angstrom from the box's "
             "centre)." % (tried, _count(len(found), "further place"),
                           "s" if len(found) == 1 else "", where)]
+
+
+def _detectable(summary: Dict[str, Any]) -> list[str]:
+    """How small a state would have been found."""
+    smallest = summary.get("detectable")
+    if not smallest:
+        return []
+    return ["A state that lacks what lies within %.0f A of some place would have been found from "
+            "a share of about %.2g %%." % (smallest["radius"], 100 * smallest["share"])]
 
 
 def _merged(summary: Dict[str, Any]) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 
 from pcainit.engine.class_volumes import ClassModel, class_round
 from pcainit.engine.grid import radial_distance
-from pcainit.engine.latent_kernels import NUISANCES
 from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
 from pcainit.engine.masks import auto_mask, soft_edge
 from pcainit.engine.nuisance import Quality, measure_quality
 from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
+from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus, reconstruct_consensus
 from pcainit.engine.slicing import residual_power
 

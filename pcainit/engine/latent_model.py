@@ -18,9 +18,10 @@ from typing import Optional
 import numpy as np
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_kernels import NUISANCES, latent_pass, unexplained
+from pcainit.engine.latent_kernels import latent_pass, unexplained
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
+from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
 from pcainit.engine.slicing import block_count, block_starts, complete_half_space
 
@@ -160,9 +161,12 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
     grid = slices.grid
     axis = (np.arange(grid.box) - grid.box // 2) * np.float32(grid.box_px / grid.box)
     body = consensus.mean * solvent
+    # An image's mean tells of its background and normalisation, and hardly of the particle: where
+    # it varies, a flat component would be found in both half-sets.
+    whitening = np.where(grid.shell == 0, 0, consensus.whitening(grid)).astype(np.float32)
     moments = np.stack([body * axis, body * axis[:, None], body * axis[:, None, None]])
     return Background(slices, consensus.mean, moments.astype(np.float32),
-                      consensus.whitening(grid), consensus.noise, consensus.signal,
+                      whitening, consensus.noise, consensus.signal,
                       view_rank(slices.rotations),
                       np.zeros((len(slices), NUISANCES), np.float32) if offsets is None
                       else offsets)

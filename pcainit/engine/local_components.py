@@ -78,10 +78,16 @@ def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
     regions = sweep(background, held, halves, mask, lambda share: progress(0.7 * share))
     groups = neighbours([r for r in regions if r.score > LEAST_SWEEP_SCORE
                          and r.cosine > LEAST_SWEEP_COSINE])
-    found = [_certified(background, group, held, joint, halves, mask, seed)
-             for group in groups[:MOST_PLACES]]
+    found: List[Place] = []
+    for group in groups[:MOST_PLACES]:
+        # A change that spreads over several places is taken once.
+        place = _certified(background, group, held, joint, halves, mask, seed)
+        if place is not None:
+            found.append(place)
+            held = join(held[0], [place.halves[0]]), join(held[1], [place.halves[1]])
+            joint = join(joint, [place.joint])
     progress(1.0)
-    return [place for place in found if place is not None], regions
+    return found, regions
 
 
 def neighbours(regions: Sequence[Region]) -> List[List[Region]]:

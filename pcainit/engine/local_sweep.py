@@ -14,7 +14,7 @@ region's component; S of the other half-set tests it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import numba
 import numpy as np
@@ -30,6 +30,9 @@ CHUNK = 1024                     # particles at a time
 # Radii of the spheres, in units of the resolution.
 RADII = (2.25, 3.5)
 LARGEST_BASIS = 80
+# Score of a change that is found nearly always.
+SURE_SCORE = 10.0
+LEAST_PARTICLES = 50            # fewer make no state, however clear
 LEAST_FILLED = 0.25             # share of a sphere that lies in the mask
 
 
@@ -49,6 +52,9 @@ class Region:
         Between the two.
     score : float
         Of each half's component in the other half, standard deviations; mean times sqrt(2).
+    strength : float
+        Score that would be expected if the density inside came and went, per unit of the variance
+        of its presence.
     """
 
     centre: np.ndarray
@@ -56,6 +62,7 @@ class Region:
     pair: np.ndarray
     cosine: float
     score: float
+    strength: float
 
 
 def lay_regions(mask: np.ndarray, radius: float) -> np.ndarray:
@@ -202,9 +209,15 @@ class _Size:
         self.centres = lay_regions(mask, radius)
         self.basis, self.variances = smooth_basis(self.ball, radius, background.signal, grid)
         self.normal = [_toeplitz(kernel, self.ball).astype(np.float32) for kernel in kernels]
-        self.mask = mask
+        self.mask, self.mean = mask, background.mean
         d = self.basis.shape[1]
         self.sums = np.zeros((2, len(self.centres), d, d), np.float32)
+        self.fourth = np.zeros((2, len(self.centres), d))
+
+    def add(self, r: int, half: int, scores: np.ndarray) -> None:
+        """Take in the scores (d, m) of some particles in one region."""
+        self.sums[half, r] += scores @ scores.T
+        self.fourth[half, r] += (scores.astype(np.float64) ** 4).sum(axis=1)
 
     def places(self, r: int) -> np.ndarray:
         """Voxels (v, 3) of a region; those beyond the box are moved into it."""
@@ -218,6 +231,12 @@ class _Size:
         """H of one half-set, (d, d)."""
         basis = self.masked_basis(r).astype(np.float32)
         return (basis.T @ (self.normal[half] @ basis)).astype(np.float64)
+
+    def presence(self, r: int) -> np.ndarray:
+        """The mean's own density inside a region, as coefficients of the basis."""
+        density = _inside(self.mean, self.centres[r] + self.ball)
+        edge = soft_edge(np.sqrt((self.ball ** 2).sum(axis=1)), 0.7 * self.radius, self.radius)
+        return self.basis.T @ (density * edge) / np.maximum(self.variances, 1e-30)
 
     def judge(self, r: int, counts: Tuple[int, int]) -> Region:
         """Leading component of each half-set, and how far the other half agrees."""
@@ -239,11 +258,16 @@ class _Size:
             _, vector = linalg.eigh(excess, expected + ridge * np.eye(len(excess)),
                                     subset_by_index=(top, top))
             vectors.append(vector[:, 0])
-            parts.append((excess, expected))
-        score = 0.0
+            # Particles differ in how much they tell: var(sum b^2) = 2 sum G^2 > 2 (sum G)^2 / n.
+            uneven = np.median(self.fourth[h, r] * counts[h] / (3 * np.diag(total) ** 2))
+            parts.append((excess, expected, counts[h] / (2 * max(uneven, 1.0))))
+        score = strength = 0.0
+        present = self.presence(r)
         for h in (0, 1):
-            a, (excess, expected) = vectors[h], parts[1 - h]
-            score += (a @ excess @ a) / (a @ expected @ a) * np.sqrt(counts[1 - h] / 2)
+            a, (excess, expected, weight) = vectors[h], parts[1 - h]
+            score += (a @ excess @ a) / (a @ expected @ a) * np.sqrt(weight)
+            # A change of variance v adds v sum G^2 to the sum of b^2 - G.
+            strength += (present @ expected @ present) / (2 * np.sqrt(weight))
         pair = np.zeros((2,) + self.mask.shape, np.float32)
         z, y, x = self.places(r).T
         for h in (0, 1):
@@ -251,7 +275,33 @@ class _Size:
             pair[h] /= np.sqrt((pair[h] ** 2).sum())
         cosine = float((pair[0] * pair[1]).sum())
         pair[1] *= np.sign(cosine) or 1
-        return Region(self.centres[r], self.radius, pair, abs(cosine), score / np.sqrt(2))
+        return Region(self.centres[r], self.radius, pair, abs(cosine), score / np.sqrt(2),
+                      strength / np.sqrt(2))
+
+
+def detectable_share(regions: Sequence[Region], count: int) -> Tuple[float, float]:
+    """Smallest share of particles whose loss of a small region would have been found.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+    count : int
+        Number of particles.
+
+    Returns
+    -------
+    share : float
+        In the median of the smallest regions; 1 when no share would have been found.
+    radius : float
+        Theirs, voxels.
+    """
+    radius = min(region.radius for region in regions)
+    strength = float(np.median([r.strength for r in regions if r.radius == radius]))
+    variance = SURE_SCORE / max(strength, 1e-30)                # of presence: p (1 - p)
+    if variance >= 0.25:
+        return 1.0, radius
+    share = max(0.5 - float(np.sqrt(0.25 - variance)), LEAST_PARTICLES / count)
+    return min(share, 1.0), radius
 
 
 def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
@@ -295,8 +345,7 @@ def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
             values = np.ascontiguousarray(
                 back_project(left, background.slices.rotations[part], points, grid).T)
             for (s, r), (place, basis) in bases.items():
-                b = basis @ values[place]
-                sizes[s].sums[h, r] += b @ b.T
+                sizes[s].add(r, h, basis @ values[place])
             done += len(part)
             progress(done / total)
     counts = (len(halves[0]), len(halves[1]))

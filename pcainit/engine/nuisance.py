@@ -7,9 +7,9 @@ from typing import Optional
 
 import numpy as np
 
-from pcainit.engine.latent_kernels import NUISANCES
 from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.latents import marginalise
+from pcainit.engine.posterior_kernels import NUISANCES
 
 
 @dataclass(frozen=True, eq=False)

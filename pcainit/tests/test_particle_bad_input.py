@@ -39,7 +39,7 @@ def test_a_few_hundred_particles(few, tmp_path, classes):
 
 def test_more_components_than_usual(few, tmp_path):
     result = run(few, tmp_path / "out", "--components", 20).check()
-    assert len(result.analysis["components"]) == 20
+    assert len(result.analysis["components"]) >= 20       # and what the search of regions adds
 
 
 def test_constant_images(few, tmp_path):

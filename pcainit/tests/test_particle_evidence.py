@@ -174,7 +174,7 @@ def test_artefacts_are_told():
     background, solvent = model_background(10)
     axis = np.arange(len(solvent)) - len(solvent) // 2
     body = background.mean * solvent
-    gradient = np.gradient(body)
+    gradient = [g * solvent for g in np.gradient(background.mean)]
     turned = axis[:, None] * gradient[2] - axis * gradient[1]
     other = blobs(background.grid, [[4, -3, 2]], 0.8) * solvent
     volumes = np.stack([body, gradient[2], turned, other])

@@ -7,10 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pcainit.engine.clean_consensus import clean_consensus
-from pcainit.engine.latent_kernels import NUISANCES
 from pcainit.engine.latent_model import NuisanceSpread, make_background
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.nuisance import find_junk, learn_spread, measure_quality
+from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.simulation import Simulation
 from pcainit.tests.particle_examples import simulated_slices
 

@@ -71,3 +71,15 @@ def test_random_batches():
     text = write_verdict(dict(FOUND, method="batches", pairwise_differences=[[0, 1.3], [1.3, 0]]))
     assert text.startswith("The 3 volumes are averages of random batches and differ by at most "
                            "1.3 times their noise.")
+
+
+def test_what_the_search_of_regions_says():
+    places = [dict(radius=31.6, x=-2.0, y=39.4, z=35.0)]
+    text = verdict(regions_tried=36, changing_places=places, local_components=1,
+                   detectable=dict(share=0.0234, radius=45.0))
+    assert ("A search of 36 small regions found 1 further place that changes (32 A around (-2, 39, "
+            "35); Angstrom from the box's centre). 3 classes" in text)
+    assert text.endswith("A state that lacks what lies within 45 A of some place would have been "
+                         "found from a share of about 2.3 %.")
+    nothing = verdict(regions_tried=36, changing_places=[], local_components=0, detectable=None)
+    assert "search" not in nothing and "would have been" not in nothing
