@@ -16,15 +16,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Sequence, Tuple
 
-import numba
 import numpy as np
 from scipy import fft, linalg
 
+from pcainit.engine.back_projection import back_project, weight_kernel
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, unexplained_slices
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.particle_pca import PRIOR_OVER_NOISE, total_weight
-from pcainit.engine.slicing import JIT
 
 CHUNK = 1024                     # particles at a time
 # Radii of the spheres, in units of the resolution.
@@ -129,74 +128,6 @@ def _toeplitz(kernel: np.ndarray, ball: np.ndarray) -> np.ndarray:
     """Matrix (v, v) of a periodic kernel's values at the differences of voxels."""
     gap = ball[:, None] - ball[None]
     return kernel[gap[..., 0], gap[..., 1], gap[..., 2]]
-
-
-def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
-    """``sum P' C^2 P`` as a convolution: its kernel, origin first, (padded,) * 3 float64.
-
-    Parameters
-    ----------
-    weight : `Grid.half_shape` float32
-        As from `total_weight`.
-    grid : Grid
-    """
-    n = grid.padded_box
-    full = np.zeros((n, n, n // 2 + 1))
-    whole, part = grid._overlap
-    full[whole] = weight[part]
-    kernel = fft.irfftn(fft.ifftshift(full, axes=(0, 1)), s=(n, n, n)) * n ** 3 * grid._scale ** 2
-    line = np.sinc(fft.fftfreq(n)) ** 2         # the weights were spread over neighbours
-    return kernel / np.maximum(line[:, None, None] * line[:, None] * line, 0.1)
-
-
-@numba.njit(parallel=True, **JIT)
-def _back_project(images, rotations, points, fine, out):
-    size = images.shape[1]
-    for i in numba.prange(images.shape[0]):
-        image = images[i]
-        r = rotations[i]
-        for v in range(points.shape[0]):
-            x = fine * (r[0, 0] * points[v, 0] + r[0, 1] * points[v, 1] + r[0, 2] * points[v, 2])
-            y = fine * (r[1, 0] * points[v, 0] + r[1, 1] * points[v, 1] + r[1, 2] * points[v, 2])
-            x0, y0 = int(np.floor(x)), int(np.floor(y))
-            fx, fy = np.float32(x - x0), np.float32(y - y0)
-            xa, ya = x0 % size, y0 % size
-            xb, yb = (x0 + 1) % size, (y0 + 1) % size
-            out[i, v] = ((1 - fy) * ((1 - fx) * image[ya, xa] + fx * image[ya, xb])
-                         + fy * ((1 - fx) * image[yb, xa] + fx * image[yb, xb]))
-
-
-def back_project(samples: np.ndarray, rotations: np.ndarray, points: np.ndarray, grid: Grid
-                 ) -> np.ndarray:
-    """Adjoint of extraction at given places: one value per particle and voxel.
-
-    Parameters
-    ----------
-    samples : (m, p) complex64
-    rotations : (m, 3, 3) float32
-    points : (v, 3) float32
-        x, y, z in voxels of the working box, from its origin.
-    grid : Grid
-
-    Returns
-    -------
-    (m, v) float32
-    """
-    fine = 2                                    # image pixels per voxel
-    size = fine * grid.box
-    kx, ky = grid.frequencies.T
-    # Linear interpolation damps what it reads; this undoes it.
-    gain = 1 / (np.sinc(kx / size) * np.sinc(ky / size)) ** 2
-    plane = np.zeros((len(samples), size, size // 2 + 1), np.complex64)
-    plane[:, ky, kx] = samples * gain.astype(np.float32)
-    column = (kx == 0) & (ky > 0)
-    plane[:, -ky[column], 0] = np.conj(plane[:, ky[column], 0])
-    images = fft.irfft2(plane, s=(size, size), workers=numba.get_num_threads())
-    images *= np.float32(size ** 2 * grid._scale)
-    out = np.empty((len(samples), len(points)), np.float32)
-    _back_project(images.astype(np.float32), np.asarray(rotations, np.float32), points,
-                  np.float32(fine), out)
-    return out
 
 
 class _Size:

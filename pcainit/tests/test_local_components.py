@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from pcainit.engine.back_projection import back_project, weight_kernel
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread, unexplained_slices
 from pcainit.engine.local_components import (
@@ -15,12 +16,10 @@ from pcainit.engine.local_components import (
 )
 from pcainit.engine.local_sweep import (
     Region,
-    back_project,
     detectable_share,
     lay_regions,
     smooth_basis,
     sweep,
-    weight_kernel,
 )
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.particle_pca import total_weight
