@@ -133,8 +133,8 @@ def held_out_score(directions: np.ndarray, background: Background, index: np.nda
                    spread: NuisanceSpread, beside: Optional[LatentModel] = None) -> np.ndarray:
     """Evidence for given directions in particles that had no part in finding them.
 
-    Score test of variance along each direction: ``sum(b^2 - G) / sqrt(2 sum G^2)`` is about
-    standard normal when there is none.
+    Score test of variance along each direction, the other ones integrated out:
+    ``sum(b^2 - G) / sqrt(2 sum G^2)`` is about standard normal when there is none.
 
     Parameters
     ----------
@@ -154,9 +154,25 @@ def held_out_score(directions: np.ndarray, background: Background, index: np.nda
     precision = np.concatenate([np.ones(c + len(known)), spread.precision])
     result = run_pass(background, np.concatenate([directions, known]), precision, index, keep=True)
     latents = marginalise(result.grams, result.scores, c, precision[c:])
-    gram = np.einsum("ncc->nc", latents.precision).astype(np.float64)
-    excess = latents.score.astype(np.float64) ** 2 - gram
-    return excess.sum(axis=0) / np.sqrt(2 * (gram ** 2).sum(axis=0))
+    size = _variances(latents.precision, latents.score)
+    scores = []
+    for j in range(c):
+        # Directions are orthogonal in the volume, not in the images: the others must not leak in.
+        order = np.r_[j, np.delete(np.arange(c), j)]
+        alone = marginalise(latents.precision[:, order][:, :, order], latents.score[:, order], 1,
+                            1 / size[order[1:]])
+        gram = alone.precision[:, 0, 0].astype(np.float64)
+        excess = alone.score[:, 0].astype(np.float64) ** 2 - gram
+        scores.append(excess.sum() / np.sqrt(2 * (gram ** 2).sum()))
+    return np.array(scores)
+
+
+def _variances(precision: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Variance along each direction as it looks when the others are left out: at least its own."""
+    gram = np.einsum("ncc->nc", precision).astype(np.float64)
+    excess = (score.astype(np.float64) ** 2 - gram).sum(axis=0)
+    square = (gram ** 2).sum(axis=0)
+    return np.maximum(excess, np.sqrt(square)) / square
 
 
 def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray, np.ndarray],
