@@ -41,9 +41,10 @@ def main() -> None:
     rows: List[List[str]] = []
     with work_folder(args.keep) as work:
         truth = load_set(args.set, args.star, args.first, work)
+        source = load_set(args.set, args.star) if args.volumes_of_all else truth
         for start in starts:
             for seed in seeds[:1] if start == "truth" else seeds:
-                rows += _classify(truth, start, seed, args, work)
+                rows += _classify(truth, source, start, seed, args, work)
                 deliver(_page(truth, rows, args), args.output)
 
 
@@ -52,6 +53,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("set", metavar="SET", help="folder with known truth")
     parser.add_argument("--star", default="particles.star", help="which STAR file of the set")
     parser.add_argument("--first", type=int, help="only so many particles")
+    parser.add_argument("--volumes-of-all", action="store_true", help="with --first: our volumes "
+                        "from all particles; RELION classifies the first ones")
     parser.add_argument("--classes", type=int, default=4)
     parser.add_argument("--resolution", type=float, default=20.0, help="of our volumes, A")
     parser.add_argument("--starts", default=",".join(STARTS))
@@ -64,10 +67,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _classify(truth: TruthSet, start: str, seed: str, args: argparse.Namespace, work: Path
-              ) -> List[List[str]]:
+def _classify(truth: TruthSet, source: TruthSet, start: str, seed: str,
+              args: argparse.Namespace, work: Path) -> List[List[str]]:
     tag = "%s_%s" % (start, seed)
-    references = _references(truth, start, seed, args, work / tag)
+    references = _references(source, start, seed, args, work / tag)
     out = work / (tag + "_class3d")
     out.mkdir(exist_ok=True)
     extent = truth.maps.shape[-1] * truth.sampling

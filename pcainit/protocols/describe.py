@@ -70,6 +70,9 @@ def _particle_methods(run, parameters) -> str:
             "and pose errors marginalised" % parameters.get("components", "?"))
     if run.get("significant_components") is not None:
         text += "; %s of them agreed between half-sets" % run["significant_components"]
+    if run.get("regions_tried"):
+        text += ("; %d overlapping small regions were searched for local components, which added %d"
+                 % (run["regions_tried"], run.get("local_components", 0)))
     return text + (". The particles were clustered with a Gaussian mixture that takes each "
                    "particle's uncertainty into account [Bovy2011] (shares %s), and each class "
                    "was reconstructed from its particles (seed %s)."
