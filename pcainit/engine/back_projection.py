@@ -9,6 +9,8 @@ from scipy import fft
 from pcainit.engine.grid import Grid
 from pcainit.engine.slicing import JIT
 
+_TOGETHER = 16                  # images that are read side by side
+
 
 def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
     """``sum P' C^2 P`` as a convolution: its kernel, origin first, (padded,) * 3 float64.
@@ -31,18 +33,21 @@ def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
 @numba.njit(parallel=True, **JIT)
 def _back_project(images, rotations, points, fine, out):
     size = images.shape[1]
-    for i in numba.prange(images.shape[0]):
-        image = images[i]
-        r = rotations[i]
+    blocks = (images.shape[0] + _TOGETHER - 1) // _TOGETHER
+    for block in numba.prange(blocks):
+        first = block * _TOGETHER
+        last = min(first + _TOGETHER, images.shape[0])
         for v in range(points.shape[0]):
-            x = fine * (r[0, 0] * points[v, 0] + r[0, 1] * points[v, 1] + r[0, 2] * points[v, 2])
-            y = fine * (r[1, 0] * points[v, 0] + r[1, 1] * points[v, 1] + r[1, 2] * points[v, 2])
-            x0, y0 = int(np.floor(x)), int(np.floor(y))
-            fx, fy = np.float32(x - x0), np.float32(y - y0)
-            xa, ya = x0 % size, y0 % size
-            xb, yb = (x0 + 1) % size, (y0 + 1) % size
-            out[i, v] = ((1 - fy) * ((1 - fx) * image[ya, xa] + fx * image[ya, xb])
-                         + fy * ((1 - fx) * image[yb, xa] + fx * image[yb, xb]))
+            px, py, pz = fine * points[v, 0], fine * points[v, 1], fine * points[v, 2]
+            for i in range(first, last):
+                x = rotations[i, 0, 0] * px + rotations[i, 0, 1] * py + rotations[i, 0, 2] * pz
+                y = rotations[i, 1, 0] * px + rotations[i, 1, 1] * py + rotations[i, 1, 2] * pz
+                x0, y0 = int(np.floor(x)), int(np.floor(y))
+                fx, fy = np.float32(x - x0), np.float32(y - y0)
+                xa, ya = x0 % size, y0 % size
+                xb, yb = (x0 + 1) % size, (y0 + 1) % size
+                out[v, i] = ((1 - fy) * ((1 - fx) * images[i, ya, xa] + fx * images[i, ya, xb])
+                             + fy * ((1 - fx) * images[i, yb, xa] + fx * images[i, yb, xb]))
 
 
 def back_project(samples: np.ndarray, rotations: np.ndarray, points: np.ndarray, grid: Grid
@@ -59,7 +64,7 @@ def back_project(samples: np.ndarray, rotations: np.ndarray, points: np.ndarray,
 
     Returns
     -------
-    (m, v) float32
+    (v, m) float32
     """
     fine = 2                                    # image pixels per voxel
     size = fine * grid.box
@@ -72,7 +77,7 @@ def back_project(samples: np.ndarray, rotations: np.ndarray, points: np.ndarray,
     plane[:, -ky[column], 0] = np.conj(plane[:, ky[column], 0])
     images = fft.irfft2(plane, s=(size, size), workers=numba.get_num_threads())
     images *= np.float32(size ** 2 * grid._scale)
-    out = np.empty((len(samples), len(points)), np.float32)
+    out = np.empty((len(points), len(samples)), np.float32)
     _back_project(images.astype(np.float32), np.asarray(rotations, np.float32), points,
                   np.float32(fine), out)
     return out

@@ -273,8 +273,7 @@ def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
         for first in range(0, len(halves[h]), CHUNK):
             part = halves[h][first:first + CHUNK]
             left = unexplained_slices(background, models[h], part)
-            values = np.ascontiguousarray(
-                back_project(left, background.slices.rotations[part], points, grid).T)
+            values = back_project(left, background.slices.rotations[part], points, grid)
             for (s, r), (place, basis) in bases.items():
                 sizes[s].add(r, h, basis @ values[place])
             done += len(part)

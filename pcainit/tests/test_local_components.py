@@ -68,8 +68,8 @@ def test_back_projection_by_a_plain_sum():
         place = points @ rotations[i].T                         # in the image's frame
         phase = np.exp(2j * np.pi / WIDE.box * (place[:, :2] @ WIDE.frequencies.T))
         plain = scale * (phase * samples[i]).real @ WIDE.multiplicity
-        assert np.corrcoef(found[i], plain)[0, 1] > 0.985
-        assert found[i] @ plain / (plain @ plain) == pytest.approx(1, abs=0.03)
+        assert np.corrcoef(found[:, i], plain)[0, 1] > 0.985
+        assert found[:, i] @ plain / (plain @ plain) == pytest.approx(1, abs=0.03)
 
 
 def test_weights_as_a_convolution():
