@@ -18,7 +18,8 @@ NULL_FACTOR = 1.3
 LEAST_COSINE = 0.3
 # The other half's particles must confirm it by so many standard deviations.
 LEAST_SCORE = 5.0
-# More of a component than this in the span of contrast, shift and rotation makes it an artefact.
+# More of a component than this (times its half-set cosine squared: what is less certain may
+# resemble less) in the span of contrast, shift and rotation makes it an artefact.
 MOST_NUISANCE = 0.4
 
 
@@ -203,7 +204,7 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
         held_out_score(evidence.pairs[1], background, halves[0], spread, one))
     share = nuisance_share(evidence.basis, background, mask)
     real = scores > LEAST_SCORE
-    keep = real & (share < MOST_NUISANCE)
+    keep = real & (share < MOST_NUISANCE * evidence.cosines[:evidence.count] ** 2)
     order = np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep),
                             np.arange(evidence.count, len(evidence.cosines))])
     return Evidence(evidence.cosines[order], evidence.null, evidence.basis[keep],
