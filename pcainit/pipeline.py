@@ -104,7 +104,7 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     progress(0.3)
     extra: Arrays = {}
     if settings.method == "particles":
-        consensus, extra = clean_consensus(slices, consensus, symmetry)
+        consensus, extra = clean_consensus(slices, consensus, symmetry, settings.seed)
     if settings.mask:
         mask = fit_mask(*read_map(settings.mask, "mask"), slices.grid)
     else:

@@ -22,15 +22,24 @@ from pcainit.engine.slicing import residual_power
 Arrays = Dict[str, np.ndarray]
 
 
-def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
+def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, seed: int
                     ) -> Tuple[Consensus, Arrays]:
     """Set junk aside and make the consensus again without it.
+
+    Parameters
+    ----------
+    slices : Slices
+    consensus : Consensus
+        Of all usable particles.
+    symmetry : (s, 3, 3)
+    seed : int
 
     Returns
     -------
     Consensus
     dict
-        `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (3,).
+        `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (4,),
+        `offsets` (n, 7): what the poses have been corrected by.
     """
     solvent = auto_mask(consensus.mean, slices.grid)
     index = np.flatnonzero(slices.usable)
@@ -45,7 +54,7 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
     offsets = background.offsets
     solvent = auto_mask(consensus.mean, slices.grid)
     if phase_error(spread, background, solvent) > LARGE_PHASE:
-        spread = _spread_with_motion(background, solvent, index, spread)
+        spread = _spread_with_motion(background, solvent, index, spread, seed)
     if phase_error(spread, background, solvent) > LARGE_PHASE:
         consensus, spread, offsets = _refine_poses(slices, consensus, index, spread)
         consensus, spread, quality = _look_again(correct_slices(slices, offsets), consensus, index,
@@ -56,10 +65,11 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray
 
 
 def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.ndarray,
-                        spread: NuisanceSpread, q: int = 6, most: int = 10000) -> NuisanceSpread:
+                        spread: NuisanceSpread, seed: int, q: int = 6, most: int = 10000
+                        ) -> NuisanceSpread:
     """The spread when some components may explain what else looks like pose errors."""
     some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
-    start = dataclasses.replace(random_start(background, solvent, q, 0), nuisance=spread)
+    start = dataclasses.replace(random_start(background, solvent, q, seed), nuisance=spread)
     return fit_components(background, solvent, start, some, rounds=6, exact_rounds=0).nuisance
 
 

@@ -184,6 +184,14 @@ class Grid:
         return ((slice(c - r, c + r + 1),) * 2 + (slice(0, r + 1),),
                 (slice(self.reach - r, self.reach + r + 1),) * 2 + (slice(0, r + 1),))
 
+    @cached_property
+    def box_shells(self) -> np.ndarray:
+        """Shell of each voxel of ``rfftn`` of the working box; `n_shells` for all beyond, int."""
+        f = fft.fftfreq(self.box, 1 / self.box)
+        x = fft.rfftfreq(self.box, 1 / self.box)
+        shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + x ** 2))
+        return np.minimum(shell.astype(int), self.n_shells)
+
     def shell_profile(self, volume: np.ndarray,
                       other: np.ndarray | None = None) -> np.ndarray:
         """Mean power of a working-box volume in each shell, (n_shells,) float64.
@@ -193,10 +201,8 @@ class Grid:
         one = fft.rfftn(volume)
         power = (one * np.conj(one if other is None else fft.rfftn(other))).real
         power = power.astype(np.float64) * self._scale ** 2
-        f = fft.fftfreq(self.box, 1 / self.box)
         x = fft.rfftfreq(self.box, 1 / self.box)
-        shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + x ** 2))
-        shell = np.minimum(shell.astype(int), self.n_shells)
+        shell = self.box_shells
         weight = np.where((x == 0) | (x == self.box // 2), 1.0, 2.0) * np.ones_like(power)
         total = np.bincount(shell.ravel(), (power * weight).ravel())
         return (total / np.bincount(shell.ravel(), weight.ravel()))[:self.n_shells]

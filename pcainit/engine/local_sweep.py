@@ -110,10 +110,7 @@ def smooth_basis(ball: np.ndarray, radius: float, spectrum: np.ndarray, grid: Gr
         Columns times their standard deviations.
     variances : (d,) float64
     """
-    f = fft.fftfreq(grid.box, 1 / grid.box)
-    x = fft.rfftfreq(grid.box, 1 / grid.box)
-    shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + x ** 2)).astype(int)
-    power = np.append(np.maximum(spectrum, 0), 0)[np.minimum(shell, len(spectrum))]
+    power = np.append(np.maximum(spectrum, 0), 0)[grid.box_shells]
     kernel = fft.irfftn(power, s=(grid.box,) * 3)
     edge = soft_edge(np.sqrt((ball ** 2).sum(axis=1)), 0.7 * radius, radius)
     covariance = _toeplitz(kernel / kernel[0, 0, 0], ball) * edge[:, None] * edge
@@ -256,7 +253,9 @@ def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
     """
     grid = background.grid
     kernels = [weight_kernel(total_weight(background, index), grid) for index in halves]
-    sizes = [_Size(r * grid.resolution / grid.voxel, mask, background, kernels) for r in RADII]
+    # Larger spheres would not fit into a small box.
+    radii = sorted({min(r * grid.resolution / grid.voxel, grid.box / 4) for r in RADII})
+    sizes = [_Size(radius, mask, background, kernels) for radius in radii]
     used = np.zeros(mask.shape, bool)
     for size in sizes:
         for r in range(len(size.centres)):

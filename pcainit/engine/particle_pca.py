@@ -106,11 +106,8 @@ def random_start(background: Background, mask: np.ndarray, q: int, seed: int,
 
 def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
     """White noise in the working box given a power spectrum per shell (n_shells,)."""
-    f = fft.fftfreq(grid.box, 1 / grid.box)
-    x = fft.rfftfreq(grid.box, 1 / grid.box)
-    shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + x ** 2)).astype(int)
-    gain = np.concatenate([np.sqrt(np.maximum(spectrum, 0)), [0]])
-    filtered = fft.rfftn(noise) * gain[np.minimum(shell, len(spectrum))]
+    gain = np.append(np.sqrt(np.maximum(spectrum, 0)), 0)
+    filtered = fft.rfftn(noise) * gain[grid.box_shells]
     return fft.irfftn(filtered, s=noise.shape).astype(np.float32)
 
 

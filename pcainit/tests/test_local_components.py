@@ -202,3 +202,16 @@ def test_join_keeps_what_is_known_first():
     assert abs((both.components[2] * volumes[2]).sum()) == pytest.approx(1, abs=1e-5)
     assert both.variances == pytest.approx([3, 2, 0.64], rel=1e-4)
     assert join(first, []).components.shape == first.components.shape
+
+
+@pytest.mark.parametrize("radius", [5.0, 1.5])
+def test_small_boxes_and_masks(radius):
+    """A working box hardly larger than the spheres, and a mask far smaller than they are."""
+    background, _ = model_background(60, grid=TINY)
+    half = background.slices.half
+    halves = np.flatnonzero(half == 1), np.flatnonzero(half == 2)
+    empty = nothing(TINY)
+    regions = sweep(background, (empty, empty), halves, ball(TINY, radius))
+    assert all(np.isfinite([r.score, r.cosine, r.strength]).all() for r in regions)
+    assert all(r.radius <= TINY.box / 4 for r in regions)
+    assert bool(regions) == (radius > 2)

@@ -80,7 +80,7 @@ def measured(request):
     simulation = Simulation(particles=1500, box_px=64, sampling=4.0, populations=(1.0,), snr=0.1,
                             contrast_sd=contrast, pose_error=pose, junk=junk, coloured=True, seed=3)
     truth, slices, consensus = simulated_slices(simulation, 20.0)
-    better, quality = clean_consensus(slices, consensus, np.eye(3)[None])
+    better, quality = clean_consensus(slices, consensus, np.eye(3)[None], 0)
     return simulation, truth, quality, (consensus, better, slices.grid)
 
 
