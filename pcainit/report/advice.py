@@ -49,7 +49,10 @@ def relion(result: Result) -> Values:
             ("Initial low-pass filter (Å)", "%s   (the default of 60 would wipe the differences "
                                             "out)" % resolution(result)),
             ("Number of classes", str(result.n_classes)),
+            ("Regularisation parameter T", "4"),
             ("Perform image alignment?", "No"),
+            ("In RELION 3.1", "say that the reference has been CTF-corrected "
+                              "(--ctf_corrected_ref); newer ones take it for granted"),
             ("Input images", "particles.star, or your own particle file")]
 
 
