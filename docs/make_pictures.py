@@ -1,10 +1,10 @@
-"""Make the pictures of the report and of the viewer that the documentation shows.
+"""Make the pictures of the report, of the form and of the viewer that the documentation shows.
 
-usage: python docs/make_pictures.py RESULT [OUT]
+usage: python docs/make_pictures.py PARTICLES.star RESULT [OUT]
 
-RESULT is the folder of a finished run (pcainit run ... -o RESULT); OUT is docs/pictures by
-default. The report needs chromium; the viewer needs Scipion, Xvfb and ImageMagick, and is left
-out where they are missing.
+RESULT is the folder of a finished run (pcainit run PARTICLES.star -o RESULT); OUT is
+docs/pictures by default, with a folder for each width of the screen. The report needs chromium; form and viewer need
+Scipion, Xvfb, openbox and ImageMagick, and are left out where they are missing.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 import contextlib
@@ -39,16 +39,16 @@ QUEUES = { }
 """
 
 
-def main(result, out):
+def main(star, result, out):
     """Make all pictures that the installed programs allow."""
     out.mkdir(parents=True, exist_ok=True)
     report_pictures(result, out)
     missing = [name for name in ("Xvfb", "import", "openbox") if not shutil.which(name)]
     missing += [name for name in ("pwem", "tkinter") if importlib.util.find_spec(name) is None]
     if missing:
-        print("no pictures of the viewer: %s not found" % ", ".join(missing))
+        print("no pictures of form and viewer: %s not found" % ", ".join(missing))
     else:
-        viewer_pictures(result, out)
+        scipion_pictures(star, result, out)
 
 
 def report_pictures(result, out):
@@ -66,7 +66,7 @@ def report_pictures(result, out):
                            check=True, timeout=120, stderr=subprocess.DEVNULL)
             page = Image.open(shot).convert("RGB")
         for number, part in enumerate(halves(page), 1):
-            save(part, out / ("report_%d_%d.png" % (width, number)))
+            save(part, out / str(width) / ("report_%d.png" % number))
 
 
 def halves(page):
@@ -80,6 +80,7 @@ def halves(page):
 
 def save(picture, path):
     """Save as a small PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     for colours in (256, 128, 64, 32):
         picture.quantize(colours, Image.Quantize.MAXCOVERAGE, 3, dither=Image.Dither.NONE).save(
             path, optimize=True)
@@ -88,57 +89,18 @@ def save(picture, path):
     print("%s  %d x %d, %.0f kB" % (path, *picture.size, path.stat().st_size / 1e3))
 
 
-def viewer_pictures(result, out):
-    """The form of "Analyze results" and the windows that it opens."""
-    with tempfile.TemporaryDirectory() as home, screen():
-        Path(home, "hosts.conf").write_text(HOSTS)
-        os.environ.update(SCIPION_HOME=home, SCIPION_HOSTS="%s/hosts.conf" % home,
-                          SCIPION_USER_DATA=home, SCIPION_DOMAIN="pwem", SCIPION_NOTIFY="False")
-        start = os.getcwd()
-        try:
-            _photograph(result.resolve(), out.resolve())
-        finally:
-            os.chdir(start)
-
-
-def _photograph(result, out):
-    import pyworkflow
-    pyworkflow.Config.setDomain("pwem")
-    pyworkflow.Config.getDomain().getViewers()              # loads the plugins
-    import pyworkflow.gui.project  # must come before the form
-    from pyworkflow.gui.form import FormWindow
-    from pyworkflow.project import Manager
-
-    from pcainit.protocols import PcaInitProtInitialVolumes
-    from pcainit.viewers import PcaInitViewerInitialVolumes
-    project = Manager().createProject("pictures")
-    project.load(chdir=True)
-    protocol = project.newProtocol(PcaInitProtInitialVolumes)
-    project.saveProtocol(protocol)
-    protocol.makePathsAndClean()
-    shutil.copytree(result, protocol._resultFolder())
-    viewer = PcaInitViewerInitialVolumes(project=project, protocol=protocol)
-    FormWindow.show = lambda self, **options: None          # it would wait for the user
-    viewer.visualize(protocol)
-    root = viewer.formWindow.root
-    viewer.formWindow.adjustSize()
-    for number, tab in enumerate(_notebook(root).tabs(), 1):
-        _notebook(root).select(tab)
-        grab(root, out / ("viewer_form_%d.png" % number))
-    for name, title in (("figure", "figure"), ("lasso", "lasso")):
-        if viewer.getParam(name) is None:
-            continue
-        view, = viewer._getVisualizeDict()[name](name)
-        view.show()
-        if name == "lasso":
-            view.figure.canvas.draw()
-            angles = np.linspace(0, 2 * np.pi, 60)
-            x, y = view.points[viewer._result().labels == 2].mean(axis=0)
-            reach = view.points.std(axis=0)
-            view.select(list(zip(x + reach[0] * np.cos(angles), y + reach[1] * np.sin(angles))))
-        grab(view.window, out / ("viewer_%s.png" % title))
-        view.window.destroy()
-    root.destroy()
+def scipion_pictures(star, result, out):
+    """The form, its wizards and the windows of "Analyze results", on screens of each width."""
+    script = str(Path(__file__).resolve().with_name("scipion_pictures.py"))
+    for width in WIDTHS:
+        with tempfile.TemporaryDirectory() as home, screen(width):
+            Path(home, "hosts.conf").write_text(HOSTS)
+            environment = dict(os.environ, SCIPION_HOME=home, SCIPION_USER_DATA=home,
+                               SCIPION_HOSTS="%s/hosts.conf" % home, SCIPION_DOMAIN="pwem",
+                               SCIPION_NOTIFY="False")
+            subprocess.run([sys.executable, script, str(star.resolve()), str(result.resolve()),
+                            str(out.resolve() / str(width)), str(width)],
+                           check=True, timeout=600, env=environment)
 
 
 def grab(window, path):
@@ -154,20 +116,12 @@ def grab(window, path):
         save(Image.open(shot).convert("RGB"), path)
 
 
-def _notebook(widget):
-    from tkinter import ttk
-    for child in widget.winfo_children():
-        found = child if isinstance(child, ttk.Notebook) else _notebook(child)
-        if found is not None:
-            return found
-    return None
-
-
 @contextlib.contextmanager
-def screen():
+def screen(width):
     """A virtual screen with a window manager."""
     reading, writing = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(writing), "-screen", "0", "1600x1100x24"],
+    server = subprocess.Popen(["Xvfb", "-displayfd", str(writing), "-screen", "0",
+                               "%dx%dx24" % (width, width * 5 // 8)],
                               pass_fds=[writing], stderr=subprocess.DEVNULL)
     os.close(writing)
     with os.fdopen(reading) as answer:
@@ -183,6 +137,7 @@ def screen():
 
 
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3:
+    if not 3 <= len(sys.argv) <= 4:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(*sys.argv[2:] or [Path(__file__).parent / "pictures"]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]),
+         Path(*sys.argv[3:] or [Path(__file__).parent / "pictures"]))

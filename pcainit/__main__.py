@@ -10,7 +10,7 @@ import sys
 from typing import List, Optional
 
 from pcainit import __version__
-from pcainit.commands import run, simulate, stages
+from pcainit.commands import preview, run, simulate, stages
 from pcainit.settings import STAGES, InputError
 
 
@@ -28,6 +28,9 @@ def make_parser() -> argparse.ArgumentParser:
     sub = command("run", "the whole job: particles in, volumes out", run.__doc__)
     run.add_arguments(sub)
     sub.set_defaults(main=run.main)
+    sub = command("preview", "a look at the consensus before a run", preview.__doc__)
+    preview.add_arguments(sub)
+    sub.set_defaults(main=preview.main)
     sub = command("simulate", "make a small set with known truth", simulate.__doc__)
     simulate.add_arguments(sub)
     sub.set_defaults(main=simulate.main)

@@ -92,3 +92,20 @@ def cautions(settings: Settings, count: int, box: int, sampling: float) -> List[
         found.append("resolution is %g A, close to Nyquist (%g A): initial volumes need less, 20 A "
                      "is usual and much faster." % (settings.resolution, 2 * sampling))
     return found
+
+
+def batch_size(settings: Settings, count: int) -> int:
+    """Particles per reconstruction that suit a set of `count` particles.
+
+    Batches that share no particles where the set is large enough for batches of 100, which is the
+    least that shows more than noise; at most 500 for the batch method. For the simple method an
+    equal share for each class, at most 5000.
+    """
+    if settings.method == "simple":
+        return max(1, min(5000, count // max(settings.n_classes, 1)))
+    return max(1, min(500, max(100, count // settings.reconstructions), count // 2))
+
+
+def batch_count(count: int) -> int:
+    """Number of reconstructions that suits a set: batches of about 300 particles, 50 to 500."""
+    return max(50, min(500, count // 300))

@@ -80,6 +80,12 @@ class Particles:
     def __len__(self) -> int:
         return len(self.row)
 
+    def take(self, index: np.ndarray | slice) -> Particles:
+        """Some of the particles."""
+        some = {name: getattr(self, name)[index]
+                for name in ("stack", "row", "rotations", "shifts_px", "half")}
+        return dataclasses.replace(self, ctf=self.ctf and self.ctf.take(index), **some)
+
 
 @dataclass(frozen=True, eq=False)
 class Slices:

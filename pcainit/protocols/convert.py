@@ -57,19 +57,25 @@ class ParticleTable:
     matrices: np.ndarray
 
 
-def read_particles(particles) -> ParticleTable:
+def read_particles(particles, most: int = 0) -> ParticleTable:
     """The enabled particles of a SetOfParticles.
 
     Read straight from the set's SQLite file, several times faster than item by item; any set
     that is not laid out as expected is read item by item.
+
+    Parameters
+    ----------
+    particles : SetOfParticles
+    most : int
+        Read about this many, evenly spread; 0 for all.
     """
     try:
-        return read_particles_fast(particles)
+        return read_particles_fast(particles, most)
     except (sqlite3.Error, KeyError, TypeError, ValueError):
         return read_particles_by_item(particles)
 
 
-def read_particles_fast(particles) -> ParticleTable:
+def read_particles_fast(particles, most: int = 0) -> ParticleTable:
     """Read a set through its SQLite file; see `read_particles`."""
     prefix = (particles.getPrefix() or "").strip()
     prefix += "_" if prefix and not prefix.endswith("_") else ""
@@ -77,8 +83,12 @@ def read_particles_fast(particles) -> ParticleTable:
         columns = dict(database.execute('SELECT label_property, column_name FROM "%sClasses"'
                                         % prefix))
         names = [name for name in COLUMNS if name in columns]
-        rows = database.execute('SELECT id, %s FROM "%sObjects" WHERE enabled = 1 ORDER BY id'
-                                % (", ".join(columns[name] for name in names), prefix)).fetchall()
+        where = "enabled = 1"
+        if most:
+            where += " AND id %% %d = 0" % max(1, particles.getSize() // most)
+        rows = database.execute('SELECT id, %s FROM "%sObjects" WHERE %s ORDER BY id'
+                                % (", ".join(columns[name] for name in names), prefix, where)
+                                ).fetchall()
     if not rows:
         raise ValueError("no rows")
     ids, *data = zip(*rows)
@@ -179,7 +189,7 @@ def identity(particles, mask: Optional[str] = None) -> str:
     return digest.hexdigest()[:12]
 
 
-def write_star(particles, path: str, with_ctf: bool = True) -> np.ndarray:
+def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np.ndarray:
     """Write the enabled particles of a set as a RELION 3.1 STAR file.
 
     Parameters
@@ -190,6 +200,8 @@ def write_star(particles, path: str, with_ctf: bool = True) -> np.ndarray:
         File to write; image files in it are relative to the project.
     with_ctf : bool
         Whether the particles carry a CTF that is to be used.
+    most : int
+        Write about this many of them, evenly spread; 0 for all.
 
     Returns
     -------
@@ -203,7 +215,7 @@ def write_star(particles, path: str, with_ctf: bool = True) -> np.ndarray:
     """
     from pcainit.engine.poses import euler_from_rotation
 
-    table = read_particles(particles)
+    table = read_particles(particles, most)
     _check_table(table, with_ctf)
     sampling, box = particles.getSamplingRate(), particles.getXDim()
 

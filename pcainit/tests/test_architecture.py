@@ -33,6 +33,7 @@ FORBIDDEN = {
                         "publish", "plugin", "particle_method"),
     "verdict.py": ("engine", "files", "commands", "protocols", "viewers", "report", "plots",
                    "pipeline", "publish", "plugin"),
+    "preview.py": ("commands", "protocols", "viewers", "plugin", "report", "plots", "pipeline"),
     "publish.py": ("commands", "protocols", "viewers", "plugin"),
     "plots": ("files", "commands", "protocols", "viewers", "report", "pipeline", "publish",
               "plugin"),

@@ -1,0 +1,82 @@
+"""pcainit preview PARTICLES.star -o DIR: a look at the consensus before a run.
+
+Reconstructs some of the particles and writes DIR/preview.png, which shows the consensus at several
+resolutions with the automatic mask, and DIR/preview.npz, from which Scipion's wizards draw.
+
+Example: pcainit preview particles.star -o look --at 12,20,30
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import List
+
+from pcainit.commands.options import add_settings, settings_from
+from pcainit.commands.progress import Reporter
+from pcainit.settings import InputError
+
+DEFAULT = (10.0, 15.0, 20.0, 30.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``pcainit preview``."""
+    parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the two "
+                        "files")
+    parser.add_argument("--at", default="", metavar="A,A,...",
+                        help="resolutions to show, Angstrom (default: 10,15,20,30 and the one of "
+                             "--resolution, as far as the particles allow)")
+    parser.add_argument("--most", type=int, default=1000,
+                        help="particles to use at most (default: %(default)s)")
+    parser.add_argument("--total", type=int, default=0, help="particles of the whole set, when the "
+                        "STAR file holds only some (default: those in the file)")
+    parser.add_argument("--data-dir", metavar="ROOT", help="folder that image paths start from")
+    add_settings(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Make the preview and its picture."""
+    settings = settings_from(args)
+    wanted = _numbers(args.at)
+    if args.most < 50:
+        raise InputError("most is %d: give at least 50." % args.most)
+    from pcainit.engine.slicing import set_threads
+    from pcainit.files.atomic import replacing
+    from pcainit.files.workspace import make_folder
+    from pcainit.plots.preview import resolution_figure
+    from pcainit.preview import Preview, make_preview, write_preview
+    set_threads(args.threads)
+    found: List[Preview] = []
+    Reporter().run("preview", lambda progress: found.append(make_preview(
+        args.particles, args.data_dir, settings, total=args.total, most=args.most,
+        threads=args.threads, progress=progress)))
+    preview, = found
+    folder = Path(args.output)
+    make_folder(folder)
+    write_preview(preview, folder / "preview.npz")
+    shown = sorted(value for value in set(wanted or (*DEFAULT, settings.resolution))
+                   if preview.finest <= value <= preview.coarsest)
+    shown = shown or [preview.finest]
+    volumes = [("%g Å" % value, preview.low_passed(value)) for value in shown]
+    mask = preview.mask(preview.low_passed(min(max(settings.resolution, preview.finest),
+                                               preview.coarsest)),
+                        settings.mask_threshold, settings.mask_near, settings.mask_far)
+    figure = resolution_figure(volumes, preview.grid.voxel, mask)
+    with replacing(folder / "preview.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+    print("Consensus of %d particles; the cropped images of all %d take %.0f MB at %g A."
+          % (preview.count, preview.total, preview.megabytes(settings.resolution),
+             settings.resolution))
+    print(folder / "preview.png")
+    return 0
+
+
+def _numbers(text: str) -> List[float]:
+    try:
+        values = [float(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        values = [0.0]
+    if any(not value > 0 for value in values):
+        raise InputError("at is %r: give resolutions in Angstrom, for instance 12,20,30." % text)
+    return values
