@@ -3,8 +3,9 @@
 usage: python docs/make_pictures.py PARTICLES.star RESULT [OUT]
 
 RESULT is the folder of a finished run (pcainit run PARTICLES.star -o RESULT); OUT is
-docs/pictures by default, with a folder for each width of the screen. The report needs chromium; form and viewer need
-Scipion, Xvfb, openbox and ImageMagick, and are left out where they are missing.
+docs/pictures by default, with a folder for each width of the screen. The report needs chromium;
+form and viewer need Scipion, Xvfb, openbox and ImageMagick, and are left out where these are
+missing.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 import contextlib

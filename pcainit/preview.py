@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
@@ -142,6 +144,6 @@ def read_preview(path: str | Path) -> Preview:
             return Preview(mean=data["mean"], box_px=int(data["box_px"]),
                            sampling=float(data["sampling"]), finest=float(data["finest"]),
                            count=int(data["count"]), total=int(data["total"]))
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError("The preview %s cannot be read (%s): make it again." % (path, error)
                          ) from None

@@ -170,15 +170,13 @@ window.show()
 """
 
 
-@pytest.mark.display
-@pytest.mark.slow
-def test_form_opens_on_a_display(scipion, tmp_path):
-    """The form as a user sees it has our tabs and labels."""
+def _on_a_display(code, folder, *words):
+    """What a script prints that runs in Scipion's window on a virtual screen."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed")
     pytest.importorskip("tkinter", reason="this Python has no tkinter")
-    script = tmp_path / "open_form.py"
-    script.write_text(OPEN_FORM)
+    script = folder / "open_form.py"
+    script.write_text(code)
     read, write = os.pipe()
     display = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "1200x900x24"],
                                pass_fds=[write], stderr=subprocess.DEVNULL)
@@ -186,12 +184,107 @@ def test_form_opens_on_a_display(scipion, tmp_path):
         os.close(write)
         with os.fdopen(read) as pipe:
             number = pipe.readline().strip()
-        result = subprocess.run([sys.executable, str(script), "pcainit_tests"], timeout=120,
-                                env=dict(os.environ, DISPLAY=":" + number), cwd=str(tmp_path),
-                                capture_output=True, text=True)
+        result = subprocess.run([sys.executable, str(script), "pcainit_tests", *words],
+                                env=dict(os.environ, DISPLAY=":" + number), cwd=str(folder),
+                                capture_output=True, text=True, timeout=120)
     finally:
         display.terminate()
         display.wait()
-    assert "TABS ['Input', 'Reconstructions and components']" in result.stdout, result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.mark.display
+@pytest.mark.slow
+def test_form_opens_on_a_display(scipion, tmp_path):
+    """The form as a user sees it has our tabs and labels."""
+    out = _on_a_display(OPEN_FORM, tmp_path)
+    assert "TABS ['Input', 'Reconstructions and components']" in out, out
     for label in ("Input particles", "Initialisation method", "Number of components"):
-        assert label in result.stdout
+        assert label in out
+
+
+OPEN_WIZARDS = """
+import os
+import sys
+import tkinter
+import pyworkflow
+pyworkflow.Config.setDomain("pwem")
+from pyworkflow.project import Manager
+from pyworkflow.gui.project import ProjectWindow
+from pyworkflow.gui.form import FormWindow
+window = ProjectWindow(Manager().getProjectPath(sys.argv[1]))
+
+def look():
+    from pcainit.viewers.preview_dialog import PreviewDialog
+    try:
+        domain = pyworkflow.Config.getDomain()
+        protocol = window.project.newProtocol(domain.findClass("PcaInitProtInitialVolumes"))
+        imported = window.project.getProtocol(int(sys.argv[2]))
+        protocol.inputParticles.set(imported)
+        protocol.inputParticles.setExtended("outputParticles")
+        form = FormWindow("form", protocol, window.viewWidget._executeSaveProtocol, window,
+                          updateProtocolCallback=window.viewWidget._updateProtocol)
+        form.root.update()
+        wizards = form.wizards
+        print("WIZARDS", sorted(wizards))
+
+        def answer(values):
+            dialog, = [child for child in form.root.winfo_children()
+                       if isinstance(child, PreviewDialog)]
+            for name, value in values.items():
+                dialog.scales[name].set(value)
+            dialog.update()
+            dialog.draw()
+            print("DRAWN", len(dialog.figure.axes), dialog.words["text"])
+            dialog._handleResult(0)
+
+        def give(values):
+            try:
+                if any(isinstance(child, PreviewDialog) and child.grab_status()
+                       for child in form.root.winfo_children()):
+                    answer(values)
+                else:
+                    form.root.after(300, lambda: give(values))
+            except BaseException as problem:
+                print("PROBLEM", repr(problem))
+                sys.stdout.flush()
+                os._exit(1)
+
+        form.root.after(500, lambda: give({"resolution": 26.5}))
+        wizards["resolution"]().show(form)
+        form.root.after(500, lambda: give({"mask_threshold": 0.3, "mask_near": 12,
+                                           "mask_far": 18}))
+        wizards["maskThreshold"]().show(form)
+        protocol.method.set(1)
+        protocol.autoClasses.set(False)
+        wizards["particlesPerReconstruction"]().show(form)
+        for name in ("resolution", "maskThreshold", "maskNear", "maskFar", "reconstructions",
+                     "particlesPerReconstruction"):
+            form.setParamFromVar(name)          # as Save and Execute do
+        print("VALUES", protocol.resolution.get(), protocol.maskThreshold.get(),
+              protocol.maskNear.get(), protocol.maskFar.get(), protocol.reconstructions.get(),
+              protocol.particlesPerReconstruction.get())
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(0)
+
+window.root.after(500, look)
+window.show()
+"""
+
+
+@pytest.mark.display
+@pytest.mark.slow
+def test_wizards_set_what_was_chosen(scipion, tmp_path):
+    """Sliders moved in the real dialogs end in the real form."""
+    out = _on_a_display(OPEN_WIZARDS, tmp_path, str(scipion.imported.getObjId()))
+    assert ("WIZARDS ['inputMask', 'maskFar', 'maskNear', 'maskThreshold', "
+            "'particlesPerReconstruction', 'reconstructions', 'resolution']") in out
+    drawn = [line for line in out.splitlines() if line.startswith("DRAWN 3 ")]
+    assert len(drawn) == 2, out
+    assert "1,000 of the 1,000 particles" in drawn[0] and "26.5" in drawn[0] and "MB" in drawn[0]
+    assert "of the box" in drawn[1]
+    assert "VALUES 26.5 0.3 12.0 18.0 50 100" in out, out
