@@ -202,7 +202,7 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
     scores = np.minimum(
         held_out_score(evidence.pairs[0], background, halves[1], spread, two),
         held_out_score(evidence.pairs[1], background, halves[0], spread, one))
-    share = nuisance_share(evidence.basis, background, mask)
+    share = nuisance_share(evidence.basis, background, mask, contrast=beside is None)
     real = scores > LEAST_SCORE
     keep = real & (share < MOST_NUISANCE * evidence.cosines[:evidence.count] ** 2)
     order = np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep),
@@ -271,8 +271,8 @@ def merge_models(models: list[LatentModel]) -> LatentModel:
                        np.maximum(singular[:q] ** 2, 1e-30), models[0].nuisance)
 
 
-def nuisance_share(components: np.ndarray, background: Background, mask: np.ndarray
-                   ) -> np.ndarray:
+def nuisance_share(components: np.ndarray, background: Background, mask: np.ndarray, *,
+                   contrast: bool = True) -> np.ndarray:
     """Share of each component that lies in the span of contrast, shift and rotation of the mean.
 
     Parameters
@@ -280,6 +280,9 @@ def nuisance_share(components: np.ndarray, background: Background, mask: np.ndar
     components : (q, box, box, box) float32
     background : Background
     mask : (box, box, box) float32
+    contrast : bool
+        Whether the mean itself is in the span. Not for a place: contrast is the whole particle's,
+        and what comes and goes in a place looks like the mean there.
 
     Returns
     -------
@@ -291,8 +294,8 @@ def nuisance_share(components: np.ndarray, background: Background, mask: np.ndar
     x, y, z = axis[None, None, :], axis[None, :, None], axis[:, None, None]
     turns = [y * gradient[2] - z * gradient[1], z * gradient[0] - x * gradient[2],
              x * gradient[1] - y * gradient[0]]
-    span = np.stack([body, *gradient, *turns]).reshape(7, -1).astype(np.float64)
-    frame = np.linalg.qr(span.T)[0]
+    span = np.stack([body, *gradient, *turns]).reshape(7, -1)[0 if contrast else 1:]
+    frame = np.linalg.qr(span.T.astype(np.float64))[0]
     inside = components.reshape(len(components), body.size) @ frame
     return (inside ** 2).sum(axis=1)
 
