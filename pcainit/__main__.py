@@ -10,7 +10,7 @@ import sys
 from typing import List, Optional
 
 from pcainit import __version__
-from pcainit.commands import preview, run, simulate, stages
+from pcainit.commands import preview, run, select, simulate, stages
 from pcainit.settings import STAGES, InputError
 
 
@@ -31,6 +31,9 @@ def make_parser() -> argparse.ArgumentParser:
     sub = command("preview", "a look at the consensus before a run", preview.__doc__)
     preview.add_arguments(sub)
     sub.set_defaults(main=preview.main)
+    sub = command("select", "one more volume, of chosen particles", select.__doc__)
+    select.add_arguments(sub)
+    sub.set_defaults(main=select.main)
     sub = command("simulate", "make a small set with known truth", simulate.__doc__)
     simulate.add_arguments(sub)
     sub.set_defaults(main=simulate.main)

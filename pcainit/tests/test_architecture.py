@@ -33,6 +33,7 @@ FORBIDDEN = {
                         "publish", "plugin", "particle_method"),
     "verdict.py": ("engine", "files", "commands", "protocols", "viewers", "report", "plots",
                    "pipeline", "publish", "plugin"),
+    "chosen.py": ("commands", "protocols", "viewers", "plugin", "report", "plots", "pipeline"),
     "preview.py": ("commands", "protocols", "viewers", "plugin", "report", "plots", "pipeline"),
     "publish.py": ("commands", "protocols", "viewers", "plugin"),
     "plots": ("files", "commands", "protocols", "viewers", "report", "pipeline", "publish",

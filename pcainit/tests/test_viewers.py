@@ -245,7 +245,8 @@ def test_lasso(viewer, result, display):
     """Draw around class 4 with mouse events and press the button."""
     with mock.patch.object(viewer, "getTkRoot", return_value=display):
         view, = views(viewer, "lasso")
-    view.accept = mock.Mock()
+    assert list(view.accept) == ["Make a subset of them", "Make a volume of them"]
+    view.accept = {words: mock.Mock() for words in view.accept}
     view.show()
     display.update()
     axes, canvas = view.figure.axes[0], view.figure.canvas
@@ -263,8 +264,12 @@ def test_lasso(viewer, result, display):
     assert len(view.rows) and (result.labels[view.rows] == 4).mean() > 0.9
     assert view.label.cget("text") == "%s particles chosen" % format(len(view.rows), ",")
     assert len(view.marks.get_xdata()) == len(view.rows)
-    view.button.invoke()
-    assert view.accept.call_args[0][0] is view.rows and view.button.cget("state") == "disabled"
+    for number, (words, button) in enumerate(view.buttons.items()):
+        if number:
+            view.select([(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)])
+        button.invoke()
+        assert view.accept[words].call_args[0][0] is view.rows
+        assert {one.cget("state") for one in view.buttons.values()} == {"disabled"}
     view.window.destroy()
 
 

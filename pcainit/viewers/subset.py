@@ -1,4 +1,4 @@
-"""A subset of the input particles as a run of Scipion's own subset protocol."""
+"""Chosen particles as a run: of Scipion's own subset protocol, or of one more volume."""
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 from typing import Any
@@ -27,8 +27,7 @@ def subset_protocol(project: Any, protocol: Any, ids: np.ndarray, label: str) ->
         Not launched yet.
     """
     from pwem.protocols import ProtUserSubSet
-    path = _new_file(protocol._getExtraPath("viewer"))
-    write_text(path, " ".join(str(number) for number in ids.tolist()) + "\n")
+    path = _write_ids(protocol, ids)
     subset = project.newProtocol(ProtUserSubSet)
     subset.setObjLabel(label)
     subset.inputObject.copy(protocol.inputParticles)
@@ -37,8 +36,28 @@ def subset_protocol(project: Any, protocol: Any, ids: np.ndarray, label: str) ->
     return subset
 
 
-def _new_file(folder: str) -> str:
+def volume_protocol(project: Any, protocol: Any, ids: np.ndarray, label: str) -> Any:
+    """A new run that makes one more volume from the chosen particles; as `subset_protocol`.
+
+    Returns
+    -------
+    PcaInitProtChosenVolume
+        Not launched yet.
+    """
+    from pcainit.protocols import PcaInitProtChosenVolume
+    run = project.newProtocol(PcaInitProtChosenVolume)
+    run.setObjLabel(label)
+    run.inputRun.set(protocol)
+    run.idsFile.set(_write_ids(protocol, ids))
+    return run
+
+
+def _write_ids(protocol: Any, ids: np.ndarray) -> str:
+    """A new text file in the protocol's folder."""
+    folder = protocol._getExtraPath("viewer")
     number = 1
     while os.path.exists(os.path.join(folder, "selection_%03d.txt" % number)):
         number += 1
-    return os.path.join(folder, "selection_%03d.txt" % number)
+    path = os.path.join(folder, "selection_%03d.txt" % number)
+    write_text(path, " ".join(str(number) for number in ids.tolist()) + "\n")
+    return path

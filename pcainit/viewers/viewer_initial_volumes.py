@@ -1,5 +1,6 @@
 """The form behind "Analyze results": figures, ChimeraX, the report, and subsets of particles."""
 # SPDX-License-Identifier: GPL-3.0-or-later
+import functools
 import os
 import shutil
 
@@ -83,8 +84,9 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         form.addParam("lasso", params.LabelParam, important=True,
                       label="Draw around particles in the scatter",
                       help="Opens the scatter of the two components chosen on the first tab. "
-                           "Draw around particles with the left mouse button, then press the "
-                           "button: a new run makes a subset of the input particles.")
+                           "Draw around particles with the left mouse button, then press a "
+                           "button: a new run makes a subset of the input particles, or one more "
+                           "volume beside those of this run.")
         form.addParam("rangeComponent", params.IntParam, default=1,
                       label="Or take a range of component",
                       help="The particles whose coordinate lies between the two limits; leave one "
@@ -161,11 +163,14 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
             figure = latent_scatter(result, first, second)
         except ValueError as problem:
             return [self.errorMessage(str(problem), "Choose particles")]
+        words = "particles chosen in components %d and %d" % (first, second)
         return [LassoView(
             figure, "Choose particles", result.coordinates[:, [first - 1, second - 1]],
             lambda outline: inside(result, first, second, outline),
-            lambda rows: self._makeSubset(rows, "particles chosen in components %d and %d"
-                                          % (first, second)), self.getTkRoot())]
+            {"Make a subset of them": functools.partial(self._makeSubset, label=words),
+             "Make a volume of them": functools.partial(self._makeVolume,
+                                                        label="volume of " + words)},
+            self.getTkRoot())]
 
     def _subsetOfRange(self, _=None):
         from pcainit.viewers.selection import between
@@ -183,14 +188,23 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
     def _makeSubset(self, rows, label):
         """Start the run that makes a subset of these particles."""
         from pcainit.viewers.subset import subset_protocol
+        return self._start(subset_protocol, rows, label)
+
+    def _makeVolume(self, rows, label):
+        """Start the run that makes one more volume from these particles."""
+        from pcainit.viewers.subset import volume_protocol
+        return self._start(volume_protocol, rows, label)
+
+    def _start(self, make, rows, label):
+        """Start a run on chosen particles."""
         ids = np.load(self.protocol._inputIds())[rows]
-        subset = subset_protocol(self.getProject(), self.protocol, ids, label)
+        run = make(self.getProject(), self.protocol, ids, label)
         windows = getattr(self, "windows", None)
         if windows is not None:         # in Scipion's main window, which shows the new run
-            windows.getViewWidget().executeProtocol(subset)
+            windows.getViewWidget().executeProtocol(run)
         else:
-            self.getProject().launchProtocol(subset)
-        return subset
+            self.getProject().launchProtocol(run)
+        return run
 
     # -------------------------- Result ---------------------------------------
     def _result(self):

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import functools
 import webbrowser
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -48,7 +49,7 @@ class FigureView(View):
 
 
 class LassoView(FigureView):
-    """A scatter in which the user draws around points, and a button that uses them.
+    """A scatter in which the user draws around points, and buttons that use them.
 
     Parameters
     ----------
@@ -59,18 +60,20 @@ class LassoView(FigureView):
         What is drawn, to mark the chosen ones.
     choose : callable
         From an outline to the chosen rows.
-    accept : callable
-        Called with the chosen rows when the button is pressed.
+    accept : dict of str to callable
+        For each button its words and what is called with the chosen rows when it is pressed.
     parent : tkinter widget, optional
     """
 
     def __init__(self, figure: Figure, title: str, points: np.ndarray,
-                 choose: Callable[[Outline], np.ndarray], accept: Callable[[np.ndarray], None],
+                 choose: Callable[[Outline], np.ndarray],
+                 accept: Dict[str, Callable[[np.ndarray], Any]],
                  parent: Any = None) -> None:
         super().__init__(figure, title, parent)
         self.points, self.choose, self.accept = points, choose, accept
         self.rows = np.zeros(0, np.int64)
-        self.lasso = self.button = self.label = self.marks = None
+        self.lasso = self.label = self.marks = None
+        self.buttons: Dict[str, Any] = {}
 
     def show(self) -> None:
         """Open the window and wait for an outline."""
@@ -89,7 +92,7 @@ class LassoView(FigureView):
         self.figure.canvas.draw_idle()
         if self.label is not None:
             self.label.config(text="%s particles chosen" % format(len(self.rows), ","))
-            self.button.config(state="normal" if len(self.rows) else "disabled")
+            self._enable(len(self.rows) > 0)
 
     def _add_controls(self) -> None:
         import tkinter as tk
@@ -97,14 +100,19 @@ class LassoView(FigureView):
         bar.pack(side="bottom", fill="x", padx=10, pady=6)
         self.label = tk.Label(bar, text="Draw around the particles with the left mouse button.")
         self.label.pack(side="left")
-        self.button = tk.Button(bar, text="Make a subset of them", state="disabled",
-                                command=self.press)
-        self.button.pack(side="right")
+        for words in reversed(list(self.accept)):
+            self.buttons[words] = tk.Button(bar, text=words, state="disabled",
+                                            command=functools.partial(self.press, words))
+            self.buttons[words].pack(side="right", padx=4)
 
-    def press(self) -> None:
-        """Use the chosen points, once."""
-        self.button.config(state="disabled")
-        self.accept(self.rows)
+    def press(self, words: str) -> None:
+        """Use the chosen points, once for each outline."""
+        self._enable(False)
+        self.accept[words](self.rows)
+
+    def _enable(self, yes: bool) -> None:
+        for button in self.buttons.values():
+            button.config(state="normal" if yes else "disabled")
 
 
 class ReportView(View):

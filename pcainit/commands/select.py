@@ -1,0 +1,49 @@
+"""pcainit select --work WORK --rows ROWS.txt -o VOLUME.mrc: one more volume, of chosen particles.
+
+WORK is the folder that the stages of a run share.  ROWS.txt has the number of one particle in each
+line, its row in the run's STAR file counted from 1.  The volume has the box, the resolution and the
+greyscale of the run's class volumes.
+
+Example: pcainit select --work work --rows chosen.txt -o chosen.mrc
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from pcainit.settings import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``pcainit select``."""
+    parser.add_argument("--work", required=True, metavar="WORK", help="folder the stages share")
+    parser.add_argument("--rows", required=True, metavar="ROWS.txt", help="chosen particles")
+    parser.add_argument("-o", "--output", required=True, metavar="VOLUME.mrc", help="map to write")
+    parser.add_argument("--symmetry", default="c1", help="point group (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1),
+                        help="processors to use (default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Reconstruct and write the volume."""
+    if not 1 <= args.threads <= 1024:
+        raise InputError("threads is %d: give a number from 1 to 1024." % args.threads)
+    output = Path(args.output)
+    if output.suffix != ".mrc":
+        raise InputError("The output %s is no map: give a name that ends in .mrc." % output)
+    if not Path(args.work).is_dir():
+        raise InputError("The work folder %s does not exist: give the one of a run's stages."
+                         % args.work)
+    from pcainit.chosen import read_rows, volume_of
+    from pcainit.engine.slicing import set_threads
+    from pcainit.files.maps import write_map
+    from pcainit.files.workspace import Workspace, make_folder
+    set_threads(args.threads)
+    rows = read_rows(args.rows)
+    volume, grid, count = volume_of(Workspace(Path(args.work)), rows, args.symmetry)
+    make_folder(output.parent)
+    write_map(output, grid.to_particle_box(volume, args.threads), grid.sampling)
+    print("%s  %d particles" % (output, count))
+    return 0
