@@ -1,4 +1,4 @@
-"""Workflow templates: found by Scipion, filled in from the command line, run to their end."""
+"""Workflow templates and the scripted project: found by Scipion, filled in, run to their end."""
 # SPDX-License-Identifier: GPL-3.0-or-later
 import re
 import shutil
@@ -158,3 +158,19 @@ def test_command_line_makes_the_project(simulated_set):
     assert shown[-2:] == [
         "['PcaInitProtInitialVolumes', 'ProtImportParticles', 'ProtRelionClassify3D']",
         "24.0 outputParticles"]
+
+
+@pytest.mark.slow
+def test_scripted_project_of_the_documentation(simulated_set):
+    """The script in docs/ makes a project of its own and says what was found."""
+    script = Path(pcainit.__file__).parents[1] / "docs" / "scripted_project.py"
+    if not script.exists():
+        pytest.skip("the sources' docs folder is not here")
+    done = subprocess.run([sys.executable, str(script), str(simulated_set / "particles.star"),
+                           str(SAMPLING), "scripted"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "components are reproducible" in done.stdout and "particle 1: [" in done.stdout
+    volumes = re.findall(r"^Runs/\S+/class_00\d\.mrc \d+ particles", done.stdout, re.MULTILINE)
+    assert len(volumes) >= 2
+    assert "%d classes" % len(volumes) in done.stdout
