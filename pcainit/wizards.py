@@ -10,7 +10,7 @@ from pyworkflow.wizard import Wizard
 from pcainit import checks
 from pcainit.plugin import Plugin
 from pcainit.protocols import PcaInitProtInitialVolumes, convert, form
-from pcainit.settings import METHODS, InputError
+from pcainit.settings import InputError
 
 # The preview and its libraries are imported when a wizard is opened: Scipion imports this module
 # at each start.
@@ -114,7 +114,7 @@ class PcaInitBatchWizard(Wizard):
         except InputError as problem:
             dialog.showWarning("Batches", str(problem), window.root)
             return
-        if settings.method == METHODS[1]:
+        if settings.method == "batches":
             window.setVar("reconstructions", checks.batch_count(count))
             protocol.reconstructions.set(checks.batch_count(count))
             settings = form.settings(protocol)

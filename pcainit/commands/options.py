@@ -21,9 +21,20 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, type=kind, default=default, choices=info["choices"] or None,
                            metavar=None if info["choices"] else name.upper(),
                            help="%s (default: %s)" % (text, default if default != "" else "none"))
+    add_threads(parser)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The option of the machine."""
     machine = parser.add_argument_group("machine")
     machine.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1),
                          help="processors to use (default: %(default)s)")
+
+
+def check_threads(args: argparse.Namespace) -> None:
+    """Raise InputError when the number of threads is out of range."""
+    if not 1 <= args.threads <= 1024:
+        raise InputError("threads is %d: give a number from 1 to 1024." % args.threads)
 
 
 def settings_from(args: argparse.Namespace) -> Settings:
@@ -34,6 +45,5 @@ def settings_from(args: argparse.Namespace) -> Settings:
     InputError
         A value is out of range.
     """
-    if not 1 <= args.threads <= 1024:
-        raise InputError("threads is %d: give a number from 1 to 1024." % args.threads)
+    check_threads(args)
     return Settings(**{name: getattr(args, name) for name in Settings.fields()})

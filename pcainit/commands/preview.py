@@ -52,9 +52,6 @@ def main(args: argparse.Namespace) -> int:
         args.particles, args.data_dir, settings, total=args.total, most=args.most,
         threads=args.threads, progress=progress)))
     preview, = found
-    folder = Path(args.output)
-    make_folder(folder)
-    write_preview(preview, folder / "preview.npz")
     shown = sorted(value for value in set(wanted or (*DEFAULT, settings.resolution))
                    if preview.finest <= value <= preview.coarsest)
     shown = shown or [preview.finest]
@@ -63,6 +60,9 @@ def main(args: argparse.Namespace) -> int:
                                                preview.coarsest)),
                         settings.mask_threshold, settings.mask_near, settings.mask_far)
     figure = resolution_figure(volumes, preview.grid.voxel, mask)
+    folder = Path(args.output)
+    make_folder(folder)
+    write_preview(preview, folder / "preview.npz")
     with replacing(folder / "preview.png") as temporary:
         figure.savefig(temporary, format="png", dpi=100)
     print("Consensus of %d particles; the cropped images of all %d take %.0f MB at %g A."

@@ -10,9 +10,9 @@ Example: pcainit select --work work --rows chosen.txt -o chosen.mrc
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
+from pcainit.commands.options import add_threads, check_threads
 from pcainit.settings import InputError
 
 
@@ -22,14 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", required=True, metavar="ROWS.txt", help="chosen particles")
     parser.add_argument("-o", "--output", required=True, metavar="VOLUME.mrc", help="map to write")
     parser.add_argument("--symmetry", default="c1", help="point group (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1),
-                        help="processors to use (default: %(default)s)")
+    add_threads(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Reconstruct and write the volume."""
-    if not 1 <= args.threads <= 1024:
-        raise InputError("threads is %d: give a number from 1 to 1024." % args.threads)
+    check_threads(args)
     output = Path(args.output)
     if output.suffix != ".mrc":
         raise InputError("The output %s is no map: give a name that ends in .mrc." % output)

@@ -7,10 +7,8 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from pcainit.plots.slices import PLANES, SCALE_BARS
 from pcainit.plots.style import INK, WARN, styled
-
-PLANES = ("xy", "xz", "yz")
-_LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 @styled
@@ -73,7 +71,7 @@ def _draw_rows(figure: Figure, volumes: Sequence[Tuple[str, np.ndarray]], voxel:
             for spine in place.spines.values():
                 spine.set_visible(False)
         row[0].set_ylabel(title, fontsize=13, fontweight="bold", color=INK)
-        length = max(value for value in _LENGTHS if value <= max(reach / 2, 1))
+        length = max(value for value in SCALE_BARS if value <= max(reach / 2, 1))
         row[0].plot([-0.92 * reach, -0.92 * reach + length], [-0.9 * reach] * 2, color="white",
                     linewidth=3, solid_capstyle="butt")
         row[0].text(-0.92 * reach, -0.86 * reach, "%d Å" % length, color="white", fontsize=10,

@@ -17,7 +17,7 @@ _PER_ROW = 8            # volumes side by side
 _AT_MOST = 32           # volumes in one figure
 _TILE = 225             # pixels of one section in the figure
 _GAP = 0.04             # between sections, in sections
-_LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SCALE_BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 Point = Tuple[int, int, int]
 
 
@@ -267,7 +267,7 @@ class _View:
         if not self.voxel:
             return
         width = (self.high - self.low) * self.voxel / (1 - _GAP)        # of one unit, Angstrom
-        length = max(v for v in _LENGTHS if v <= max(width / 3, _LENGTHS[0]))
+        length = max(v for v in SCALE_BARS if v <= max(width / 3, SCALE_BARS[0]))
         axes.plot([0.06, 0.06 + length / width], [row + 0.92] * 2, color=colour, linewidth=3,
                   solid_capstyle="butt")
         axes.text(0.06, row + 0.88, "%d Å" % length, color=colour, fontsize=10, va="bottom")

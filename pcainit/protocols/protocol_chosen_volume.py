@@ -9,9 +9,9 @@ from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
 from pcainit.files.atomic import write_text
-from pcainit.plugin import Plugin
 from pcainit.protocols import results
-from pcainit.protocols.protocol_initial_volumes import PcaInitProtInitialVolumes, lastErrorLine
+from pcainit.protocols.engine_job import runEngine
+from pcainit.protocols.protocol_initial_volumes import PcaInitProtInitialVolumes
 
 
 class PcaInitProtChosenVolume(ProtInitialVolume):
@@ -59,22 +59,11 @@ class PcaInitProtChosenVolume(ProtInitialVolume):
 
     def reconstructStep(self, *digest):
         """Reconstruct the chosen particles from the run's cropped images."""
-        import time
         rows = np.flatnonzero(np.isin(self._runIds(), self._chosenIds())) + 1
         write_text(self._rowsFile(), "".join("%d\n" % row for row in rows))
-        if os.path.exists(self._volumeFile()):
-            os.remove(self._volumeFile())       # of an earlier run
-        start, problem = time.time(), None
-        try:
-            self.runJob(Plugin.getProgram(), Plugin.getArguments(
-                "select", "--work", self.inputRun.get()._workFolder(), "--rows", self._rowsFile(),
-                "-o", self._volumeFile(), "--symmetry", self.symmetry.get(),
-                "--threads", self.numberOfThreads.get()))
-        except Exception as error:
-            problem = error
-        if problem is not None or not os.path.exists(self._volumeFile()):
-            raise RuntimeError(lastErrorLine(self._getLogsPath(), start)
-                               or "The volume was not made. See the run's logs.") from problem
+        runEngine(self, [self._volumeFile()], "select", "--work", self.inputRun.get()._workFolder(),
+                  "--rows", self._rowsFile(), "-o", self._volumeFile(),
+                  "--symmetry", self.symmetry.get(), "--threads", self.numberOfThreads.get())
         return [self._volumeFile()]
 
     def createOutputStep(self):

@@ -1,9 +1,6 @@
 """Scipion protocol: initial volumes for 3D classification, by principal component analysis."""
 # SPDX-License-Identifier: GPL-3.0-or-later
-import glob
 import os
-import re
-import time
 
 import numpy as np
 from pwem.objects import (
@@ -19,12 +16,11 @@ from pyworkflow.constants import BETA
 
 from pcainit import checks
 from pcainit.files.atomic import replacing
-from pcainit.plugin import Plugin
 from pcainit.protocols import convert, describe, form, results
+from pcainit.protocols.engine_job import runEngine
 from pcainit.settings import STAGES, InputError
 
 FEW_FILES = 3       # missing stacks that are named
-PROGRESS = re.compile(r"\w+: (\d+ %|done in .* s)")      # of the engine, also on stderr
 
 
 # Known before the run, so that other protocols can be wired to them.
@@ -162,24 +158,8 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             The files it and the stages before it left: Scipion redoes the step if one of them
             disappears, so that whatever is made anew is also used anew.
         """
-        files = self._stageFiles(stage)
-        for path in files:
-            if os.path.exists(path):
-                os.remove(path)         # of an earlier run: must not pass for this one's
-        words = [*arguments, "--work", self._workFolder(),
-                 *form.options(self._settings()), "--threads", self.numberOfThreads.get()]
-        start, problem = time.time(), None
-        try:
-            self.runJob(Plugin.getProgram(), Plugin.getArguments(stage, *words))
-        except Exception as error:
-            problem = error
-        # Scipion does not look at the exit status of a cluster job: only the result counts.
-        missing = [path for path in files if not os.path.exists(path)]
-        if problem is not None or missing:
-            raise RuntimeError(
-                lastErrorLine(self._getLogsPath(), start)
-                or "The step '%s' ended without a result: it was killed, ran out of memory, or "
-                   "never started. See the run's logs." % stage) from problem
+        runEngine(self, self._stageFiles(stage), stage, *arguments, "--work", self._workFolder(),
+                  *form.options(self._settings()), "--threads", self.numberOfThreads.get())
         done = STAGES[:STAGES.index(stage) + 1]
         return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
 
@@ -267,34 +247,6 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def _citations(self):
         return describe.citations(form.method(self))
-
-
-def lastErrorLine(folder, since):
-    """Last line that a command or cluster job wrote to its error log.
-
-    Parameters
-    ----------
-    folder : str
-        The run's log folder.
-    since : float
-        Time at which the command was started; older logs are not looked at.
-
-    Returns
-    -------
-    str
-        Empty when there is none.
-    """
-    logs = glob.glob(os.path.join(glob.escape(folder), "*.err"))
-    logs.append(os.path.join(folder, "run.stderr"))
-    fresh = [path for path in logs if os.path.exists(path) and os.path.getmtime(path) >= since - 2]
-    for path in sorted(fresh, key=os.path.getmtime, reverse=True):
-        with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 10000))
-            lines = file.read().decode(errors="replace").split("\n")
-        lines = [line.strip() for line in lines if line.strip() and not PROGRESS.match(line)]
-        if lines:
-            return lines[-1]
-    return ""
 
 
 def _className(thing):
