@@ -10,7 +10,7 @@ import numpy as np
 from pcainit.engine.class_volumes import ClassModel, class_round
 from pcainit.engine.grid import radial_distance
 from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
-from pcainit.engine.masks import auto_mask, soft_edge
+from pcainit.engine.masks import auto_mask, soft_edge, solvent_level
 from pcainit.engine.nuisance import Quality, measure_quality
 from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
@@ -136,10 +136,13 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     grid = slices.grid
     ball = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box)
     for _ in range(rounds):
-        background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
+        solvent = auto_mask(consensus.mean, grid)
+        background = make_background(slices, consensus, solvent, offsets)
         blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))
         step, _, _ = class_round(background, ball.astype(np.float32), blank, index, spread)
-        consensus = dataclasses.replace(consensus, mean=consensus.mean + step.differences[0])
+        mean = consensus.mean + step.differences[0]
+        mean -= np.float32(solvent_level(mean, solvent))
+        consensus = dataclasses.replace(consensus, mean=mean)
     noise = residual_power(slices.values, slices.ctf, slices.rotations, index,
                            grid.to_fourier(consensus.mean[None]), grid)
     return dataclasses.replace(consensus, noise=noise)

@@ -45,6 +45,27 @@ def auto_mask(mean: np.ndarray, grid: Grid, *, threshold: float = 0.2, near: flo
     return (soft_edge(distance, near, far) * inside).astype(np.float32)
 
 
+def solvent_level(volume: np.ndarray, mask: np.ndarray) -> float:
+    """Mean of a working-box volume around the mask, inside the sphere that touches the box.
+
+    The images hardly tell a volume's own mean: the CTF is weak there and backgrounds vary.  That
+    the solvent is zero does.
+
+    Parameters
+    ----------
+    volume, mask : (box, box, box) float32
+
+    Returns
+    -------
+    float
+        0 where the mask leaves nothing around it.
+    """
+    box = len(volume)
+    around = np.where(radial_distance(box) < box / 2 - 1, 1 - mask, 0)
+    total = float(around.sum(dtype=np.float64))
+    return float((volume * around).sum(dtype=np.float64)) / total if total > 1 else 0.0
+
+
 def soft_edge(distance: np.ndarray, near: float, far: float) -> np.ndarray:
     """Raised cosine from 1 at `near` to 0 at `far`."""
     step = np.clip((distance - near) / max(far - near, 1e-6), 0, 1)

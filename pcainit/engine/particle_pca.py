@@ -17,6 +17,7 @@ from pcainit.engine.latent_model import (
     PassResult,
     run_pass,
 )
+from pcainit.engine.masks import solvent_level
 from pcainit.engine.nuisance import spread_beside
 from pcainit.engine.slicing import insert_slices
 
@@ -66,7 +67,10 @@ def maximise(background: Background, result: PassResult, scaled: np.ndarray, mas
         prior[j] = 1 / (background.signal * share * crowd)
     out = np.empty(grid.half_shape + (q,), np.complex64)
     solve_voxels(sums, prior, grid.shell_map, out)
-    return np.stack([grid.band_limit(grid.to_real(out[..., j])) * mask for j in range(q)])
+    volumes = np.stack([grid.band_limit(grid.to_real(out[..., j])) for j in range(q)])
+    for volume in volumes:
+        volume -= np.float32(solvent_level(volume, mask))
+    return volumes * mask
 
 
 def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
