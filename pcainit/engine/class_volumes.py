@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Callable, Tuple
 
 import numpy as np
+from scipy import fft
 
-from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
-from pcainit.engine.latents import compute_latents
+from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
 from pcainit.engine.particle_pca import maximise
+from pcainit.engine.slicing import extract_slices
 
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
 STEPS = (0.5, 0.25, 0.125)
+LARGEST_GAIN = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,7 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
         whole = _part_way(whole, class_round(background, mask, whole, everyone, nuisance)[0],
                           2 * STEPS[step] / (1 + STEPS[step]))
         progress((done + 1) / rounds)
-    return calibrate(background, whole, everyone, nuisance), pair, held
+    return calibrate(background, mask, whole, pair, halves, nuisance), pair, held
 
 
 def _part_way(old: ClassModel, new: ClassModel, step: float) -> ClassModel:
@@ -132,26 +134,73 @@ def _part_way(old: ClassModel, new: ClassModel, step: float) -> ClassModel:
                       new.weights)
 
 
-def calibrate(background: Background, model: ClassModel, index: np.ndarray,
+def calibrate(background: Background, mask: np.ndarray, whole: ClassModel,
+              pair: Tuple[ClassModel, ClassModel], halves: Tuple[np.ndarray, np.ndarray],
               nuisance: NuisanceSpread) -> ClassModel:
-    """Give each difference the amplitude that the images have: regularisation damps it.
+    """Give each shell of each difference the amplitude that images held out ask for.
+
+    Regularisation damps the differences, more where the noise is strong.  The least-squares gain
+    of one half-set's difference on the other half-set's images is ``T / (a (T + N))`` for true
+    power T, noise N and damping a; with all particles the noise is half as strong.
 
     Parameters
     ----------
     background : Background
-    model : ClassModel
-    index : (m,) int
+    mask : (box, box, box) float32
+    whole : ClassModel
+        Of all particles.
+    pair : two ClassModel
+        Of each half-set alone.
+    halves : two (m,) int arrays
     nuisance : NuisanceSpread
 
     Returns
     -------
     ClassModel
-        Differences times the least-squares gain of their own class's particles, 1 to 1.5.
+        Differences filtered by the gain, which is at most 1.5.
     """
-    resp, _ = score_classes(background, model, index, nuisance)
-    columns = LatentModel(model.differences, np.ones(len(model.weights)), nuisance)
-    latents = compute_latents(background, columns, index)
-    own = np.einsum("nkk->nk", latents.precision)
-    gain = (resp * latents.score).sum(axis=0) / np.maximum((resp * own).sum(axis=0), 1e-30)
-    gain = np.clip(gain, 1.0, 1.5).astype(np.float32)
-    return ClassModel(model.differences * gain[:, None, None, None], model.weights)
+    grid = background.grid
+    product, square = np.zeros((2, len(whole.weights), grid.n_shells))
+    for h in (0, 1):
+        resp, _ = score_classes(background, pair[h], halves[h], nuisance)
+        own = _shell_products(background, pair[1 - h].differences, resp, halves[h])
+        product, square = product + own[0], square + own[1]
+    out = np.empty_like(whole.differences)
+    for k, volume in enumerate(whole.differences):
+        one, two = (half.differences[k] for half in pair)
+        cross = _smooth(grid.shell_profile(one, two))
+        power = _smooth(grid.shell_profile(one)) * _smooth(grid.shell_profile(two))
+        agreement = np.clip(cross / np.sqrt(np.maximum(power, 1e-60)), 0, 1)
+        gain = _smooth(product[k]) / np.maximum(_smooth(square[k]), 1e-30)
+        gain = np.clip(gain * 2 / (1 + agreement), 0, LARGEST_GAIN)
+        spectrum = fft.rfftn(volume) * np.append(gain, 0)[grid.box_shells]
+        out[k] = fft.irfftn(spectrum, s=volume.shape) * mask
+    return ClassModel(out, whole.weights)
+
+
+def _smooth(profile: np.ndarray) -> np.ndarray:
+    """Sum over each shell and its neighbours; the images' own means, shell 0, are left out."""
+    padded = np.pad(profile[1:], 1)
+    total = padded[:-2] + padded[1:-1] + padded[2:]
+    return np.append(total[:1], total)
+
+
+def _shell_products(background: Background, differences: np.ndarray, resp: np.ndarray,
+                    index: np.ndarray, at_a_time: int = 500) -> Tuple[np.ndarray, np.ndarray]:
+    """Products of each difference's slices with what the mean leaves of the images, and squares.
+
+    Both (K, n_shells), whitened, weighted by the responsibilities.
+    """
+    slices, grid = background.slices, background.grid
+    transforms = grid.to_fourier(np.concatenate([background.mean[None], differences]))
+    product, square = np.zeros((2, len(differences), grid.n_shells))
+    for first in range(0, len(index), at_a_time):
+        some = index[first:first + at_a_time]
+        factor = slices.ctf[some] * background.whitening
+        views = extract_slices(transforms, slices.rotations[some], grid) * factor[..., None]
+        rest = slices.values[some] * background.whitening - views[..., 0]
+        for k in range(len(differences)):
+            view, weight = views[..., k + 1], resp[first:first + at_a_time, k]
+            product[k] += np.bincount(grid.shell, weight @ (view.conj() * rest).real)
+            square[k] += np.bincount(grid.shell, weight @ (view.conj() * view).real)
+    return product, square
