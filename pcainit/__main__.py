@@ -10,7 +10,7 @@ import sys
 from typing import List, Optional
 
 from pcainit import __version__
-from pcainit.commands import preview, run, select, simulate, stages
+from pcainit.commands import preview, run, select, simulate, stages, volumes
 from pcainit.settings import STAGES, InputError
 
 
@@ -37,7 +37,11 @@ def make_parser() -> argparse.ArgumentParser:
     sub = command("simulate", "make a small set with known truth", simulate.__doc__)
     simulate.add_arguments(sub)
     sub.set_defaults(main=simulate.main)
-    for stage in STAGES:
+    sub = command("volumes", "PCA of given volumes; with --work the last stage of run",
+                  volumes.__doc__)
+    volumes.add_arguments(sub)
+    sub.set_defaults(main=volumes.main)
+    for stage in STAGES[:-1]:
         sub = command(stage, "one stage of run: " + stages.HELP[stage], stages.__doc__)
         stages.add_arguments(sub, stage)
         sub.set_defaults(main=lambda args, stage=stage: stages.main(args, stage))

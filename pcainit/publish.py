@@ -10,6 +10,7 @@ from typing import Any, Dict
 import numpy as np
 
 from pcainit import __version__
+from pcainit.engine.grid import Grid
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
@@ -64,33 +65,61 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     if not Path(star).is_file() or file_identity([star]) != str(meta["star_identity"]):
         raise InputError("The particle STAR file %s has changed since the particles were prepared: "
                          "run the step prepare again." % star)
-    make_folder(folder)
     stages = {name: workspace.get(name) for name in _ANALYSIS}
-    grid = workspace.slices().grid
+    summary = summarise(workspace, settings, stages, seconds or {}, threads)
+    return write_result(folder, stages, workspace.slices().grid, dict(
+        summary, verdict=write_verdict(summary)), threads=threads, star=star)
+
+
+def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: Dict[str, Any], *,
+                 threads: int = 1, star: str = "") -> Dict[str, Any]:
+    """Write a result folder from what the stages of any route have made.
+
+    Parameters
+    ----------
+    folder : Path
+    stages : dict
+        Arrays of the stages in `_ANALYSIS`; what a route does not make is missing there.
+    grid : Grid
+    summary : dict
+        With the verdict.
+    threads : int
+    star : str
+        STAR file of the particles; none when the route has no particles.
+
+    Returns
+    -------
+    dict
+        The summary as written.
+    """
+    make_folder(folder)
     (folder / "summary.json").unlink(missing_ok=True)       # its presence means: complete
     for old in (*folder.glob("volumes/class_*.mrc"), *folder.glob("components/component_*.mrc"),
                 folder / "components" / "changing_places.mrc"):
         old.unlink(missing_ok=True)     # an earlier run may have had more of them
     _write_maps(folder, stages, grid, threads)
-    final = stages["volumes"]
-    table = ParticleTable(star)
+    if star:
+        _write_particles(folder, ParticleTable(star), stages["volumes"])
+    analysis = {shown: stages[stage][name] for stage, names in _ANALYSIS.items()
+                for name, shown in names.items() if name in stages[stage]}
+    analysis.update(voxel=np.array(grid.voxel), frequencies=np.arange(grid.n_shells)
+                    / (grid.box_px * grid.sampling))
+    write_arrays(folder / "analysis.npz", analysis)
+    summary = plain(summary)
+    write_json(folder / ".summary.json", summary)
+    from pcainit.report import write_report
+    write_report(folder, summary)
+    (folder / ".summary.json").replace(folder / "summary.json")
+    return summary
+
+
+def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
     table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
     junk = ["%d %s" % (k + 1, table.text("rlnImageName")[k]) for k in np.flatnonzero(final["junk"])]
     write_text(folder / "junk.txt", "\n".join(["# row image", *junk]) + "\n")
     latents = {name: final[name] for name in _LATENTS if name in final}
     latents["class"] = latents.pop("label") + 1
     write_arrays(folder / "latents.npz", latents)
-    analysis = {shown: stages[stage][name] for stage, names in _ANALYSIS.items()
-                for name, shown in names.items() if name in stages[stage]}
-    analysis.update(voxel=np.array(grid.voxel), frequencies=np.arange(grid.n_shells)
-                    / (grid.box_px * grid.sampling))
-    write_arrays(folder / "analysis.npz", analysis)
-    summary = summarise(workspace, settings, stages, seconds or {}, threads)
-    write_json(folder / ".summary.json", summary)
-    from pcainit.report import write_report
-    write_report(folder, summary)
-    (folder / ".summary.json").replace(folder / "summary.json")
-    return summary
 
 
 def refuse_overwriting(folder: str | Path, star: str, settings: Settings) -> None:
@@ -137,20 +166,14 @@ def _variance(stages: Dict[str, Arrays]) -> np.ndarray:
 
 def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays],
               seconds: Dict[str, float], threads: int) -> Dict[str, Any]:
-    """The content of ``summary.json``."""
-    import mrcfile
-    import numba
-    import scipy
-    import sklearn
+    """The content of ``summary.json``, without the verdict."""
     slices = workspace.slices()
     found, final = stages["components"], stages["volumes"]
     certified = found.get("significant")
     summary: Dict[str, Any] = dict(
         program="pcainit", version=__version__, method=settings.method,
         parameters=settings.as_dict(), threads=threads, seed=settings.seed,
-        versions=dict(python=platform.python_version(), numpy=np.__version__,
-                      scipy=scipy.__version__, sklearn=sklearn.__version__,
-                      numba=numba.__version__, mrcfile=mrcfile.__version__),
+        versions=versions(),
         particles=len(slices), box=slices.grid.box_px, sampling=slices.grid.sampling,
         working_box=slices.grid.box, resolution=settings.resolution, seconds=seconds,
         classes=len(final["volumes"]), class_weights=final["weights"],
@@ -170,9 +193,18 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         supported_classes=stages["cluster"].get("found"),
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []))
-    summary = plain(summary)
-    summary["verdict"] = write_verdict(summary)
-    return summary
+    return plain(summary)
+
+
+def versions() -> Dict[str, str]:
+    """Version of Python and of each package that the results depend on."""
+    import mrcfile
+    import numba
+    import scipy
+    import sklearn
+    return dict(python=platform.python_version(), numpy=np.__version__, scipy=scipy.__version__,
+                sklearn=sklearn.__version__, numba=numba.__version__,
+                mrcfile=mrcfile.__version__)
 
 
 def _detectable(found: Arrays, voxel: float) -> Dict[str, float] | None:

@@ -53,9 +53,9 @@ PLOTS: Dict[str, Plot] = {
         latent_scatter, ("coordinates", "labels")),
     "batches": Plot(
         "Reconstructions in the latent space",
-        "Each point is the reconstruction of one random batch in the plane of two components, "
-        "coloured by its cluster; one round cloud means that the clusters only cut noise in "
-        "pieces.",
+        "Each point is one reconstruction, of a random batch or one of the volumes given, in the "
+        "plane of two components, coloured by its cluster; one round cloud means that the clusters "
+        "only cut noise in pieces.",
         batch_scatter, ("batch_coordinates", "batch_cluster")),
     "spectrum": Plot(
         "Components",

@@ -28,7 +28,7 @@ def opening(result: Result) -> str:
                 % (result.n_classes - len(spare), "s" if several else "", _listed(spare),
                    "" if several else "s", "random subsets" if several else "a random subset",
                    *(("them", "them", "s") if several else ("it", "it", ""))))
-    if summary.get("method") in ("batches", "simple"):
+    if summary.get("method") not in (None, "particles"):
         return ("Give all %d volumes to a 3D classification without alignment. This method does "
                 "not test whether they differ by more than noise: the method particles does."
                 % result.n_classes)
@@ -53,7 +53,8 @@ def relion(result: Result) -> Values:
             ("Perform image alignment?", "No"),
             ("In RELION 3.1", "say that the reference has been CTF-corrected "
                               "(--ctf_corrected_ref); newer ones take it for granted"),
-            ("Input images", "particles.star, or your own particle file")]
+            ("Input images", "your own particle file" if result.labels is None
+             else "particles.star, or your own particle file")]
 
 
 def cryosparc(result: Result) -> Values:

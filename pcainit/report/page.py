@@ -47,7 +47,8 @@ def text(value: Any) -> str:
 def _head(result: Result) -> str:
     summary = result.summary
     facts = [(result.n_classes, "volume" if result.n_classes == 1 else "volumes"),
-             (_thousands(summary.get("particles")), "particles"),
+             (_thousands(summary.get("particles", summary.get("input_volumes"))),
+              "particles" if "particles" in summary else "input volumes"),
              (advice.resolution(result) + " Å", "resolution"),
              (summary.get("method", "?"), "method"),
              (_duration(sum(_seconds(result).values())), "computing")]
@@ -150,7 +151,7 @@ def _record(result: Result) -> str:
              for name, value in seconds.items()]
     versions = dict({"pcainit": summary.get("version", "?")}, **(summary.get("versions") or {}))
     details = [("working box", "%s pixels" % summary.get("working_box", "?")),
-               ("particles' box", "%s pixels of %s Å" % (summary.get("box", "?"),
+               ("box", "%s pixels of %s Å" % (summary.get("box", "?"),
                                                          summary.get("sampling", "?"))),
                ("threads", summary.get("threads", "?"))]
     return ('<section class="record"><h2>Record</h2><div class="columns"><div><h3>Parameters</h3>'

@@ -1,0 +1,150 @@
+"""Classes in any space of coordinates: a Gaussian mixture, or steps along one axis."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcainit.engine.batches import draw_batches
+
+MOST_CLASSES = 12
+LEAST_MEMBERS = 8           # points for each class that is tried
+MOST_POINTS = 50000         # that a mixture is fitted to; more do not move it
+MOST_AXES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Classes of n points in q dimensions.
+
+    Parameters
+    ----------
+    posterior : (n, K) float64
+        Share of each class in each point.
+    weights : (K,) float64
+        Decreasing for a mixture; in order along an axis.
+    centres : (K, q) float64
+    covariances : (K, q, q) float64
+    tried : (t,) int
+        Numbers of classes that were tried.
+    bic : (t,) float64
+        Their Bayesian information criterion; smaller is better.
+    """
+
+    posterior: np.ndarray
+    weights: np.ndarray
+    centres: np.ndarray
+    covariances: np.ndarray
+    tried: np.ndarray
+    bic: np.ndarray
+
+
+def principal_axes(coordinates: np.ndarray, most: int = MOST_AXES) -> np.ndarray:
+    """Coordinates turned so that the first axis has the largest variance, centred.
+
+    Parameters
+    ----------
+    coordinates : (n, q)
+    most : int
+        Axes kept; those without any variance are left out.
+
+    Returns
+    -------
+    (n, p) float64
+    """
+    centred = np.asarray(coordinates, np.float64) - np.mean(coordinates, axis=0)
+    values, axes = np.linalg.eigh(centred.T @ centred / max(len(centred) - 1, 1))
+    values, axes = values[::-1], axes[:, ::-1]
+    kept = (values > 1e-10 * max(float(values[0]), 1e-300))[:most]
+    axes = axes[:, :most][:, kept]
+    return centred @ (axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]))
+
+
+def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
+                    most: int = MOST_CLASSES) -> Clusters:
+    """Gaussian mixture with full covariances.
+
+    Parameters
+    ----------
+    coordinates : (n, q) float64
+    n_classes : int
+        0: the number with the smallest BIC.
+    seed : int
+    most : int
+        Classes to try at most.
+
+    Returns
+    -------
+    Clusters
+        Largest first.
+    """
+    from sklearn.mixture import GaussianMixture
+    scale = max(float(coordinates.std(axis=0).max()), 1e-30)
+    points = coordinates / scale
+    some = points
+    if len(points) > MOST_POINTS:
+        rng = np.random.default_rng([seed, 51])
+        some = points[draw_batches(np.arange(len(points)), 1, MOST_POINTS, rng)[0]]
+    most = max(1, min(most, len(some) // LEAST_MEMBERS))
+    tried = np.array([n_classes] if n_classes else range(1, most + 1))
+    restarts = 8 if len(some) < 5000 else 3
+    fits, bic = [], []
+    for k in tried:
+        fits.append(GaussianMixture(int(k), n_init=restarts, random_state=seed, max_iter=300,
+                                    reg_covar=1e-6).fit(some))
+        bic.append(fits[-1].bic(some))
+        if k >= 4 and bic[-1] > bic[-2] > bic[-3] > bic[-4]:
+            break
+    model = fits[int(np.argmin(bic))]
+    order = np.argsort(-model.weights_, kind="stable")
+    posterior = model.predict_proba(points)[:, order]
+    return Clusters(posterior, model.weights_[order], model.means_[order] * scale,
+                    model.covariances_[order] * scale ** 2, tried[:len(bic)], np.array(bic))
+
+
+def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Clusters:
+    """Points at even shares along one axis; each class fades into its neighbours.
+
+    Parameters
+    ----------
+    coordinates : (n, q) float64
+    axis : int
+        From 0.
+    n_classes : int
+
+    Returns
+    -------
+    Clusters
+        In the order of the axis.
+    """
+    values = coordinates[:, axis]
+    centres = np.quantile(values, (np.arange(n_classes) + 0.5) / n_classes)
+    gaps = np.maximum(np.gradient(centres), 1e-12) if n_classes > 1 else np.array([np.inf])
+    logs = -0.5 * ((values[:, None] - centres) / (0.5 * gaps)) ** 2 - np.log(gaps)
+    posterior = np.exp(logs - logs.max(axis=1, keepdims=True))
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    return moments(coordinates, posterior)
+
+
+def moments(coordinates: np.ndarray, posterior: np.ndarray) -> Clusters:
+    """Weights, centres and covariances of classes whose shares in each point are given."""
+    total = np.maximum(posterior.sum(axis=0), 1e-30)
+    centres = posterior.T @ coordinates / total[:, None]
+    covariances = np.stack([
+        (coordinates - c).T @ (share[:, None] * (coordinates - c)) / t
+        for c, share, t in zip(centres, posterior.T, total)])
+    none = np.zeros(0)
+    return Clusters(posterior, total / len(posterior), centres, covariances, none.astype(int), none)
+
+
+def present(clusters: Clusters) -> Clusters:
+    """Without classes that no point belongs to most."""
+    label = clusters.posterior.argmax(axis=1)
+    kept = np.flatnonzero(np.bincount(label, minlength=len(clusters.weights)))
+    posterior = clusters.posterior[:, kept]
+    return dataclasses.replace(
+        clusters, posterior=posterior / posterior.sum(axis=1, keepdims=True),
+        weights=clusters.weights[kept] / clusters.weights[kept].sum(),
+        centres=clusters.centres[kept], covariances=clusters.covariances[kept])

@@ -1,0 +1,185 @@
+"""Volumes of any box and sampling rate on one working grid, and their principal components."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Callable, Iterator, Tuple
+
+import numpy as np
+
+from pcainit.engine.batches import BatchComponents
+from pcainit.engine.grid import Grid
+
+LEAST_GAIN = 1e-3           # of a volume that looks like the mean of all
+_TOGETHER = 64              # volumes whose masked voxels are held in memory side by side
+
+
+def resample(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
+    """A volume on the working grid: band-limited interpolation about its own origin.
+
+    The voxel ``box // 2`` stays the origin.  Beyond the volume's own box there is zero.
+
+    Parameters
+    ----------
+    volume : (n, n, n) float32
+    sampling : float
+        Angstrom per pixel; `grid` must keep nothing finer than twice that.
+    grid : Grid
+
+    Returns
+    -------
+    (box, box, box) float32
+    """
+    n = len(volume)
+    place = (np.arange(grid.box) - grid.box // 2) * (grid.voxel / sampling)     # in its pixels
+    highest = min(int(grid.cutoff * n * sampling / (grid.box_px * grid.sampling)), (n - 1) // 2)
+    turns = (place[:, None] + n // 2 - np.arange(n)) / n
+    orders = np.arange(1, highest + 1)
+    # The kernel of a sum over all frequencies up to the highest (Dirichlet's).
+    kernel = (1 + 2 * np.cos(2 * np.pi * turns[..., None] * orders).sum(axis=-1)) / n
+    kernel[np.abs(place) > n / 2] = 0
+    kernel = kernel.astype(np.float32)
+    out = volume
+    for _ in range(3):                          # each turn takes the first axis to the last
+        out = np.tensordot(out, kernel, axes=(0, 1))
+    return grid.band_limit(out)
+
+
+def match_greyscale(volumes: np.ndarray, mask: np.ndarray, rounds: int = 5
+                    ) -> Tuple[np.ndarray, np.ndarray]:
+    """Give all volumes the density scale and the background of their mean, in place.
+
+    Each is taken to be ``gain x mean + offset`` inside the mask, by least squares in which voxels
+    that vary between the volumes count little: what comes and goes must not set the scale.
+
+    Parameters
+    ----------
+    volumes : (n, box, box, box) float32
+    mask : (box, box, box) float32
+    rounds : int
+        The mean is made again after each.
+
+    Returns
+    -------
+    gain : (n,) float64
+        What each volume's contrast was, the median being 1; 0 for a volume that does not look
+        like the mean at all.
+    offset : (n,) float64
+        What each volume's background was.
+    """
+    inside = mask > 0.5
+    total, background = np.ones(len(volumes)), np.zeros(len(volumes))
+    # A volume on a large scale must not be the mean: at first all have the same spread.
+    level, spread = (np.array([f(v[inside]) for v in volumes]) for f in (np.mean, np.std))
+    spread = np.maximum(spread, 1e-30)
+    mean = np.mean([(v[inside] - a) / s for v, a, s in zip(volumes, level, spread)], axis=0)
+    mean = mean.astype(np.float64) * np.median(spread) + np.median(level)
+    like = np.ones(len(volumes), bool)
+    trust = np.ones(len(mean))
+    for _ in range(rounds):
+        middle = float((trust * mean).sum() / trust.sum())
+        centred = trust * (mean - middle)
+        power = max(float((centred * mean).sum()), 1e-30)
+        for k, volume in enumerate(volumes):
+            own = volume[inside].astype(np.float64)
+            gain = float((centred * own).sum()) / power
+            like[k] &= gain > LEAST_GAIN
+            gain = max(gain, LEAST_GAIN)
+            offset = float((trust * own).sum() / trust.sum()) - gain * middle
+            volumes[k] = (volume - np.float32(offset)) / np.float32(gain)
+            background[k] += offset * total[k]
+            total[k] *= gain
+        mean = np.mean([v[inside] for v in volumes], axis=0, dtype=np.float64)
+        spread = np.mean([(v[inside] - mean) ** 2 for v in volumes], axis=0)
+        trust = 1 / (spread + 0.1 * np.median(spread) + 1e-30)
+    return np.where(like, total / np.median(total), 0.0), background
+
+
+def principal_components(volumes: np.ndarray, mask: np.ndarray, weights: np.ndarray,
+                         n_components: int,
+                         progress: Callable[[float], None] = lambda share: None
+                         ) -> BatchComponents:
+    """Weighted PCA of volumes inside a mask, from the matrix of their scalar products.
+
+    Parameters
+    ----------
+    volumes : (n, box, box, box) float32
+        May lie on disk: a few are read at a time.
+    mask : (box, box, box) float32
+    weights : (n,) float64
+        Of mean 1.
+    n_components : int
+        At most n - 1.
+    progress : callable
+        Told the share that is done.
+
+    Returns
+    -------
+    BatchComponents
+    """
+    n, inside = len(volumes), mask > 0
+    shape = mask[inside].astype(np.float64)
+    average = np.zeros(len(shape))
+    for first, block in _blocks(volumes, inside):
+        average += weights[first:first + len(block)] @ block
+    average *= shape / weights.sum()
+    gram = np.empty((n, n))
+    for first, block in _blocks(volumes, inside):
+        one = block * shape - average
+        for second, other in _blocks(volumes, inside):
+            if second <= first:
+                part = one @ (other * shape - average).T
+                gram[first:first + len(one), second:second + len(other)] = part
+                gram[second:second + len(other), first:first + len(one)] = part.T
+        progress((first + len(one)) / n)
+    root = np.sqrt(weights)
+    values, vectors = np.linalg.eigh(gram * root[:, None] * root / (n - 1))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = slice(0, n_components)
+    mix = vectors[:, kept] * root[:, None] / np.sqrt(np.maximum(values[kept], 1e-30) * (n - 1))
+    flat = np.zeros((n_components, len(shape)))
+    for first, block in _blocks(volumes, inside):
+        flat += mix[first:first + len(block)].T @ (block * shape - average)
+    sign = np.sign(flat[np.arange(n_components), np.abs(flat).argmax(axis=1)])
+    components = np.zeros((n_components,) + mask.shape, np.float32)
+    components[:, inside] = flat * sign[:, None]
+    mean = np.zeros(mask.shape, np.float32)
+    mean[inside] = average
+    spectrum = np.maximum(values[:n - 1], 0)
+    return BatchComponents(mean, components, gram @ mix * sign, spectrum[kept], spectrum)
+
+
+def _blocks(volumes: np.ndarray, inside: np.ndarray) -> Iterator[Tuple[int, np.ndarray]]:
+    for first in range(0, len(volumes), _TOGETHER):
+        yield first, np.stack([volume[inside] for volume in volumes[first:first + _TOGETHER]]
+                              ).astype(np.float64)
+
+
+def weighted_averages(volumes: np.ndarray, shares: np.ndarray, mask: np.ndarray,
+                      mean: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Average of the volumes for each class inside the mask, their mean outside.
+
+    Parameters
+    ----------
+    volumes : (n, box, box, box) float32
+    shares : (n, K) float64
+        What each volume gives to each class.
+    mask, mean : (box, box, box) float32
+
+    Returns
+    -------
+    (K, box, box, box) float32
+    (K,) float64
+        Noise variance of each average: the variance within its class over its effective number.
+    """
+    total = np.maximum(shares.sum(axis=0), 1e-30)
+    first = np.zeros((shares.shape[1],) + mask.shape)
+    power = np.zeros(shares.shape[1])
+    size = float(mask.sum())
+    for volume, share in zip(volumes, shares):
+        first += share[:, None, None, None] * volume
+        power += share * float((np.square(volume, dtype=np.float64) * mask).sum())
+    first /= total[:, None, None, None]
+    within = (power / total - (first ** 2 * mask).sum(axis=(1, 2, 3))) / size
+    effective = total ** 2 / np.maximum((shares ** 2).sum(axis=0), 1e-30)
+    noise = np.maximum(within, 0) / np.maximum(effective - 1, 1)
+    return (mean + mask * (first - mean)).astype(np.float32), noise

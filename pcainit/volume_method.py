@@ -1,0 +1,207 @@
+"""PCA of given volumes: one grid and greyscale, components, clusters, weighted averages."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Tuple
+
+import numpy as np
+
+from pcainit.engine.batches import noise_edge
+from pcainit.engine.clusters import Clusters, cluster_mixture, present
+from pcainit.engine.differences import pairwise_differences
+from pcainit.engine.grid import Grid
+from pcainit.engine.masks import auto_mask, fit_mask
+from pcainit.engine.volume_set import (
+    match_greyscale,
+    principal_components,
+    resample,
+    weighted_averages,
+)
+from pcainit.files.map_list import MapFile
+from pcainit.files.maps import read_map
+from pcainit.settings import InputError, Settings
+
+Arrays = Dict[str, np.ndarray]
+Progress = Callable[[float], None]
+Allocate = Callable[..., np.ndarray]
+
+LEAST_VOLUMES = 3
+LEAST_BOX = 16
+
+
+def working_grid(box: int, sampling: float, settings: Settings, path: str) -> Grid:
+    """Grid in the box of the first volume.
+
+    Raises
+    ------
+    InputError
+        The resolution does not fit that volume.
+    """
+    if box < LEAST_BOX:
+        raise InputError("The box of %s is only %d pixels: at least %d are needed."
+                         % (path, box, LEAST_BOX))
+    if settings.resolution > box * sampling / 6:
+        raise InputError("resolution is %g A, too coarse for the box of %g A of %s: give %g A or "
+                         "finer." % (settings.resolution, box * sampling, path,
+                                     box * sampling / 6))
+    return Grid(box, sampling, settings.resolution)
+
+
+def read_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate,
+                 progress: Progress) -> Tuple[np.ndarray, Grid]:
+    """All volumes on the working grid of the first, read one at a time.
+
+    Parameters
+    ----------
+    entries : list of MapFile
+    settings : Settings
+    allocate : callable(name, shape, dtype)
+        Makes the array of all volumes.
+    progress : callable
+
+    Returns
+    -------
+    (n, box, box, box) float32
+    Grid
+
+    Raises
+    ------
+    InputError
+        A volume cannot be read, or is too coarse for the resolution.
+    """
+    grid, out = None, np.zeros(0, np.float32)
+    for k, entry in enumerate(entries):
+        volume, sampling = entry.read()
+        # The header keeps seven digits of the box in Angstrom.
+        if settings.resolution < 2 * sampling * (1 - 1e-5):
+            raise InputError("resolution is %g A, finer than Nyquist of the volume %s (%g A at %g "
+                             "A per pixel): give %g A or coarser."
+                             % (settings.resolution, entry.path, 2 * sampling, sampling,
+                                2 * sampling))
+        if grid is None:
+            grid = working_grid(len(volume), sampling, settings, entry.path)
+            out = allocate("volumes", (len(entries),) + (grid.box,) * 3, np.float32)
+        out[k] = resample(volume, sampling, grid)
+        if not float(out[k].std()) > 0:
+            raise InputError("The volume %s is constant: leave it out." % entry.path)
+        progress((k + 1) / len(entries))
+    assert grid is not None
+    return out, grid
+
+
+def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
+    """The user's mask, or one made from the mean of the volumes."""
+    if settings.mask:
+        return fit_mask(*read_map(settings.mask, "mask"), grid)
+    try:
+        return auto_mask(mean, grid, threshold=settings.mask_threshold, near=settings.mask_near,
+                         far=settings.mask_far)
+    except InputError:
+        raise InputError("The mean of the volumes is dark on bright, so no mask can be made of "
+                         "it: invert the volumes, or give a mask.") from None
+
+
+def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate, *,
+                    align_greyscale: bool, progress: Progress
+                    ) -> Tuple[Dict[str, Arrays], Grid, Dict[str, Any]]:
+    """Components, clusters and their averages.
+
+    Parameters
+    ----------
+    entries : list of MapFile
+    settings : Settings
+        Resolution, mask, components, classes and seed are used.
+    allocate : callable(name, shape, dtype)
+    align_greyscale : bool
+        Bring all volumes to one density scale and background first.
+    progress : callable
+
+    Returns
+    -------
+    dict of dict
+        Results as those of a run's stages.
+    Grid
+    dict
+        What the summary says beside.
+
+    Raises
+    ------
+    InputError
+        The volumes or the settings do not fit.
+    """
+    n = len(entries)
+    if n < max(LEAST_VOLUMES, settings.n_classes):
+        raise InputError("There are only %d volumes: give at least %d%s."
+                         % (n, max(LEAST_VOLUMES, settings.n_classes),
+                            ", or ask for fewer classes" if settings.n_classes > n else ""))
+    if settings.mask:
+        read_map(settings.mask, "mask")         # before the volumes are read
+    volumes, grid = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
+    weights = np.array([entry.weight for entry in entries])
+    weights = weights / weights.mean()
+    gains = np.ones(n)
+    if align_greyscale:
+        # The scales are not known yet, so each volume counts by its own spread.
+        rough = np.mean([v / v.std() for v in volumes], axis=0).astype(np.float32)
+        gains, _ = match_greyscale(volumes, make_mask(rough, grid, settings))
+        if not gains.all():
+            bad = entries[int(np.argmin(gains))].path
+            raise InputError("The volume %s does not look like the others (it is dark on bright, "
+                             "shifted, or another particle), so its greyscale cannot be aligned: "
+                             "leave it out." % bad)
+    mean = _mean(volumes, weights)
+    mask = make_mask(mean, grid, settings)
+    q = min(settings.components, n - 1)
+    found = principal_components(volumes, mask, weights, q, lambda s: progress(0.7 + 0.2 * s))
+    clusters = present(cluster_mixture(found.coordinates, settings.n_classes, settings.seed))
+    shares = clusters.posterior * weights[:, None]
+    classes, noise = weighted_averages(volumes, shares, mask, mean)
+    progress(1.0)
+    variance = sum(w * (v - mean) ** 2 for w, v in zip(weights, volumes)) / weights.sum() * mask
+    stages: Dict[str, Arrays] = {
+        "reconstruct": dict(mean=mean, mask=mask),
+        "components": dict(components=found.components, eigenvalues=found.variances,
+                           spectrum=found.spectrum, variance=variance.astype(np.float32),
+                           noise_edge=np.array(noise_edge(found.spectrum)),
+                           batch_coordinates=found.coordinates),
+        "cluster": _cluster_arrays(clusters),
+        "volumes": dict(volumes=classes, weights=shares.sum(axis=0) / shares.sum(),
+                        pairwise=pairwise_differences(classes, np.maximum(noise, 1e-30), mask)),
+    }
+    return stages, grid, dict(posterior=clusters.posterior, gains=gains)
+
+
+def _mean(volumes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    total = np.zeros(volumes.shape[1:])
+    for weight, volume in zip(weights, volumes):
+        total += weight * volume
+    return (total / weights.sum()).astype(np.float32)
+
+
+def _cluster_arrays(clusters: Clusters) -> Arrays:
+    arrays = dict(batch_cluster=clusters.posterior.argmax(axis=1), centres=clusters.centres,
+                  covariances=clusters.covariances)
+    if len(clusters.tried) > 1:
+        arrays.update(tried_classes=clusters.tried, bic=clusters.bic)
+    return arrays
+
+
+def verdict(stages: Dict[str, Arrays], chosen: bool) -> str:
+    """What was found, in words."""
+    final, found = stages["volumes"], stages["components"]
+    n, shares = len(found["batch_coordinates"]), final["weights"]
+    above = int((found["spectrum"] > found["noise_edge"]).sum())
+    share = float(found["eigenvalues"].sum() / max(found["spectrum"].sum(), 1e-300))
+    words = ["%d volumes in %d class%s (%s %%)%s." % (
+        n, len(shares), "" if len(shares) == 1 else "es",
+        ", ".join("%.3g" % (100 * s) for s in shares), ", the number chosen by BIC" if chosen
+        else ""),
+        "The first %d components hold %.0f %% of the variance inside the mask; %d lie%s above the "
+        "noise edge." % (len(found["eigenvalues"]), 100 * share, above, "s" if above == 1 else "")]
+    pairs = final["pairwise"]
+    if len(pairs) > 1:
+        apart = pairs[~np.eye(len(pairs), dtype=bool)]
+        words.append("The representative volumes differ by %.1f to %.1f times their noise."
+                     % (apart.min(), apart.max()))
+    words.append("Whether the input volumes show states or noise cannot be told from them alone.")
+    return " ".join(words)
