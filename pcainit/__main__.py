@@ -10,7 +10,7 @@ import sys
 from typing import List, Optional
 
 from pcainit import __version__
-from pcainit.commands import preview, run, select, simulate, stages, volumes
+from pcainit.commands import latents, preview, run, select, simulate, stages, volumes
 from pcainit.settings import STAGES, InputError
 
 
@@ -41,6 +41,9 @@ def make_parser() -> argparse.ArgumentParser:
                   volumes.__doc__)
     volumes.add_arguments(sub)
     sub.set_defaults(main=volumes.main)
+    sub = command("latents", "volumes from latent coordinates of any program", latents.__doc__)
+    latents.add_arguments(sub)
+    sub.set_defaults(main=latents.main)
     for stage in STAGES[:-1]:
         sub = command(stage, "one stage of run: " + stages.HELP[stage], stages.__doc__)
         stages.add_arguments(sub, stage)

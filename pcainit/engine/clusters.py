@@ -95,7 +95,7 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
         fits.append(GaussianMixture(int(k), n_init=restarts, random_state=seed, max_iter=300,
                                     reg_covar=1e-6).fit(some))
         bic.append(fits[-1].bic(some))
-        if k >= 4 and bic[-1] > bic[-2] > bic[-3] > bic[-4]:
+        if len(bic) >= 4 and bic[-1] > bic[-2] > bic[-3] > bic[-4]:
             break
     model = fits[int(np.argmin(bic))]
     order = np.argsort(-model.weights_, kind="stable")

@@ -1,0 +1,80 @@
+"""pcainit latents PARTICLES.star COORDINATES -o DIR: volumes from latent coordinates.
+
+COORDINATES has one row for each row of the STAR file, from any program: an .npy or .npz array,
+cryoSPARC's .cs file of 3D Variability, or a text table.  They are clustered by a Gaussian mixture,
+or cut in even steps along one of them (--along), and each cluster's particles are back-projected
+with their shares as weights.
+
+Example: pcainit latents particles.star z.npy -o seeds --classes 4
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict
+
+import numpy as np
+
+from pcainit import __version__
+from pcainit.commands.options import add_settings, settings_from
+from pcainit.commands.progress import Reporter
+from pcainit.commands.run import announce, remove_empty
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``pcainit latents``."""
+    parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
+    parser.add_argument("coordinates", help="latent coordinates, one row for each particle")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the "
+                        "volumes, classes and report")
+    parser.add_argument("--along", type=int, default=0, metavar="AXIS",
+                        help="volumes at even steps along this coordinate, counted from 1, in "
+                             "place of a mixture")
+    parser.add_argument("--data-dir", metavar="ROOT", help="folder that image paths start from")
+    add_settings(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Cluster, reconstruct, write."""
+    settings = settings_from(args)
+    from pcainit import latent_method, pipeline
+    from pcainit.engine.poses import symmetry_matrices
+    from pcainit.engine.slicing import set_threads
+    from pcainit.files.star import ParticleTable
+    from pcainit.files.workspace import Workspace, make_folder
+    from pcainit.publish import refuse_overwriting, versions, write_result
+    output = Path(args.output)
+    refuse_overwriting(output, args.particles, settings)
+    coordinates = latent_method.read_coordinates(args.coordinates,
+                                                 len(ParticleTable(args.particles)))
+    latent_method.check_axis(args.along, coordinates.shape[1], settings)
+    new = [folder for folder in (output, *output.parents) if not folder.exists()]
+    make_folder(output)
+    set_threads(args.threads)
+    workspace, reporter, done = Workspace(None, scratch=output), Reporter(), []
+    try:
+        reporter.run("prepare", lambda progress: pipeline.prepare(
+            workspace, args.particles, args.data_dir, settings, args.threads, progress))
+        slices = workspace.slices()
+        reporter.run("volumes", lambda progress: done.append(latent_method.reconstruct(
+            slices, coordinates, settings, symmetry_matrices(settings.symmetry), args.along,
+            progress)))
+    except BaseException:
+        remove_empty(new)
+        raise
+    stages, grid = done[0], slices.grid
+    final = stages["volumes"]
+    summary: Dict[str, Any] = dict(
+        program="pcainit", version=__version__, method="latents",
+        parameters=dict(settings.as_dict(), along=args.along), threads=args.threads,
+        seed=settings.seed, versions=versions(), particles=len(slices), box=grid.box_px,
+        sampling=grid.sampling, working_box=grid.box, resolution=settings.resolution,
+        seconds=reporter.seconds, classes=len(final["volumes"]), class_weights=final["weights"],
+        class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
+        pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
+        coordinates=args.coordinates,
+        verdict=latent_method.verdict(stages, settings, args.along))
+    announce(output, write_result(output, stages, grid, summary, threads=args.threads,
+                                  star=args.particles))
+    return 0

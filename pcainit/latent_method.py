@@ -1,0 +1,250 @@
+"""Volumes from latent coordinates of any program: clusters, soft-weighted reconstructions."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Callable, Dict
+
+import numpy as np
+
+from pcainit.engine.clusters import (
+    Clusters,
+    cluster_along,
+    cluster_mixture,
+    moments,
+    present,
+    principal_axes,
+)
+from pcainit.engine.differences import noise_power, pairwise_differences
+from pcainit.engine.masks import auto_mask, fit_mask
+from pcainit.engine.particles import Slices
+from pcainit.engine.reconstruction import (
+    Consensus,
+    fourier_shell_correlation,
+    reconstruct_consensus,
+    wiener_volume,
+)
+from pcainit.engine.slicing import insert_slices
+from pcainit.files.maps import read_map
+from pcainit.settings import InputError, Settings
+
+Arrays = Dict[str, np.ndarray]
+Progress = Callable[[float], None]
+
+LEAST_PARTICLES = 20        # of a class, in weight
+_AT_A_TIME = 8              # classes that are back-projected together
+
+
+def read_coordinates(path: str | Path, count: int) -> np.ndarray:
+    """Latent coordinates, one row for each particle in the order of the STAR file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.npy``; ``.npz`` with an array `coordinates` (or one array alone); ``.cs`` of cryoSPARC's
+        3D Variability (fields ``components_mode_*/value``) or 3D Flex; else a text table.
+    count : int
+        Number of particles.
+
+    Returns
+    -------
+    (count, q) float64
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or does not fit the particles.
+    """
+    path = Path(path)
+    try:
+        values = np.asarray(_load(path), np.float64)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("The coordinates %s cannot be read (%s): give an .npy or .npz array, "
+                         "cryoSPARC's .cs file, or a text table." % (path, error)) from None
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or not values.shape[1]:
+        raise InputError("The coordinates %s are an array of shape %s: give one row for each "
+                         "particle." % (path, values.shape))
+    if len(values) != count:
+        raise InputError("The coordinates %s have %d rows for %d particles: give one row for each "
+                         "particle, in the order of the STAR file." % (path, len(values), count))
+    if not np.isfinite(values).all():
+        bad = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise InputError("The coordinates %s have a value that is no finite number in row %d: "
+                         "leave that particle out." % (path, bad + 1))
+    if not np.ptp(values, axis=0).any():
+        raise InputError("The coordinates %s are the same for all particles: there is nothing to "
+                         "cluster." % path)
+    return values
+
+
+def _load(path: Path) -> np.ndarray:
+    if path.suffix == ".npz":
+        with np.load(str(path), allow_pickle=False) as data:
+            name = "coordinates" if "coordinates" in data.files else data.files[0]
+            return data[name]
+    if path.suffix not in (".npy", ".cs"):
+        return np.loadtxt(str(path), ndmin=2, delimiter="," if path.suffix == ".csv" else None)
+    with open(path, "rb") as handle:
+        data = np.load(handle, allow_pickle=False)
+    if data.dtype.names is None:
+        return data
+    names = [name for name in data.dtype.names
+             if name.startswith("components_mode") and name.endswith("/value")]
+    if not names:
+        raise ValueError("it has no fields components_mode_*/value")
+    return np.column_stack([data[name] for name in names])
+
+
+def check_axis(along: int, dimensions: int, settings: Settings) -> None:
+    """Whether volumes along an axis can be made; 0 stands for no axis.
+
+    Raises
+    ------
+    InputError
+        The axis does not exist, or the number of classes is not given with it.
+    """
+    if not 0 <= along <= dimensions:
+        raise InputError("along is %d, but the coordinates have %d dimension%s: give a number "
+                         "from 1 to %d." % (along, dimensions, "" if dimensions == 1 else "s",
+                                            dimensions))
+    if along and not settings.n_classes:
+        raise InputError("classes is auto, but along needs a number of volumes: give one.")
+
+
+def cluster(coordinates: np.ndarray, usable: np.ndarray, settings: Settings, along: int
+            ) -> Clusters:
+    """Classes of all particles, from the coordinates of the usable ones.
+
+    Parameters
+    ----------
+    coordinates : (n, q) float64
+    usable : (n,) bool
+    settings : Settings
+        Classes and seed are used.
+    along : int
+        0: a mixture; else the axis of the coordinates, from 1, to take even steps along.
+
+    Returns
+    -------
+    Clusters
+        Of the usable particles, in their own coordinates.
+    """
+    some = coordinates[usable]
+    if along:
+        return present(cluster_along(some, along - 1, settings.n_classes))
+    found = present(cluster_mixture(principal_axes(some), settings.n_classes, settings.seed))
+    own = moments(some, found.posterior)
+    return Clusters(found.posterior, own.weights, own.centres, own.covariances, found.tried,
+                    found.bic)
+
+
+def reconstruct(slices: Slices, coordinates: np.ndarray, settings: Settings, symmetry: np.ndarray,
+                along: int, progress: Progress) -> Dict[str, Arrays]:
+    """One volume for each cluster of the coordinates.
+
+    Parameters
+    ----------
+    slices : Slices
+    coordinates : (n, q) float64
+    settings : Settings
+    symmetry : (s, 3, 3)
+    along : int
+        See `cluster`.
+    progress : callable
+
+    Returns
+    -------
+    dict of dict
+        Results as those of a run's stages.
+
+    Raises
+    ------
+    InputError
+        A cluster has too few particles.
+    """
+    n, grid, usable = len(slices), slices.grid, slices.usable
+    found = cluster(coordinates, usable, settings, along)
+    k = len(found.weights)
+    sizes = found.posterior.sum(axis=0)
+    if sizes.min() < LEAST_PARTICLES:
+        raise InputError("classes is %s, but one of them would have %.0f particles: ask for fewer "
+                         "classes." % (settings.classes, sizes.min()))
+    progress(0.1)
+    consensus = reconstruct_consensus(slices, symmetry)
+    mask = (fit_mask(*read_map(settings.mask, "mask"), grid) if settings.mask else
+            auto_mask(consensus.mean, grid, threshold=settings.mask_threshold,
+                      near=settings.mask_near, far=settings.mask_far))
+    progress(0.4)
+    posterior = np.zeros((n, k), np.float32)
+    posterior[usable] = found.posterior
+    volumes, halves = _weighted_volumes(slices, posterior, consensus, symmetry,
+                                        lambda share: progress(0.4 + 0.5 * share))
+    classes = (consensus.mean + mask * (volumes - consensus.mean)).astype(np.float32)
+    differences = (halves - consensus.mean) * mask
+    noise = noise_power(differences[0], differences[1], mask)
+    label = posterior.argmax(axis=1).astype(np.int32)
+    clusters: Arrays = dict(centres=found.centres, covariances=found.covariances)
+    if len(found.tried) > 1:
+        clusters.update(tried_classes=found.tried, bic=found.bic)
+    return {
+        "reconstruct": dict(mean=consensus.mean, mask=mask, fsc=consensus.fsc),
+        "components": {}, "cluster": clusters,
+        "volumes": dict(
+            volumes=classes, posterior=posterior, label=label, junk=~usable,
+            weights=sizes / sizes.sum(), coordinates=coordinates.astype(np.float32),
+            pairwise=pairwise_differences(classes, np.maximum(noise, 1e-30), mask),
+            class_fsc=np.array([fourier_shell_correlation(a, b, grid)
+                                for a, b in zip(*differences)])),
+    }
+
+
+def _weighted_volumes(slices: Slices, posterior: np.ndarray, consensus: Consensus,
+                      symmetry: np.ndarray, progress: Progress
+                      ) -> tuple[np.ndarray, np.ndarray]:
+    """Volumes (K, box, box, box), and those of the two half-sets (2, K, box, box, box)."""
+    grid, count = slices.grid, posterior.shape[1]
+    whole = np.empty((count,) + (grid.box,) * 3, np.float32)
+    halves = np.empty((2,) + whole.shape, np.float32)
+    one = (slices.half == 1)[:, None]
+    for first in range(0, count, _AT_A_TIME):
+        some = posterior[:, first:first + _AT_A_TIME]
+        size = some.shape[1]
+        weights = np.ascontiguousarray(np.concatenate([some * one, some * ~one], axis=1))
+        numerator, weight = insert_slices(slices.values, slices.ctf, slices.rotations, grid,
+                                          weights=weights, symmetry=symmetry)
+        for j in range(size):
+            for h in (0, 1):
+                halves[h, first + j] = wiener_volume(
+                    numerator[0, h * size + j], weight[0, h * size + j], consensus.noise,
+                    consensus.signal, grid)
+            whole[first + j] = wiener_volume(
+                numerator[0, j] + numerator[0, size + j], weight[0, j] + weight[0, size + j],
+                consensus.noise, consensus.signal, grid)
+        progress((first + size) / count)
+    return whole, halves
+
+
+def verdict(stages: Dict[str, Arrays], settings: Settings, along: int) -> str:
+    """What was made, in words."""
+    final = stages["volumes"]
+    shares = ", ".join("%.3g" % (100 * share) for share in final["weights"])
+    q, count = final["coordinates"].shape[1], len(final["weights"])
+    if along:
+        how = "%d volumes at even steps along dimension %d of %d latent coordinates (%s %%)." % (
+            count, along, q, shares)
+    else:
+        how = "%d class%s of particles in %d latent coordinate%s (%s %%)%s." % (
+            count, "" if count == 1 else "es", q, "" if q == 1 else "s", shares,
+            ", the number chosen by BIC" if not settings.n_classes else "")
+    words = [how]
+    pairs = final["pairwise"]
+    if len(pairs) > 1:
+        apart = pairs[~np.eye(len(pairs), dtype=bool)]
+        words.append("The volumes differ by %.1f to %.1f times their noise (1: noise alone)."
+                     % (apart.min(), apart.max()))
+    words.append("The coordinates are taken as they are: whether they show structure or noise is "
+                 "for the program that made them to say.")
+    return " ".join(words)

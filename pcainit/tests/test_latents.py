@@ -1,0 +1,133 @@
+"""Volumes from latent coordinates: against the true states, along an axis, and what is refused."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import csv
+import json
+
+import mrcfile
+import numpy as np
+import pytest
+
+from pcainit.__main__ import main
+from pcainit.engine.clusters import cluster_along, cluster_mixture, principal_axes
+from pcainit.tests.conftest import PARTICLES
+
+
+@pytest.fixture(scope="module")
+def states(simulated_set):
+    """True state of each particle."""
+    with open(simulated_set / "truth" / "truth.csv", newline="") as file:
+        return np.array([int(row["class"]) for row in csv.DictReader(file)])
+
+
+@pytest.fixture(scope="module")
+def cloud(states):
+    """Coordinates in eight dimensions, as another program might give them: scaled and turned."""
+    rng = np.random.default_rng(1)
+    centres = np.array([[0, 0], [4, 0], [0, 5.0]])[states]
+    flat = np.concatenate([centres + rng.normal(0, 0.7, centres.shape),
+                           rng.normal(0, 0.3, (len(states), 6))], axis=1)
+    return 40 * flat @ np.linalg.qr(rng.normal(size=(8, 8)))[0] + 100
+
+
+def _run(simulated_set, path, out, *words):
+    return main(["latents", str(simulated_set / "particles.star"), str(path), "-o", str(out),
+                 "--resolution", "24", *words])
+
+
+def _differences(folder, names, weights):
+    maps = np.stack([mrcfile.read(p) for p in sorted(folder.glob(names))])
+    return maps - np.average(maps, axis=0, weights=weights)
+
+
+@pytest.mark.parametrize("words", [[], ["--classes", "3"]])
+def test_states_come_out(simulated_set, states, cloud, tmp_path, words):
+    np.save(tmp_path / "z.npy", cloud)
+    out = tmp_path / "out"
+    assert _run(simulated_set, tmp_path / "z.npy", out, *words) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["classes"] == 3 and summary["method"] == "latents"
+    np.testing.assert_allclose(summary["class_weights"], [0.5, 0.3, 0.2], atol=0.01)
+    with np.load(out / "latents.npz") as data:
+        label, posterior = data["class"], data["posterior"]
+        np.testing.assert_allclose(data["coordinates"], cloud, rtol=1e-5)
+    assert (label - 1 == states).mean() > 0.98          # largest first, as the states are
+    np.testing.assert_allclose(posterior.sum(axis=1), 1, atol=1e-5)
+    found = _differences(out / "volumes", "*.mrc", (0.5, 0.3, 0.2))
+    truth = _differences(simulated_set / "truth", "*.mrc", (0.5, 0.3, 0.2))
+    match = np.array([[np.corrcoef(a.ravel(), b.ravel())[0, 1] for b in truth] for a in found])
+    assert list(match.argmax(axis=1)) == [0, 1, 2] and match.diagonal().min() > 0.4
+    assert "rlnClassNumber" in (out / "particles.star").read_text()
+    assert "Particles in the latent space" in (out / "report.html").read_text()
+
+
+def test_steps_along_an_axis(simulated_set, states, tmp_path):
+    """The second coordinate tells state 0, half of the particles: it shows in the later volumes."""
+    rng = np.random.default_rng(2)
+    np.savetxt(tmp_path / "z.txt", np.column_stack([rng.normal(size=PARTICLES),
+                                                    (states == 0) + rng.normal(0, 0.2, PARTICLES)]))
+    out = tmp_path / "out"
+    assert _run(simulated_set, tmp_path / "z.txt", out, "--along", "2", "--classes", "4") == 0
+    volumes = [mrcfile.read(p) for p in sorted((out / "volumes").glob("*.mrc"))]
+    truth = [mrcfile.read(p) for p in sorted((simulated_set / "truth").glob("*.mrc"))]
+    change = truth[0] - np.average(truth[1:], axis=0, weights=(0.3, 0.2))
+    along = [float((v * change).sum() / (change ** 2).sum()) for v in volumes]
+    assert len(volumes) == 4 and min(along[2:]) - max(along[:2]) > 0.5
+    assert "even steps along dimension 2" in (out / "report.html").read_text()
+
+
+def test_cryosparcs_file(simulated_set, cloud, tmp_path):
+    """3D Variability's .cs file: a structured array with one field for each component."""
+    table = np.zeros(PARTICLES, [("uid", "u8"), ("components_mode_0/component", "u4"),
+                                 ("components_mode_0/value", "f4"),
+                                 ("components_mode_1/component", "u4"),
+                                 ("components_mode_1/value", "f4")])
+    axes = principal_axes(cloud)
+    table["components_mode_0/value"], table["components_mode_1/value"] = axes[:, 0], axes[:, 1]
+    with open(tmp_path / "J7_particles.cs", "wb") as file:
+        np.save(file, table)
+    assert _run(simulated_set, tmp_path / "J7_particles.cs", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["classes"] == 3
+
+
+def test_bic_finds_one_cloud_and_keeps_many_points():
+    rng = np.random.default_rng(6)
+    assert len(cluster_mixture(rng.normal(size=(3000, 3)), 0, 0).weights) == 1
+    two = np.concatenate([rng.normal(0, 1, (52000, 2)), rng.normal(8, 1, (8000, 2))])
+    found = cluster_mixture(two, 2, 0)
+    assert found.posterior.shape == (60000, 2)
+    np.testing.assert_allclose(found.weights, [52 / 60, 8 / 60], atol=0.005)
+
+
+def test_an_axis_with_few_values():
+    """Many particles share a coordinate, as after clustering elsewhere."""
+    found = cluster_along(np.repeat([[0.0], [1.0]], 50, axis=0), 0, 4)
+    assert np.isfinite(found.posterior).all() and np.isfinite(found.centres).all()
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda z: z[:-1], "have %d rows for %d particles" % (PARTICLES - 1, PARTICLES)),
+    (lambda z: np.where(np.arange(len(z))[:, None] == 4, np.nan, z), "in row 5"),
+    (lambda z: np.zeros_like(z), "the same for all particles"),
+    (lambda z: z[:, None, None], "array of shape")])
+def test_bad_coordinates(simulated_set, cloud, tmp_path, capsys, change, said):
+    np.save(tmp_path / "z.npy", change(cloud))
+    assert _run(simulated_set, tmp_path / "z.npy", tmp_path / "out") == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--along", "9", "--classes", "3"], "the coordinates have 8 dimensions"),
+    (["--along", "1"], "along needs a number"),
+    (["--classes", "99"], "would have"), (["--resolution", "2"], "finer than Nyquist")])
+def test_bad_options(simulated_set, cloud, tmp_path, capsys, words, said):
+    np.save(tmp_path / "z.npy", cloud)
+    assert _run(simulated_set, tmp_path / "z.npy", tmp_path / "out", *words) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_pickles_are_never_opened(simulated_set, tmp_path, capsys):
+    np.save(tmp_path / "z.npy", np.array([{"a": 1}] * PARTICLES), allow_pickle=True)
+    (tmp_path / "z.pkl").write_bytes(b"\x80\x04\x95garbage")
+    for name in ("z.npy", "z.pkl"):
+        assert _run(simulated_set, tmp_path / name, tmp_path / "out") == 2
+        assert "cannot be read" in capsys.readouterr().err
