@@ -10,7 +10,7 @@ import sys
 from typing import List, Optional
 
 from pcainit import __version__
-from pcainit.commands import latents, preview, run, select, simulate, stages, volumes
+from pcainit.commands import compare, latents, preview, run, select, simulate, stages, volumes
 from pcainit.settings import STAGES, InputError
 
 
@@ -44,6 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
     sub = command("latents", "volumes from latent coordinates of any program", latents.__doc__)
     latents.add_arguments(sub)
     sub.set_defaults(main=latents.main)
+    sub = command("compare", "several sets of volumes side by side", compare.__doc__)
+    compare.add_arguments(sub)
+    sub.set_defaults(main=compare.main)
     for stage in STAGES[:-1]:
         sub = command(stage, "one stage of run: " + stages.HELP[stage], stages.__doc__)
         stages.add_arguments(sub, stage)

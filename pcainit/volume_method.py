@@ -15,6 +15,7 @@ from pcainit.engine.volume_set import (
     match_greyscale,
     principal_components,
     resample,
+    rough_mean,
     weighted_averages,
 )
 from pcainit.files.map_list import MapFile
@@ -141,9 +142,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
     weights = weights / weights.mean()
     gains = np.ones(n)
     if align_greyscale:
-        # The scales are not known yet, so each volume counts by its own spread.
-        rough = np.mean([v / v.std() for v in volumes], axis=0).astype(np.float32)
-        gains, _ = match_greyscale(volumes, make_mask(rough, grid, settings))
+        gains, _ = match_greyscale(volumes, make_mask(rough_mean(volumes), grid, settings))
         if not gains.all():
             bad = entries[int(np.argmin(gains))].path
             raise InputError("The volume %s does not look like the others (it is dark on bright, "

@@ -16,7 +16,8 @@ _TOGETHER = 64              # volumes whose masked voxels are held in memory sid
 def resample(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
     """A volume on the working grid: band-limited interpolation about its own origin.
 
-    The voxel ``box // 2`` stays the origin.  Beyond the volume's own box there is zero.
+    The voxel ``box // 2`` stays the origin.  Beyond the volume's own box there is the
+    mean density of its faces.
 
     Parameters
     ----------
@@ -38,10 +39,19 @@ def resample(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
     kernel = (1 + 2 * np.cos(2 * np.pi * turns[..., None] * orders).sum(axis=-1)) / n
     kernel[np.abs(place) > n / 2] = 0
     kernel = kernel.astype(np.float32)
-    out = volume
+    border = float(np.mean([np.take(volume, k, axis) for axis in range(3) for k in (0, -1)]))
+    out = volume - np.float32(border)
     for _ in range(3):                          # each turn takes the first axis to the last
         out = np.tensordot(out, kernel, axes=(0, 1))
-    return grid.band_limit(out)
+    return grid.band_limit(out + np.float32(border))
+
+
+def rough_mean(volumes: np.ndarray) -> np.ndarray:
+    """Mean of volumes on greyscales that are not known yet: background 0, the same spread."""
+    total = np.zeros(volumes.shape[1:])
+    for volume in volumes:
+        total += (volume - np.median(volume)) / max(float(volume.std()), 1e-30)
+    return (total / len(volumes)).astype(np.float32)
 
 
 def match_greyscale(volumes: np.ndarray, mask: np.ndarray, rounds: int = 5

@@ -1,0 +1,73 @@
+"""pcainit compare SET SET... -o DIR: several sets of volumes side by side.
+
+Each SET is a folder of maps, the result folder of a run, a list of maps (a text file) or a map;
+NAME=SET gives it a name.  All volumes are brought to one grid, resolution and greyscale.  DIR gets
+comparison.txt and comparison.json: how much the volumes of each set differ, up to which resolution
+they are the same (Fourier shell correlation 0.5), how well the sets' difference maps match one to
+one, and with --truth how well they match the true ones.
+
+Example: pcainit compare ours=initial simple=subsets --truth states -o comparison
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from pcainit.commands.options import add_threads, check_threads
+from pcainit.commands.progress import Reporter
+from pcainit.settings import InputError, Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``pcainit compare``."""
+    fields = Settings.fields()
+    parser.add_argument("sets", nargs="+", metavar="SET", help="set of volumes, or NAME=SET")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the table")
+    parser.add_argument("--truth", metavar="SET", help="the true volumes, where they are known")
+    parser.add_argument("--resolution", type=float, default=fields["resolution"]["default"],
+                        help="Angstrom (default: %(default)s)")
+    parser.add_argument("--mask", default="", help="mask to compare in (default: made from the "
+                        "mean of all)")
+    add_threads(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Compare and write."""
+    check_threads(args)
+    settings = Settings(resolution=args.resolution, mask=args.mask)
+    from pcainit.compare import compare_sets, text_table
+    from pcainit.engine.slicing import set_threads
+    from pcainit.files.atomic import write_json, write_text
+    from pcainit.files.map_list import MapFile, find_maps
+    from pcainit.files.workspace import make_folder
+    set_threads(args.threads)
+    named: List[Tuple[str, List[MapFile]]] = []
+    for number, word in enumerate(args.sets, 1):
+        name, place = _name(word)
+        if name in [other for other, _ in named]:
+            name = "%s (%d)" % (name, number)
+        named.append((name, find_maps([place])))
+    truth = find_maps([args.truth]) if args.truth else []
+    done: List[Dict[str, Any]] = []
+    Reporter().run("compare", lambda progress: done.append(compare_sets(named, truth, settings,
+                                                                        progress)))
+    folder = Path(args.output)
+    make_folder(folder)
+    text = text_table(done[0])
+    write_text(folder / "comparison.txt", text)
+    write_json(folder / "comparison.json", done[0])
+    print(text, end="")
+    return 0
+
+
+def _name(word: str) -> Tuple[str, str]:
+    """Name of a set and where it is."""
+    name, sign, place = word.partition("=")
+    if sign and not Path(word).exists():
+        if not name or not place:
+            raise InputError("The set %r is not understood: give a folder, or NAME=FOLDER." % word)
+        return name, place
+    path = Path(word)
+    return (path.name if path.is_dir() else path.stem) or word, word
