@@ -62,20 +62,27 @@ def define(form) -> None:
 
 
 def _add(form, name: str) -> None:
-    """Add the parameter of one setting."""
+    """Add the parameter of one setting, shown for the methods that use it."""
     info = Settings.fields()[name]
-    default = info["default"]
-    words = dict(label=info["label"], help=info["help"], default=default)
-    if info["expert"]:
-        words["expertLevel"] = params.LEVEL_ADVANCED
     conditions = []
     if len(info["methods"]) < len(METHODS):
         conditions.append(" or ".join("method == %d" % METHODS.index(method)
                                       for method in info["methods"]))
     if name.startswith("mask_"):
         conditions.append("inputMask is None")
+    words = {}
     if conditions:
         words["condition"] = " and ".join("(%s)" % condition for condition in conditions)
+    add_setting(form, name, **words)
+
+
+def add_setting(form, name: str, **changes: Any) -> None:
+    """Add the parameter of one setting, with other words where `changes` gives them."""
+    info = Settings.fields()[name]
+    default = info["default"]
+    words = dict(label=info["label"], help=info["help"], default=default)
+    if info["expert"]:
+        words["expertLevel"] = params.LEVEL_ADVANCED
     if info["choices"]:
         words.update(choices=list(info["choices"]), default=info["choices"].index(default),
                      display=params.EnumParam.DISPLAY_HLIST)
@@ -83,7 +90,19 @@ def _add(form, name: str) -> None:
     else:
         kind = {bool: params.BooleanParam, int: params.IntParam, float: params.FloatParam,
                 str: params.StringParam}[type(default)]
+    words.update(changes)
     form.addParam(camel(name), kind, **words)
+
+
+def add_classes(form, condition: str = "True") -> None:
+    """The number of classes, or that BIC decides."""
+    form.addParam("autoClasses", params.BooleanParam, default=True, condition=condition,
+                  label="Let the data decide the number of classes?",
+                  help="The number with the smallest Bayesian information criterion (BIC) of the "
+                       "Gaussian mixture.")
+    form.addParam("numberOfClasses", params.IntParam, default=DEFAULT_CLASSES,
+                  condition="not (%s) or not autoClasses" % condition,
+                  label=Settings.fields()["classes"]["label"], help="How many volumes to make.")
 
 
 def method(protocol) -> str:

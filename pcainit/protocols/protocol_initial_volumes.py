@@ -16,12 +16,9 @@ from pyworkflow.constants import BETA
 
 from pcainit import checks
 from pcainit.files.atomic import replacing
-from pcainit.protocols import convert, describe, form, results
+from pcainit.protocols import convert, describe, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.settings import STAGES, InputError
-
-FEW_FILES = 3       # missing stacks that are named
-
 
 # Known before the run, so that other protocols can be wired to them.
 OUTPUTS = {
@@ -191,35 +188,14 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         # The form offers only what fits; a script can hand in anything.
         if not isinstance(particles, SetOfParticles):
             return ["Input particles is a %s: give a SetOfParticles." % _className(particles)]
-        errors = self._validateParticles(particles) + self._validateMask(self.inputMask.get())
+        errors = particle_input.unfit(particles, not self.noCtf.get())
+        errors += self._validateMask(self.inputMask.get())
         try:
             settings = self._settings()
         except InputError as error:
             return errors + [str(error)]
         return errors + checks.problems(settings, particles.getSize(), particles.getXDim() or 0,
                                         particles.getSamplingRate() or 0)
-
-    def _validateParticles(self, particles):
-        errors = []
-        if not particles.hasAlignmentProj():
-            errors.append("The particles have no projection alignment (theirs is: %s): take the "
-                          "particles of a 3D refinement." % (particles.getAlignment() or "none"))
-        if not self.noCtf.get():
-            if not particles.hasCTF():
-                errors.append("The particles have no CTF: assign it to them, or say yes to 'No "
-                              "CTF correction?'.")
-            if particles.isPhaseFlipped():
-                errors.append("The particles are phase flipped: extract them without phase "
-                              "flipping, or say yes to 'No CTF correction?'.")
-            if particles.isAmplitudeCorrected():
-                errors.append("The particles' amplitudes are CTF corrected: extract them without "
-                              "correction, or say yes to 'No CTF correction?'.")
-        missing = [path for path in convert.stack_files(particles) if not os.path.exists(path)]
-        if missing:
-            more = " and %d more" % (len(missing) - FEW_FILES) if len(missing) > FEW_FILES else ""
-            errors.append("Image files of the particles are missing: %s%s. Restore them, or "
-                          "import the particles again." % (", ".join(missing[:FEW_FILES]), more))
-        return errors
 
     def _validateMask(self, mask):
         if mask is None:

@@ -29,8 +29,10 @@ class EngineResult:
         self.summary = read_summary(folder)
         if not self.summary:
             raise InputError("The result folder %s has no readable summary.json." % folder)
-        with np.load(os.path.join(folder, "latents.npz"), allow_pickle=False) as arrays:
-            self.arrays = {name: arrays[name] for name in arrays.files}
+        self.arrays: Dict[str, np.ndarray] = {}     # none where no particles were classified
+        if os.path.exists(os.path.join(folder, "latents.npz")):
+            with np.load(os.path.join(folder, "latents.npz"), allow_pickle=False) as arrays:
+                self.arrays = {name: arrays[name] for name in arrays.files}
         if ids is not None and len(self.arrays["class"]) != len(ids):
             raise InputError("The result is of %d particles, the input of %d: start again."
                              % (len(self.arrays["class"]), len(ids)))
@@ -70,15 +72,19 @@ def read_summary(folder: str) -> Dict[str, Any]:
 def fill_volumes(volumes, result: EngineResult, sampling: float):
     """Fill a new SetOfVolumes with the class volumes; ids and class ids are 1 to K."""
     volumes.setSamplingRate(sampling)
-    assigned = result.arrays["class"].astype(int)
-    sizes = np.bincount(assigned, minlength=len(result.volumes) + 1)
+    sizes, what = result.summary["class_sizes"], "volumes"
+    if "class" in result.arrays:
+        assigned = result.arrays["class"].astype(int)
+        sizes = np.bincount(assigned, minlength=len(result.volumes) + 1)[1:].tolist()
+        what = "particles"
+    total = len(assigned) if what == "particles" else sum(sizes)
     for number, path in enumerate(result.volumes, 1):
         volume = make_volume(path, sampling)
         volume.setObjId(number)
         volume.setClassId(number)
         volume.setObjLabel("class %d" % number)
-        volume.setObjComment("%d particles (%.1f %%)"
-                             % (sizes[number], 100 * sizes[number] / len(assigned)))
+        volume.setObjComment("%d %s (%.1f %%)" % (sizes[number - 1], what,
+                                                  100 * sizes[number - 1] / total))
         volumes.append(volume)
     return volumes
 

@@ -9,7 +9,11 @@ from pwem.viewers import EmProtocolViewer
 from pyworkflow.protocol import params
 from pyworkflow.viewer import DESKTOP_TKINTER, CommandView
 
-from pcainit.protocols import PcaInitProtInitialVolumes
+from pcainit.protocols import (
+    PcaInitProtInitialVolumes,
+    PcaInitProtLatents,
+    PcaInitProtVolumePca,
+)
 
 # The figures and their libraries are imported when a viewer is opened: Scipion imports this
 # module at each start.
@@ -17,7 +21,7 @@ SCATTERS = ("particles", "batches")
 
 
 class PcaInitViewerInitialVolumes(EmProtocolViewer):
-    """Shows what the protocol "pca initial volumes" has found.
+    """Shows what the protocols that make initial volumes have found.
 
     Figures open in windows of their own. Volumes, components and movements open in ChimeraX by
     a script, which is kept in the run's extra folder. Particles chosen in the scatter become a
@@ -25,7 +29,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
     """
 
     _label = "results of pca initial volumes"
-    _targets = [PcaInitProtInitialVolumes]
+    _targets = [PcaInitProtInitialVolumes, PcaInitProtLatents, PcaInitProtVolumePca]
     _environments = [DESKTOP_TKINTER]
 
     # -------------------------- Form -----------------------------------------
@@ -164,13 +168,14 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         except ValueError as problem:
             return [self.errorMessage(str(problem), "Choose particles")]
         words = "particles chosen in components %d and %d" % (first, second)
+        buttons = {"Make a subset of them": functools.partial(self._makeSubset, label=words)}
+        if isinstance(self.protocol, PcaInitProtInitialVolumes):    # which keeps cropped images
+            buttons["Make a volume of them"] = functools.partial(self._makeVolume,
+                                                                 label="volume of " + words)
         return [LassoView(
             figure, "Choose particles", result.coordinates[:, [first - 1, second - 1]],
             lambda outline: inside(result, first, second, outline),
-            {"Make a subset of them": functools.partial(self._makeSubset, label=words),
-             "Make a volume of them": functools.partial(self._makeVolume,
-                                                        label="volume of " + words)},
-            self.getTkRoot())]
+            buttons, self.getTkRoot())]
 
     def _subsetOfRange(self, _=None):
         from pcainit.viewers.selection import between

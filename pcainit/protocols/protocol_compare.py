@@ -1,0 +1,102 @@
+"""Scipion protocol: several sets of volumes side by side."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import os
+
+from pwem.objects import SetOfVolumes
+from pwem.protocols import ProtAnalysis3D
+from pyworkflow.constants import BETA
+from pyworkflow.protocol import params
+
+from pcainit.protocols import form
+from pcainit.protocols.engine_job import runEngine
+from pcainit.protocols.seeds import SeedProtocol, identity, volume_rows, write_list
+from pcainit.settings import InputError
+
+
+class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
+    """Shows how different the volumes of several sets are, for instance initial volumes of several
+    methods: how much the volumes of each set differ from each other, up to which resolution they
+    are the same, how well the sets' difference maps match one to one, and, where the true volumes
+    are known, how well each set agrees with them.
+
+    All volumes are brought to one box, sampling rate, resolution and greyscale first; nothing is
+    aligned in space. The table is the run's summary; _extra/comparison/comparison.json_ has all
+    figures.
+    """
+
+    _label = "compare sets of volumes"
+    _devStatus = BETA
+
+    def _defineParams(self, definition):
+        definition.addSection(label="Input")
+        definition.addParam("inputSets", params.MultiPointerParam, important=True,
+                            pointerClass="SetOfVolumes", label="Sets of volumes",
+                            help="Each is one row of the table.")
+        definition.addParam("truth", params.PointerParam, pointerClass="SetOfVolumes",
+                            allowsNull=True, label="True volumes",
+                            help="Where they are known, for instance of simulated particles.")
+        self._addMask(definition, "Where the volumes are compared. Without one, a soft mask is "
+                                  "made from their mean.")
+        form.add_setting(definition, "resolution", help="All volumes are filtered to this "
+                         "resolution, which must be coarser than twice each sampling rate.")
+        definition.addParallelSection(threads=2, mpi=0)
+
+    def _insertAllSteps(self):
+        rows = [self._rows(one) for one in self._sets()]
+        mask = self.inputMask.get()
+        digest = self._digest(rows, identity([path for one in rows for path, _ in one]),
+                              identity([mask.getFileName()]) if mask is not None else "")
+        self._insertFunctionStep(self.compareStep, digest, needsGPU=False)
+
+    def compareStep(self, digest):
+        """Compare, and keep the table."""
+        words = []
+        for number, one in enumerate(self._sets()):
+            true = number == len(self.inputSets)
+            path = self._getExtraPath("truth.txt" if true else "set_%03d.txt" % (number + 1))
+            write_list(path, self._rows(one))
+            words += ["--truth", path] if true else ["%s=%s" % (self._name(number), path)]
+        files = [os.path.join(self._resultFolder(), name)
+                 for name in ("comparison.txt", "comparison.json")]
+        runEngine(self, files, "compare", *words, "-o", self._resultFolder(), *self._options())
+        return files
+
+    def _validate(self):
+        if not len(self.inputSets) or not all(isinstance(one, SetOfVolumes)
+                                              for one in self._sets()):
+            return ["Sets of volumes must be sets of volumes: give at least one SetOfVolumes."]
+        errors = self._validateMask() + self._validateSettings()
+        try:
+            count = sum(len(self._rows(one)) for one in self._sets())
+        except InputError as error:
+            return errors + [str(error)]
+        return errors + (["There is only %d volume: give at least 2 to compare." % count]
+                         if count < 2 else [])
+
+    def _summary(self):
+        path = os.path.join(self._resultFolder(), "comparison.txt")
+        if not os.path.exists(path):
+            return ["The comparison is not ready yet."]
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    def _citations(self):
+        return ["delaRosaTrevin2016"]
+
+    def _sets(self):
+        """All sets, the true volumes last."""
+        truth = self.truth.get()
+        return [pointer.get() for pointer in self.inputSets] + ([truth] if truth is not None
+                                                                else [])
+
+    def _name(self, number):
+        """Name of a set: its run's, without the signs that mean something else."""
+        parent = self.inputSets[number].getObjValue()
+        words = parent.getRunName() if hasattr(parent, "getRunName") else "set"
+        return "%d %s" % (number + 1, words.replace("=", " "))
+
+    def _rows(self, volumes):
+        return volume_rows([volumes])
+
+    def _resultFolder(self):
+        return self._getExtraPath("comparison")
