@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 
-from pwem.objects import SetOfVolumes
 from pwem.protocols import ProtAnalysis3D
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
 from pcainit.protocols import form
 from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import SeedProtocol, identity, volume_rows, write_list
+from pcainit.protocols.seeds import (
+    VOLUME_SETS,
+    SeedProtocol,
+    identity,
+    volume_rows,
+    write_list,
+)
 from pcainit.settings import InputError
 
 
@@ -30,9 +35,9 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     def _defineParams(self, definition):
         definition.addSection(label="Input")
         definition.addParam("inputSets", params.MultiPointerParam, important=True,
-                            pointerClass="SetOfVolumes", label="Sets of volumes",
+                            pointerClass="SetOfVolumes, SetOfVolumesFlex", label="Sets of volumes",
                             help="Each is one row of the table.")
-        definition.addParam("truth", params.PointerParam, pointerClass="SetOfVolumes",
+        definition.addParam("truth", params.PointerParam, pointerClass="SetOfVolumes, SetOfVolumesFlex",
                             allowsNull=True, label="True volumes",
                             help="Where they are known, for instance of simulated particles.")
         self._addMask(definition, "Where the volumes are compared. Without one, a soft mask is "
@@ -62,7 +67,7 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
         return files
 
     def _validate(self):
-        if not len(self.inputSets) or not all(isinstance(one, SetOfVolumes)
+        if not len(self.inputSets) or not all(isinstance(one, VOLUME_SETS)
                                               for one in self._sets()):
             return ["Sets of volumes must be sets of volumes: give at least one SetOfVolumes."]
         errors = self._validateMask() + self._validateSettings()

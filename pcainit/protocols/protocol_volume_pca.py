@@ -10,7 +10,13 @@ from pyworkflow.protocol import params
 
 from pcainit.protocols import form, results
 from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import SeedProtocol, identity, volume_rows, write_list
+from pcainit.protocols.seeds import (
+    VOLUME_SETS,
+    SeedProtocol,
+    identity,
+    volume_rows,
+    write_list,
+)
 from pcainit.settings import InputError
 from pcainit.volume_method import LEAST_VOLUMES
 
@@ -40,7 +46,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     def _defineParams(self, definition):
         definition.addSection(label="Input")
         definition.addParam("inputVolumes", params.MultiPointerParam, important=True,
-                            pointerClass="SetOfVolumes", label="Input volumes",
+                            pointerClass="SetOfVolumes, SetOfVolumesFlex", label="Input volumes",
                             help="One or more sets of volumes of one particle in one orientation, "
                                  "together at least 3; boxes and sampling rates may differ.")
         self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
@@ -117,7 +123,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     # -------------------------- Information ----------------------------------
     def _validate(self):
         sets = [pointer.get() for pointer in self.inputVolumes]
-        if not sets or not all(isinstance(one, SetOfVolumes) for one in sets):
+        if not sets or not all(isinstance(one, VOLUME_SETS) for one in sets):
             return ["Input volumes must be sets of volumes: give at least one SetOfVolumes."]
         errors = self._validateMask() + self._validateSettings()
         try:

@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 
-from pwem.objects import VolumeMask
+from pwem.objects import SetOfVolumes, SetOfVolumesFlex, VolumeMask
 from pyworkflow.protocol import params
 
 from pcainit.files.atomic import write_text
 from pcainit.protocols import form, results
 from pcainit.settings import AUTO, InputError, Settings
+
+VOLUME_SETS = (SetOfVolumes, SetOfVolumesFlex)      # neither is a kind of the other
 
 
 class SeedProtocol:

@@ -72,6 +72,10 @@ def test_pca_of_volumes(scipion, imported):
     same = np.array(classes).reshape(10, 3)         # the states take turns
     assert (same == same[0]).all() and len(set(same[0])) == 3
     assert "3 classes" in " ".join(protocol.summary()) and protocol._methods()
+    # Volumes with coordinates are volumes too.
+    again = scipion.project.newProtocol(PcaInitProtVolumePca, numberOfClasses=3)
+    _add(again.inputVolumes, protocol, "outputCoordinates")
+    assert again.validate() == [] and len(again._rows()) == 30
     # Continue does nothing unless something has changed.
     scipion.stages.clear()
     scipion.run(protocol)
