@@ -37,8 +37,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
         definition.addParam("inputSets", params.MultiPointerParam, important=True,
                             pointerClass="SetOfVolumes, SetOfVolumesFlex", label="Sets of volumes",
                             help="Each is one row of the table.")
-        definition.addParam("truth", params.PointerParam, pointerClass="SetOfVolumes, SetOfVolumesFlex",
-                            allowsNull=True, label="True volumes",
+        definition.addParam("truth", params.PointerParam, allowsNull=True,
+                            pointerClass="SetOfVolumes, SetOfVolumesFlex", label="True volumes",
                             help="Where they are known, for instance of simulated particles.")
         self._addMask(definition, "Where the volumes are compared. Without one, a soft mask is "
                                   "made from their mean.")
