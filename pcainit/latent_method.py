@@ -43,7 +43,7 @@ def read_coordinates(path: str | Path, count: int) -> np.ndarray:
     ----------
     path : str or Path
         ``.npy``; ``.npz`` with an array `coordinates` (or one array alone); ``.cs`` of cryoSPARC's
-        3D Variability (fields ``components_mode_*/value``) or 3D Flex; else a text table.
+        3D Variability (fields ``components_mode_*/value``); else a text table.
     count : int
         Number of particles.
 

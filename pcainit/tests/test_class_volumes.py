@@ -1,0 +1,68 @@
+"""Amplitudes of class volumes, and the level of a volume, against known truth."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+from scipy import fft
+
+from pcainit.engine.class_volumes import ClassModel, calibrate
+from pcainit.engine.latent_model import NuisanceSpread
+from pcainit.engine.masks import solvent_level
+from pcainit.tests.particle_examples import GRID, ball, blobs, model_background
+
+
+def filtered(volume, gain):
+    """A volume with each shell times `gain` (n_shells,)."""
+    spectrum = fft.rfftn(volume) * np.append(gain, 0)[GRID.box_shells]
+    return fft.irfftn(spectrum, s=volume.shape).astype(np.float32)
+
+
+def test_solvent_level_finds_an_offset_that_is_the_same_everywhere():
+    mask, density = ball(GRID, 6), blobs(GRID, [[0, 1, 2], [1, -1, 0]])
+    assert solvent_level(density * mask + 0.3, mask) == pytest.approx(0.3, abs=1e-3)
+
+
+def test_solvent_level_is_nothing_where_there_is_no_solvent():
+    assert solvent_level(np.full((8, 8, 8), 2, np.float32), np.ones((8, 8, 8), np.float32)) == 0
+
+
+def test_level_ignores_what_is_in_the_corners_of_the_box():
+    mask, volume = ball(GRID, 6), np.zeros((GRID.box,) * 3, np.float32)
+    volume[0, 0, 0] = 1e6
+    assert solvent_level(volume, mask) == 0
+
+
+@pytest.mark.parametrize("damping", [0.75, 1.0, 1.4])
+def test_calibration_undoes_what_was_done_to_each_shell(damping):
+    difference = 0.6 * blobs(GRID, [[1, 1, 2], [-2, 0, 1]], width=1.5)
+    label = np.random.default_rng(5).integers(0, 2, 4000)
+    background, mask = model_background(4000, differences=difference[None], noise=0.02,
+                                        coordinates=(label - 0.5)[:, None])
+    gain = damping * np.linspace(1.0, 1.2, GRID.n_shells)       # slower than the smoothing
+    true = np.stack([-difference / 2, difference / 2])
+    damped = ClassModel(np.stack([filtered(v, gain) for v in true]), np.full(2, 0.5))
+    halves = np.arange(0, 4000, 2), np.arange(1, 4000, 2)
+    mended = calibrate(background, np.ones_like(mask), damped, (damped, damped), halves,
+                       NuisanceSpread(1e-3, 1e-3, 1e-4, 1e-3))
+    for old, new, ours in zip(damped.differences, true, mended.differences):
+        before, wanted = GRID.shell_profile(old), GRID.shell_profile(new)
+        after = GRID.shell_profile(ours)
+        strong = slice(1, 4)
+        assert np.sqrt(after[strong] / wanted[strong]) == pytest.approx(1, abs=0.04)
+        if damping != 1:
+            assert abs(np.sqrt(before[1] / wanted[1]) - 1) > 0.1
+
+
+def test_calibration_leaves_nothing_of_differences_that_the_other_half_does_not_show():
+    rng = np.random.default_rng(3)
+    background, mask = model_background(2000, noise=0.5)
+    flat = np.ones(GRID.n_shells)
+
+    def noise():
+        volumes = 0.05 * rng.standard_normal((2,) + mask.shape).astype(np.float32)
+        return ClassModel(np.stack([filtered(v, flat) for v in volumes]) * mask, np.full(2, 0.5))
+
+    whole, pair = noise(), (noise(), noise())
+    halves = np.arange(0, 2000, 2), np.arange(1, 2000, 2)
+    mended = calibrate(background, mask, whole, pair, halves, NuisanceSpread())
+    power = (mended.differences ** 2).sum() / (whole.differences ** 2).sum()
+    assert power < 0.3
