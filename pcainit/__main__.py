@@ -10,7 +10,17 @@ import sys
 from typing import List, Optional
 
 from pcainit import __version__
-from pcainit.commands import compare, latents, preview, run, select, simulate, stages, volumes
+from pcainit.commands import (
+    compare,
+    latents,
+    preview,
+    run,
+    select,
+    simulate,
+    stages,
+    variance,
+    volumes,
+)
 from pcainit.settings import STAGES, InputError
 
 
@@ -44,6 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
     sub = command("latents", "volumes from latent coordinates of any program", latents.__doc__)
     latents.add_arguments(sub)
     sub.set_defaults(main=latents.main)
+    sub = command("variance", "where the structure varies, as a quick look", variance.__doc__)
+    variance.add_arguments(sub)
+    sub.set_defaults(main=variance.main)
     sub = command("compare", "several sets of volumes side by side", compare.__doc__)
     compare.add_arguments(sub)
     sub.set_defaults(main=compare.main)

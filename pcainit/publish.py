@@ -17,7 +17,7 @@ from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.pipeline import Arrays, file_identity
 from pcainit.settings import InputError, Settings
-from pcainit.verdict import write_verdict
+from pcainit.verdict import write_look, write_verdict
 
 # Arrays of the stages that the viewers and the report show.
 _ANALYSIS = {
@@ -93,24 +93,34 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
         The summary as written.
     """
     make_folder(folder)
-    (folder / "summary.json").unlink(missing_ok=True)       # its presence means: complete
-    for old in (*folder.glob("volumes/class_*.mrc"), *folder.glob("components/component_*.mrc"),
-                folder / "components" / "changing_places.mrc"):
-        old.unlink(missing_ok=True)     # an earlier run may have had more of them
+    _clear(folder)
     _write_maps(folder, stages, grid, threads)
     if star:
         _write_particles(folder, ParticleTable(star), stages["volumes"])
-    analysis = {shown: stages[stage][name] for stage, names in _ANALYSIS.items()
-                for name, shown in names.items() if name in stages[stage]}
-    analysis.update(voxel=np.array(grid.voxel), frequencies=np.arange(grid.n_shells)
-                    / (grid.box_px * grid.sampling))
-    write_arrays(folder / "analysis.npz", analysis)
+    write_arrays(folder / "analysis.npz", _analysis(stages, grid))
     summary = plain(summary)
     write_json(folder / ".summary.json", summary)
     from pcainit.report import write_report
     write_report(folder, summary)
     (folder / ".summary.json").replace(folder / "summary.json")
     return summary
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run may have left and this one need not replace."""
+    (folder / "summary.json").unlink(missing_ok=True)       # its presence means: complete
+    for old in (*folder.glob("volumes/class_*.mrc"), *folder.glob("components/component_*.mrc"),
+                folder / "components" / "changing_places.mrc",
+                *(folder / name for name in ("report.html", "latents.npz", "junk.txt"))):
+        old.unlink(missing_ok=True)
+
+
+def _analysis(stages: Dict[str, Arrays], grid: Grid) -> Arrays:
+    """What the viewers and the report show of the stages that are there."""
+    arrays = {shown: stages[stage][name] for stage, names in _ANALYSIS.items() if stage in stages
+              for name, shown in names.items() if name in stages[stage]}
+    return dict(arrays, voxel=np.array(grid.voxel), frequencies=np.arange(grid.n_shells)
+                / (grid.box_px * grid.sampling))
 
 
 def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
@@ -120,6 +130,45 @@ def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
     latents = {name: final[name] for name in _LATENTS if name in final}
     latents["class"] = latents.pop("label") + 1
     write_arrays(folder / "latents.npz", latents)
+
+
+def publish_variance(workspace: Workspace, settings: Settings, output: str | Path, *,
+                     threads: int = 1, seconds: Dict[str, float] | None = None) -> Dict[str, Any]:
+    """Write the variance map with the mean and the mask, and what they rest on.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The stages up to components done.
+    settings : Settings
+    output : str or Path
+    threads : int
+    seconds : dict, optional
+        Time of each stage, for the summary.
+
+    Returns
+    -------
+    dict
+        The summary as written.
+    """
+    folder, before, found = Path(output), workspace.get("reconstruct"), workspace.get("components")
+    grid, count = workspace.slices().grid, int(found["significant"].sum())
+    make_folder(folder)
+    _clear(folder)
+    stages = {"reconstruct": before, "components": found}
+    _write_maps(folder, stages, grid, threads)
+    summary = plain(dict(
+        program="pcainit", version=__version__, method="variance",
+        parameters=settings.as_dict(), threads=threads, seed=settings.seed, versions=versions(),
+        particles=len(workspace.slices()), resolution=settings.resolution, seconds=seconds or {},
+        eigenvalues=found["eigenvalues"], half_set_cosines=found["half_set_cosines"],
+        null_cosine=found["null_cosine"], significant_components=count,
+        regions_tried=int(found["regions_tried"]),
+        changing_places=json.loads(str(found["places"]))))
+    summary["verdict"] = write_look(summary)
+    write_arrays(folder / "analysis.npz", _analysis(stages, grid))
+    write_json(folder / "summary.json", summary)
+    return summary
 
 
 def refuse_overwriting(folder: str | Path, star: str, settings: Settings) -> None:
@@ -143,7 +192,7 @@ def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int
     def write(name: str, volume: np.ndarray) -> None:
         write_map(folder / name, grid.to_particle_box(volume, threads), grid.sampling)
 
-    for k, volume in enumerate(stages["volumes"]["volumes"]):
+    for k, volume in enumerate(stages.get("volumes", {}).get("volumes", ())):
         write("volumes/class_%03d.mrc" % (k + 1), volume)
     write("components/mean.mrc", stages["reconstruct"]["mean"])
     for k, volume in enumerate(stages["components"].get("components", ())):

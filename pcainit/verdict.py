@@ -36,6 +36,26 @@ def write_verdict(summary: Dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
+def write_look(summary: Dict[str, Any]) -> str:
+    """The verdict on components alone, before any classes are made."""
+    if not summary["significant_components"]:
+        sentences = [*_nothing_found(dict(summary, classes=1)), "The variance map is empty."]
+    else:
+        sentences = [_reproducible(summary), *_places(summary),
+                     "The variance map is made of what is reproducible."]
+    if not summary["regions_tried"]:
+        sentences.append("Small regions were not searched.")
+    return " ".join(sentences)
+
+
+def _reproducible(summary: Dict[str, Any]) -> str:
+    count, total = summary["significant_components"], len(summary["eigenvalues"])
+    cosines = ", ".join("%.2f" % c for c in summary["half_set_cosines"][:count])
+    return ("%d of %d components %s reproducible between half-sets (cosine%s %s; noise gives up "
+            "to %.2f)." % (count, total, "is" if count == 1 else "are",
+                           "" if count == 1 else "s", cosines, summary["null_cosine"]))
+
+
 def _batch_sentence(summary: Dict[str, Any]) -> str:
     pairs = np.asarray(summary["pairwise_differences"], float)
     return ("The %d volumes are averages of random batches and differ by at most %.1f times their "
@@ -56,11 +76,7 @@ def _nothing_found(summary: Dict[str, Any]) -> list[str]:
 
 
 def _something_found(summary: Dict[str, Any]) -> list[str]:
-    count, total = summary["significant_components"], len(summary["eigenvalues"])
-    cosines = ", ".join("%.2f" % c for c in summary["half_set_cosines"][:count])
-    sentences = ["%d of %d components %s reproducible between half-sets (cosine%s %s; noise gives "
-                 "up to %.2f)." % (count, total, "is" if count == 1 else "are",
-                                   "" if count == 1 else "s", cosines, summary["null_cosine"])]
+    count, sentences = summary["significant_components"], [_reproducible(summary)]
     sentences += _places(summary)
     copies = np.asarray(summary["copies"], bool)
     weights = np.asarray(summary["class_weights"], float)

@@ -38,6 +38,12 @@ def define(form) -> None:
     # Before all whose conditions name it: Scipion looks conditions up as they are added.
     _add(form, "method")
     _add(form, "resolution")
+    form.addParam("onlyVariance", params.BooleanParam, default=False,
+                  expertLevel=params.LEVEL_ADVANCED, condition="method == %d" % DECIDED_BY_DATA,
+                  label="Only the variance map?",
+                  help="Stop when it is known where the structure varies, before any classes are "
+                       "made: a quick look. Say no and continue the run to get the volumes; what "
+                       "is done already is kept.")
     form.addParam("autoClasses", params.BooleanParam, default=True,
                   condition="method == %d" % DECIDED_BY_DATA,
                   label="Let the data decide the number of classes?",
@@ -108,6 +114,11 @@ def add_classes(form, condition: str = "True") -> None:
 def method(protocol) -> str:
     """The method chosen in the form."""
     return METHODS[protocol.method.get()]
+
+
+def only_variance(protocol) -> bool:
+    """Whether the run stops at the variance map."""
+    return method(protocol) == METHODS[DECIDED_BY_DATA] and protocol.onlyVariance.get()
 
 
 def settings(protocol) -> Settings:

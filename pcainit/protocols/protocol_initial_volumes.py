@@ -77,8 +77,13 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         settings = self._settings()
         identity = convert.identity(self.inputParticles.get(), settings.mask)
         digests = [settings.digest(stage, identity) for stage in STAGES]
-        steps = [self.writeInputStep, self.prepareStep, self.reconstructStep,
-                 self.componentsStep, self.clusterStep, self.volumesStep, self.createOutputStep]
+        steps = [self.writeInputStep, self.prepareStep, self.reconstructStep, self.componentsStep]
+        if form.only_variance(self):
+            for step, digest in zip(steps, digests[:1] + digests):
+                self._insertFunctionStep(step, digest, needsGPU=False)
+            self._insertFunctionStep(self.varianceStep, digests[2], needsGPU=False)
+            return
+        steps += [self.clusterStep, self.volumesStep, self.createOutputStep]
         for step, digest in zip(steps, digests[:1] + digests + digests[-1:]):
             self._insertFunctionStep(step, digest, needsGPU=False)
 
@@ -102,6 +107,16 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         """Principal components."""
         return self._runStage("components")
 
+    def varianceStep(self, digest):
+        """The variance map alone, and its registration."""
+        runEngine(self, self._stageFiles("volumes"), "variance", "-o", self._resultFolder(),
+                  "--work", self._workFolder(), *form.options(self._settings()),
+                  "--threads", self.numberOfThreads.get())
+        self._deleteOutputs()
+        result = results.EngineResult(self._resultFolder())
+        self._register(outputVarianceMap=results.make_volume(
+            result.variance, self.inputParticles.get().getSamplingRate()))
+
     def clusterStep(self, digest):
         """Classes."""
         return self._runStage("cluster")
@@ -114,8 +129,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def createOutputStep(self, digest):
         """Register the outputs."""
-        for _, output in list(self.iterOutputAttributes()):     # of an earlier run
-            self.deleteOutput(output)
+        self._deleteOutputs()
         particles = self.inputParticles.get()
         sampling = particles.getSamplingRate()
         result = results.EngineResult(self._resultFolder(), np.load(self._inputIds()))
@@ -134,6 +148,13 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
                                                 progName=results.PROGRAM)
             outputs["outputParticles"] = results.fill_latents(latents, particles, result)
 
+        self._register(**outputs)
+
+    def _deleteOutputs(self):
+        for _, output in list(self.iterOutputAttributes()):     # of an earlier run
+            self.deleteOutput(output)
+
+    def _register(self, **outputs):
         self._defineOutputs(**outputs)
         for output in outputs.values():
             self._defineSourceRelation(self.inputParticles, output)

@@ -191,6 +191,21 @@ def test_continue_redoes_what_depends_on_a_changed_parameter(scipion, stages):
     assert stages == STAGES
 
 
+def test_variance_map_alone_then_the_volumes(scipion, stages):
+    """The quick look registers the map alone; continued, nothing before it is done again."""
+    protocol = scipion.new_volumes(method=0, onlyVariance=True, noLocalSearch=True)
+    scipion.run(protocol)
+    assert [name for name, _ in protocol.iterOutputAttributes()] == ["outputVarianceMap"]
+    assert os.path.exists(protocol.outputVarianceMap.getFileName())
+    assert any("half-sets" in line for line in protocol._summary())
+    assert stages == ["prepare", "reconstruct", "components", "variance"]
+    stages.clear()
+    protocol.onlyVariance.set(False)
+    scipion.run(protocol)
+    assert stages == ["cluster", "volumes"]
+    assert protocol.outputVolumes.getSize() >= 1 and protocol.outputVarianceMap is not None
+
+
 def test_continue_drops_outputs_of_the_other_method(scipion):
     protocol = scipion.run(scipion.new_volumes())
     assert protocol.outputComponents.getSize() == 4

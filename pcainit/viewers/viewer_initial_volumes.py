@@ -49,9 +49,10 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         names = [name for name, plot in PLOTS.items() if plot.available(result)]
         self._names = names
         first, second = best_pair(result)
-        form.addParam("report", params.LabelParam, important=True, label="Report",
-                      help="The verdict, what to do next and all figures on one page, in your "
-                           "browser.")
+        if result.class_volumes is not None:
+            form.addParam("report", params.LabelParam, important=True, label="Report",
+                          help="The verdict, what to do next and all figures on one page, in "
+                               "your browser.")
         form.addParam("figure", params.EnumParam, default=0, display=params.EnumParam.DISPLAY_COMBO,
                       choices=[PLOTS[name].title for name in names], label="Figure",
                       help="\n".join("*%s*: %s" % (PLOTS[name].title, PLOTS[name].caption)
@@ -66,9 +67,10 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
 
     def _defineMaps(self, form, result):
         group = form.addGroup("In ChimeraX")
-        group.addParam("volumes", params.LabelParam, label="Class volumes",
-                       help="All volumes at one level, side by side, in the colours of the "
-                            "figures.")
+        if result.class_volumes is not None:
+            group.addParam("volumes", params.LabelParam, label="Class volumes",
+                           help="All volumes at one level, side by side, in the colours of the "
+                                "figures.")
         if result.components is None:
             return
         group.addParam("components", params.LabelParam, label="Eigenvolumes",

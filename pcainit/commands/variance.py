@@ -1,0 +1,74 @@
+"""pcainit variance PARTICLES.star -o DIR: where the structure varies, as a quick look.
+
+The components of two half-sets are found and tested as in run; what both halves agree on makes
+the variance map.  Small regions are not searched and no classes are made, so that this takes about
+half of the time of run.
+
+With --work it shows the components that the stages have left there (see components).
+
+Example: pcainit variance particles.star -o look --resolution 20
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+from pathlib import Path
+
+from pcainit.commands.options import add_settings, settings_from
+from pcainit.commands.progress import Reporter
+from pcainit.commands.run import remove_empty
+from pcainit.settings import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``pcainit variance``."""
+    parser.add_argument("particles", nargs="?",
+                        help="RELION particle STAR file with poses and CTF")
+    parser.add_argument("--work", metavar="WORK",
+                        help="folder of the stages, in place of particles")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR",
+                        help="folder for the variance map, the mean and the mask")
+    parser.add_argument("--data-dir", metavar="ROOT", help="folder that image paths start from")
+    add_settings(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Components of two half-sets, and the map of what they agree on."""
+    settings = settings_from(args)
+    if settings.method != "particles":
+        raise InputError("method is %s, which does not tell variance from noise: leave it out."
+                         % settings.method)
+    if bool(args.particles) == bool(args.work):
+        raise InputError("Give either a STAR file of particles or --work.")
+    from pcainit import pipeline
+    from pcainit.engine.slicing import set_threads
+    from pcainit.files.workspace import Workspace, make_folder
+    from pcainit.publish import publish_variance, refuse_overwriting
+    output = Path(args.output)
+    set_threads(args.threads)
+    reporter, stages = Reporter(), ("reconstruct", "components")
+    if args.work:
+        workspace, new = Workspace(Path(args.work)), []
+    else:
+        settings = dataclasses.replace(settings, no_local_search=True)
+        refuse_overwriting(output, args.particles, settings)
+        new = [folder for folder in (output, *output.parents) if not folder.exists()]
+        make_folder(output)
+        workspace = Workspace(None, scratch=output)
+    try:
+        if args.particles:
+            reporter.run("prepare", lambda progress: pipeline.prepare(
+                workspace, args.particles, args.data_dir, settings, args.threads, progress))
+        for name in stages:             # done already, with --work
+            stage = getattr(pipeline, name)
+            reporter.run(name, functools.partial(stage, workspace, settings))
+    except BaseException:
+        remove_empty(new)
+        raise
+    summary = publish_variance(workspace, settings, output, threads=args.threads,
+                               seconds=reporter.seconds)
+    print(summary["verdict"])
+    print(output / "components" / "variance.mrc")
+    return 0
