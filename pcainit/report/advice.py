@@ -42,7 +42,9 @@ def opening(result: Result) -> str:
 def relion(result: Result) -> Values:
     """Fields of RELION's Class3D and what to set them to."""
     parameters = _parameters(result)
-    greyscale = "No" if parameters.get("no_ctf") else "Yes"
+    # Volumes from elsewhere may be on any scale.
+    known = result.summary.get("method") != "volumes"
+    greyscale = "Yes" if known and not parameters.get("no_ctf") else "No"
     return [("Reference map", "a STAR file that lists the %d volumes (below)" % result.n_classes
              if result.n_classes > 1 else "volumes/class_001.mrc"),
             ("Ref. map is on absolute greyscale?", greyscale),
