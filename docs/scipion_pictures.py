@@ -20,12 +20,21 @@ from pyworkflow.gui.form import FormWindow
 from pyworkflow.project import Manager
 
 from pcainit.preview import make_preview
-from pcainit.protocols import PcaInitProtInitialVolumes
+from pcainit.protocols import (
+    PcaInitProtChosenVolume,
+    PcaInitProtCompare,
+    PcaInitProtInitialVolumes,
+    PcaInitProtLatents,
+    PcaInitProtVolumePca,
+)
 from pcainit.settings import Settings
 from pcainit.viewers import PcaInitViewerInitialVolumes
 from pcainit.viewers.preview_dialog import PreviewDialog
 from pcainit.wizards import MASK_SLIDERS
 
+FORMS = {"form": PcaInitProtInitialVolumes, "form_chosen": PcaInitProtChosenVolume,
+         "form_volumes": PcaInitProtVolumePca, "form_latents": PcaInitProtLatents,
+         "form_compare": PcaInitProtCompare}
 CHOSEN = 2          # the class that the picture of the lasso draws around
 
 
@@ -55,17 +64,18 @@ def main(star, result, out, width):
 
 
 def form_pictures(window, out):
-    """Each tab of the protocol's form, all parameters shown."""
-    protocol = window.project.newProtocol(PcaInitProtInitialVolumes)
-    protocol.expertLevel.set(1)
-    form = FormWindow("pca initial volumes", protocol, window.viewWidget._executeSaveProtocol,
-                      window, updateProtocolCallback=window.viewWidget._updateProtocol)
-    form.adjustSize()
-    tabs = _notebook(form.root)
-    for number, tab in enumerate(tabs.tabs(), 1):
-        tabs.select(tab)
-        grab(form.root, out / ("form_%d.png" % number))
-    form.root.destroy()
+    """Each tab of each protocol's form, all parameters shown."""
+    for name, protocol_class in FORMS.items():
+        protocol = window.project.newProtocol(protocol_class)
+        protocol.expertLevel.set(1)
+        form = FormWindow(protocol_class._label, protocol, window.viewWidget._executeSaveProtocol,
+                          window, updateProtocolCallback=window.viewWidget._updateProtocol)
+        form.adjustSize()
+        tabs = _notebook(form.root)
+        for number, tab in enumerate(tabs.tabs(), 1):
+            tabs.select(tab)
+            grab(form.root, out / ("%s_%d.png" % (name, number)))
+        form.root.destroy()
 
 
 def wizard_pictures(window, star, result, out):
