@@ -126,7 +126,7 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
         whole = _part_way(whole, class_round(background, mask, whole, everyone, nuisance)[0],
                           2 * STEPS[step] / (1 + STEPS[step]))
         progress((done + 1) / rounds)
-    return calibrate(background, mask, whole, pair, halves, nuisance), pair, held
+    return (*calibrate(background, mask, whole, pair, halves, nuisance), held)
 
 
 def _part_way(old: ClassModel, new: ClassModel, step: float) -> ClassModel:
@@ -136,7 +136,8 @@ def _part_way(old: ClassModel, new: ClassModel, step: float) -> ClassModel:
 
 def calibrate(background: Background, mask: np.ndarray, whole: ClassModel,
               pair: Tuple[ClassModel, ClassModel], halves: Tuple[np.ndarray, np.ndarray],
-              nuisance: NuisanceSpread) -> ClassModel:
+              nuisance: NuisanceSpread
+              ) -> Tuple[ClassModel, Tuple[ClassModel, ClassModel]]:
     """Give each shell of each difference the amplitude that images held out ask for.
 
     Regularisation damps the differences, more where the noise is strong.  The least-squares gain
@@ -158,6 +159,8 @@ def calibrate(background: Background, mask: np.ndarray, whole: ClassModel,
     -------
     ClassModel
         Differences filtered by the gain, which is at most 1.5.
+    (ClassModel, ClassModel)
+        Those of each half, by the same gain: their mean has the noise of the first.
     """
     grid = background.grid
     product, square = np.zeros((2, len(whole.weights), grid.n_shells))
@@ -165,17 +168,21 @@ def calibrate(background: Background, mask: np.ndarray, whole: ClassModel,
         resp, _ = score_classes(background, pair[h], halves[h], nuisance)
         own = _shell_products(background, pair[1 - h].differences, resp, halves[h])
         product, square = product + own[0], square + own[1]
-    out = np.empty_like(whole.differences)
-    for k, volume in enumerate(whole.differences):
+    models = (whole, *pair)
+    filtered = [np.empty_like(model.differences) for model in models]
+    for k in range(len(whole.weights)):
         one, two = (half.differences[k] for half in pair)
         cross = _smooth(grid.shell_profile(one, two))
         power = _smooth(grid.shell_profile(one)) * _smooth(grid.shell_profile(two))
         agreement = np.clip(cross / np.sqrt(np.maximum(power, 1e-60)), 0, 1)
         gain = _smooth(product[k]) / np.maximum(_smooth(square[k]), 1e-30)
         gain = np.clip(gain * 2 / (1 + agreement), 0, LARGEST_GAIN)
-        spectrum = fft.rfftn(volume) * np.append(gain, 0)[grid.box_shells]
-        out[k] = fft.irfftn(spectrum, s=volume.shape) * mask
-    return ClassModel(out, whole.weights)
+        factor = np.append(gain, 0)[grid.box_shells]
+        for model, out in zip(models, filtered):
+            spectrum = fft.rfftn(model.differences[k]) * factor
+            out[k] = fft.irfftn(spectrum, s=mask.shape) * mask
+    done = [ClassModel(out, model.weights) for model, out in zip(models, filtered)]
+    return done[0], (done[1], done[2])
 
 
 def _smooth(profile: np.ndarray) -> np.ndarray:
