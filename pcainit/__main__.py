@@ -35,31 +35,18 @@ def make_parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=description,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
 
-    sub = command("run", "the whole job: particles in, volumes out", run.__doc__)
-    run.add_arguments(sub)
-    sub.set_defaults(main=run.main)
-    sub = command("preview", "a look at the consensus before a run", preview.__doc__)
-    preview.add_arguments(sub)
-    sub.set_defaults(main=preview.main)
-    sub = command("select", "one more volume, of chosen particles", select.__doc__)
-    select.add_arguments(sub)
-    sub.set_defaults(main=select.main)
-    sub = command("simulate", "make a small set with known truth", simulate.__doc__)
-    simulate.add_arguments(sub)
-    sub.set_defaults(main=simulate.main)
-    sub = command("volumes", "PCA of given volumes; with --work the last stage of run",
-                  volumes.__doc__)
-    volumes.add_arguments(sub)
-    sub.set_defaults(main=volumes.main)
-    sub = command("latents", "volumes from latent coordinates of any program", latents.__doc__)
-    latents.add_arguments(sub)
-    sub.set_defaults(main=latents.main)
-    sub = command("variance", "where the structure varies, as a quick look", variance.__doc__)
-    variance.add_arguments(sub)
-    sub.set_defaults(main=variance.main)
-    sub = command("compare", "several sets of volumes side by side", compare.__doc__)
-    compare.add_arguments(sub)
-    sub.set_defaults(main=compare.main)
+    for module, text in (
+            (run, "the whole job: particles in, volumes out"),
+            (preview, "a look at the consensus before a run"),
+            (variance, "where the structure varies, as a quick look"),
+            (select, "one more volume, of chosen particles"),
+            (volumes, "PCA of given volumes; with --work the last stage of run"),
+            (latents, "volumes from latent coordinates of any program"),
+            (compare, "several sets of volumes side by side"),
+            (simulate, "make a small set with known truth")):
+        sub = command(module.__name__.rpartition(".")[2], text, module.__doc__ or "")
+        module.add_arguments(sub)
+        sub.set_defaults(main=module.main)
     for stage in STAGES[:-1]:
         sub = command(stage, "one stage of run: " + stages.HELP[stage], stages.__doc__)
         stages.add_arguments(sub, stage)

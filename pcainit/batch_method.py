@@ -12,6 +12,7 @@ from pcainit.engine.likelihood import class_posteriors
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_directions
 from pcainit.engine.reconstruction import Consensus, reconstruct_groups
+from pcainit.engine.volume_set import principal_components, weighted_averages
 from pcainit.settings import Settings
 
 Arrays = Dict[str, np.ndarray]
@@ -52,7 +53,8 @@ def find_components(before: Arrays, settings: Settings) -> Arrays:
     """PCA of the batch volumes; nothing for the simple method."""
     if settings.method == "simple":
         return {}
-    found = five_steps.batch_pca(before["volumes"], before["mask"], settings.components)
+    found = principal_components(before["volumes"], before["mask"],
+                                 np.ones(len(before["volumes"])), settings.components)
     return dict(average=found.average, components=found.components,
                 batch_coordinates=found.coordinates, eigenvalues=found.variances,
                 spectrum=found.spectrum,
@@ -85,7 +87,8 @@ def make_volumes(slices: Slices, before: Arrays, consensus: Consensus, label: np
         Result of the stage volumes.
     """
     mask = before["mask"]
-    classes = five_steps.average_clusters(before["volumes"], label, mask, before["mean"])
+    classes, _ = weighted_averages(before["volumes"], np.eye(label.max() + 1)[label], mask,
+                                   before["mean"])
     posterior = class_posteriors(slices, classes, consensus.whitening(slices.grid))
     found = posterior.argmax(axis=1).astype(np.int32)
     return dict(volumes=classes, posterior=posterior, label=found, junk=~slices.usable,

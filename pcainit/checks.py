@@ -10,6 +10,7 @@ from typing import List
 from pcainit.settings import Settings
 
 MIN_PARTICLES = 50
+LEAST_VOLUMES = 3               # that a PCA of volumes takes
 FEW_PER_CLASS = 500
 WORKING_BOX_FACTOR = 2.2        # working box = this x box x sampling / resolution
 

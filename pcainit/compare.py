@@ -11,10 +11,10 @@ from pcainit.engine.comparison import (
     relative_differences,
     shell_correlations,
 )
-from pcainit.engine.volume_set import match_greyscale, rough_mean
+from pcainit.engine.volume_set import rough_mean
 from pcainit.files.map_list import MapFile
 from pcainit.settings import InputError, Settings
-from pcainit.volume_method import make_mask, read_volumes
+from pcainit.volume_method import make_mask, one_greyscale, read_volumes
 
 Progress = Callable[[float], None]
 MOST_VOLUMES = 500
@@ -53,11 +53,7 @@ def compare_sets(sets: List[Tuple[str, List[MapFile]]], truth: List[MapFile], se
     volumes, grid = read_volumes(entries, settings, lambda _, shape, dtype: np.empty(shape, dtype),
                                  lambda share: progress(0.7 * share))
     mask = make_mask(rough_mean(volumes), grid, settings)
-    gains, _ = match_greyscale(volumes, mask)
-    if not gains.all():
-        raise InputError("The volume %s does not look like the others (it is dark on bright, "
-                         "shifted, or another particle): leave it out."
-                         % entries[int(np.argmin(gains))].path)
+    gains = one_greyscale(volumes, entries, mask)
     edges = np.cumsum([0, *(len(maps) for _, maps in groups)])
     parts = [volumes[a:b] for a, b in zip(edges, edges[1:])]
     result: Dict[str, Any] = dict(resolution=settings.resolution, box=grid.box_px,

@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Optional
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from pcainit.engine.masks import auto_mask, fit_mask
 from pcainit.engine.poses import symmetry_matrices
 from pcainit.engine.prepare import chunk_length, prepare_slices
 from pcainit.engine.reconstruction import reconstruct_consensus
+from pcainit.files.identity import file_identity
 from pcainit.files.maps import read_map
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
@@ -24,12 +23,6 @@ from pcainit.settings import STAGES, InputError, Settings
 
 Progress = Callable[[float], None]
 Arrays = Dict[str, np.ndarray]
-
-
-def file_identity(paths: List[str]) -> str:
-    """Text that changes when one of these files is replaced or edited."""
-    stats = [(os.path.realpath(p), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in paths]
-    return hashlib.sha256(json.dumps(sorted(stats)).encode()).hexdigest()[:16]
 
 
 def prepare(workspace: Workspace, star: str, data_dir: Optional[str], settings: Settings,

@@ -12,10 +12,11 @@ import numpy as np
 from pcainit import __version__
 from pcainit.engine.grid import Grid
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
+from pcainit.files.identity import file_identity
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
-from pcainit.pipeline import Arrays, file_identity
+from pcainit.pipeline import Arrays
 from pcainit.settings import InputError, Settings
 from pcainit.verdict import write_look, write_verdict
 
@@ -36,6 +37,9 @@ _ANALYSIS = {
     "volumes": {"volumes": "class_volumes", "weights": "class_weights", "pairwise": "pairwise",
                 "class_fsc": "class_fsc", "copies": "copies"},
 }
+# Files that a result folder has itself.
+_FILES = ("particles.star", "latents.npz", "analysis.npz", "coordinates.txt", "junk.txt",
+          "report.html", "summary.json")
 _LATENTS = ("coordinates", "covariance", "posterior", "label", "junk", "contrast")
 
 
@@ -61,7 +65,7 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     folder = Path(output)
     meta = workspace.get("prepare")
     star = str(meta["star"])
-    refuse_overwriting(folder, star, settings)
+    refuse_overwriting(folder, star, settings.mask)
     if not Path(star).is_file() or file_identity([star]) != str(meta["star_identity"]):
         raise InputError("The particle STAR file %s has changed since the particles were prepared: "
                          "run the step prepare again." % star)
@@ -158,9 +162,8 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
     stages = {"reconstruct": before, "components": found}
     _write_maps(folder, stages, grid, threads)
     summary = plain(dict(
-        program="pcainit", version=__version__, method="variance",
-        parameters=settings.as_dict(), threads=threads, seed=settings.seed, versions=versions(),
-        particles=len(workspace.slices()), resolution=settings.resolution, seconds=seconds or {},
+        record(settings, grid, "variance", threads, seconds or {}),
+        particles=len(workspace.slices()),
         eigenvalues=found["eigenvalues"], half_set_cosines=found["half_set_cosines"],
         null_cosine=found["null_cosine"], significant_components=count,
         regions_tried=int(found["regions_tried"]),
@@ -171,19 +174,19 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
     return summary
 
 
-def refuse_overwriting(folder: str | Path, star: str, settings: Settings) -> None:
+def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
     """Refuse an output folder whose results would replace the input.
 
     Raises
     ------
     InputError
-        The STAR file or the mask lies where a result goes.
+        One of the input files lies where a result goes.
     """
     place = Path(folder).resolve()
-    for given in filter(None, (star, settings.mask)):
+    for given in filter(None, inputs):
         path = Path(given).resolve()
-        if path == place / "particles.star" or path.parent in (place / "volumes",
-                                                               place / "components"):
+        if (path.parent in (place / "volumes", place / "components")
+                or path.parent == place and path.name in _FILES):
             raise InputError("The output folder %s holds the input %s, which the results would "
                              "replace: choose another folder." % (folder, given))
 
@@ -220,11 +223,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     found, final = stages["components"], stages["volumes"]
     certified = found.get("significant")
     summary: Dict[str, Any] = dict(
-        program="pcainit", version=__version__, method=settings.method,
-        parameters=settings.as_dict(), threads=threads, seed=settings.seed,
-        versions=versions(),
-        particles=len(slices), box=slices.grid.box_px, sampling=slices.grid.sampling,
-        working_box=slices.grid.box, resolution=settings.resolution, seconds=seconds,
+        record(settings, slices.grid, settings.method, threads, seconds), particles=len(slices),
         classes=len(final["volumes"]), class_weights=final["weights"],
         class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
         eigenvalues=found.get("eigenvalues", []), noise_edge=found.get("noise_edge"),
@@ -243,6 +242,27 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []))
     return plain(summary)
+
+
+def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: Dict[str, float],
+           **parameters: Any) -> Dict[str, Any]:
+    """What every summary begins with: how the result was made.
+
+    Parameters
+    ----------
+    settings : Settings
+    grid : Grid
+    method : str
+    threads : int
+    seconds : dict
+        Time of each stage.
+    **parameters
+        Those that are no settings.
+    """
+    return dict(program="pcainit", version=__version__, method=method,
+                parameters=dict(settings.as_dict(), **parameters), threads=threads,
+                seed=settings.seed, versions=versions(), box=grid.box_px, sampling=grid.sampling,
+                working_box=grid.box, resolution=settings.resolution, seconds=seconds)
 
 
 def versions() -> Dict[str, str]:

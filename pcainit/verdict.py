@@ -52,8 +52,9 @@ def _reproducible(summary: Dict[str, Any]) -> str:
     count, total = summary["significant_components"], len(summary["eigenvalues"])
     cosines = ", ".join("%.2f" % c for c in summary["half_set_cosines"][:count])
     return ("%d of %d components %s reproducible between half-sets (cosine%s %s; noise gives up "
-            "to %.2f)." % (count, total, "is" if count == 1 else "are",
-                           "" if count == 1 else "s", cosines, summary["null_cosine"]))
+            "to %.2f%s)." % (count, total, "is" if count == 1 else "are",
+                             "" if count == 1 else "s", cosines, summary["null_cosine"],
+                             " in the whole mask" if summary.get("changing_places") else ""))
 
 
 def _batch_sentence(summary: Dict[str, Any]) -> str:

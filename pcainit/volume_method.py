@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
+from pcainit.checks import LEAST_VOLUMES
 from pcainit.engine.batches import noise_edge
 from pcainit.engine.clusters import Clusters, cluster_mixture, present
 from pcainit.engine.differences import pairwise_differences
@@ -26,7 +27,6 @@ Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 Allocate = Callable[..., np.ndarray]
 
-LEAST_VOLUMES = 3
 LEAST_BOX = 16
 
 
@@ -102,6 +102,22 @@ def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
                          "it: invert the volumes, or give a mask.") from None
 
 
+def one_greyscale(volumes: np.ndarray, entries: List[MapFile], mask: np.ndarray) -> np.ndarray:
+    """Bring volumes to one greyscale, in place; what each one's contrast was, (n,).
+
+    Raises
+    ------
+    InputError
+        One of them does not look like the others.
+    """
+    gains, _ = match_greyscale(volumes, mask)
+    if not gains.all():
+        raise InputError("The volume %s does not look like the others (it is dark on bright, "
+                         "shifted, or another particle), so its greyscale cannot be aligned: "
+                         "leave it out." % entries[int(np.argmin(gains))].path)
+    return gains
+
+
 def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate, *,
                     align_greyscale: bool, progress: Progress
                     ) -> Tuple[Dict[str, Arrays], Grid, Dict[str, Any]]:
@@ -142,12 +158,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
     weights = weights / weights.mean()
     gains = np.ones(n)
     if align_greyscale:
-        gains, _ = match_greyscale(volumes, make_mask(rough_mean(volumes), grid, settings))
-        if not gains.all():
-            bad = entries[int(np.argmin(gains))].path
-            raise InputError("The volume %s does not look like the others (it is dark on bright, "
-                             "shifted, or another particle), so its greyscale cannot be aligned: "
-                             "leave it out." % bad)
+        gains = one_greyscale(volumes, entries, make_mask(rough_mean(volumes), grid, settings))
     mean = _mean(volumes, weights)
     mask = make_mask(mean, grid, settings)
     q = min(settings.components, n - 1)
@@ -183,6 +194,17 @@ def _cluster_arrays(clusters: Clusters) -> Arrays:
     if len(clusters.tried) > 1:
         arrays.update(tried_classes=clusters.tried, bic=clusters.bic)
     return arrays
+
+
+def coordinates_table(entries: List[MapFile], posterior: np.ndarray, coordinates: np.ndarray
+                      ) -> str:
+    """Class, probability and coordinates of each volume, as text."""
+    lines = ["# class probability coordinates... file"]
+    for entry, shares, point in zip(entries, posterior, coordinates):
+        label = int(shares.argmax())
+        lines.append("%d %.4f %s %s" % (label + 1, shares[label],
+                                        " ".join("%.6g" % value for value in point), entry.path))
+    return "\n".join(lines) + "\n"
 
 
 def verdict(stages: Dict[str, Arrays], chosen: bool) -> str:

@@ -16,10 +16,10 @@ from typing import Any, Dict
 
 import numpy as np
 
-from pcainit import __version__
+from pcainit.commands.folders import gone_if_failed
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
-from pcainit.commands.run import announce, remove_empty
+from pcainit.commands.run import announce
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,35 +42,27 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.poses import symmetry_matrices
     from pcainit.engine.slicing import set_threads
     from pcainit.files.star import ParticleTable
-    from pcainit.files.workspace import Workspace, make_folder
-    from pcainit.publish import refuse_overwriting, versions, write_result
+    from pcainit.files.workspace import Workspace
+    from pcainit.publish import record, refuse_overwriting, write_result
     output = Path(args.output)
-    refuse_overwriting(output, args.particles, settings)
+    refuse_overwriting(output, args.particles, args.coordinates, settings.mask)
     coordinates = latent_method.read_coordinates(args.coordinates,
                                                  len(ParticleTable(args.particles)))
     latent_method.check_axis(args.along, coordinates.shape[1], settings)
-    new = [folder for folder in (output, *output.parents) if not folder.exists()]
-    make_folder(output)
     set_threads(args.threads)
     workspace, reporter, done = Workspace(None, scratch=output), Reporter(), []
-    try:
+    with gone_if_failed(output):
         reporter.run("prepare", lambda progress: pipeline.prepare(
             workspace, args.particles, args.data_dir, settings, args.threads, progress))
         slices = workspace.slices()
         reporter.run("volumes", lambda progress: done.append(latent_method.reconstruct(
             slices, coordinates, settings, symmetry_matrices(settings.symmetry), args.along,
             progress)))
-    except BaseException:
-        remove_empty(new)
-        raise
     stages, grid = done[0], slices.grid
     final = stages["volumes"]
     summary: Dict[str, Any] = dict(
-        program="pcainit", version=__version__, method="latents",
-        parameters=dict(settings.as_dict(), along=args.along), threads=args.threads,
-        seed=settings.seed, versions=versions(), particles=len(slices), box=grid.box_px,
-        sampling=grid.sampling, working_box=grid.box, resolution=settings.resolution,
-        seconds=reporter.seconds, classes=len(final["volumes"]), class_weights=final["weights"],
+        record(settings, grid, "latents", args.threads, reporter.seconds, along=args.along),
+        particles=len(slices), classes=len(final["volumes"]), class_weights=final["weights"],
         class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
         pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
         coordinates=args.coordinates,

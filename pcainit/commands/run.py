@@ -6,11 +6,10 @@ Example: pcainit run particles.star -o initial --classes 4 --resolution 20
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 from pathlib import Path
-from typing import List
 
+from pcainit.commands.folders import gone_if_failed
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 
@@ -31,23 +30,18 @@ def main(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     from pcainit import pipeline
     from pcainit.engine.slicing import set_threads
-    from pcainit.files.workspace import Workspace, make_folder
+    from pcainit.files.workspace import Workspace
     from pcainit.publish import publish, refuse_overwriting
     output = Path(args.output)
-    refuse_overwriting(output, args.particles, settings)
-    new = [folder for folder in (output, *output.parents) if not folder.exists()]
-    make_folder(output)
+    refuse_overwriting(output, args.particles, settings.mask)
     set_threads(args.threads)
     workspace, reporter = Workspace(None, scratch=output), Reporter()
-    try:
+    with gone_if_failed(output):
         reporter.run("prepare", lambda progress: pipeline.prepare(
             workspace, args.particles, args.data_dir, settings, args.threads, progress))
         for name in ("reconstruct", "components", "cluster", "volumes"):
             stage = getattr(pipeline, name)
             reporter.run(name, functools.partial(stage, workspace, settings))
-    except BaseException:
-        remove_empty(new)
-        raise
     summary = {}
     reporter.run("write", lambda progress: summary.update(publish(
         workspace, settings, output, threads=args.threads, seconds=reporter.seconds)))
@@ -61,10 +55,3 @@ def announce(output: Path, summary: dict) -> None:
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d particles" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))
     print(output / "report.html")
-
-
-def remove_empty(folders: List[Path]) -> None:
-    """Remove folders, the innermost first, up to the first that is not empty."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()

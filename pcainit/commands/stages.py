@@ -10,9 +10,10 @@ import argparse
 import json
 from pathlib import Path
 
+from pcainit.commands.folders import gone_if_failed
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
-from pcainit.commands.run import announce, remove_empty
+from pcainit.commands.run import announce
 from pcainit.settings import STAGES, InputError
 
 HELP = {
@@ -45,16 +46,14 @@ def main(args: argparse.Namespace, stage: str) -> int:
     from pcainit.publish import publish
     set_threads(args.threads)
     folder = Path(args.work)
-    new = [part for part in (folder, *folder.parents) if not part.exists()]
-    workspace, reporter = Workspace(folder), Reporter()
+    reporter = Reporter()
     if stage == "prepare":
-        try:
+        with gone_if_failed(folder):
+            workspace = Workspace(folder)
             reporter.run(stage, lambda progress: pipeline.prepare(
                 workspace, args.particles, args.data_dir, settings, args.threads, progress))
-        except BaseException:
-            remove_empty(new)
-            raise
     else:
+        workspace = Workspace(folder)
         work = getattr(pipeline, stage)
         reporter.run(stage, lambda progress: work(workspace, settings, progress))
     seconds = _add_seconds(Path(args.work) / "seconds.json", reporter.seconds)

@@ -16,9 +16,9 @@ import dataclasses
 import functools
 from pathlib import Path
 
+from pcainit.commands.folders import gone_if_failed
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
-from pcainit.commands.run import remove_empty
 from pcainit.settings import InputError
 
 
@@ -44,29 +44,24 @@ def main(args: argparse.Namespace) -> int:
         raise InputError("Give either a STAR file of particles or --work.")
     from pcainit import pipeline
     from pcainit.engine.slicing import set_threads
-    from pcainit.files.workspace import Workspace, make_folder
+    from pcainit.files.workspace import Workspace
     from pcainit.publish import publish_variance, refuse_overwriting
     output = Path(args.output)
     set_threads(args.threads)
-    reporter, stages = Reporter(), ("reconstruct", "components")
-    if args.work:
-        workspace, new = Workspace(Path(args.work)), []
-    else:
+    reporter = Reporter()
+    if args.particles:
         settings = dataclasses.replace(settings, no_local_search=True)
-        refuse_overwriting(output, args.particles, settings)
-        new = [folder for folder in (output, *output.parents) if not folder.exists()]
-        make_folder(output)
-        workspace = Workspace(None, scratch=output)
-    try:
+        refuse_overwriting(output, args.particles, settings.mask)
+    with gone_if_failed(output):
         if args.particles:
+            workspace = Workspace(None, scratch=output)
             reporter.run("prepare", lambda progress: pipeline.prepare(
                 workspace, args.particles, args.data_dir, settings, args.threads, progress))
-        for name in stages:             # done already, with --work
+        else:
+            workspace = Workspace(Path(args.work))
+        for name in ("reconstruct", "components"):      # done already, with --work
             stage = getattr(pipeline, name)
             reporter.run(name, functools.partial(stage, workspace, settings))
-    except BaseException:
-        remove_empty(new)
-        raise
     summary = publish_variance(workspace, settings, output, threads=args.threads,
                                seconds=reporter.seconds)
     print(summary["verdict"])

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
-from pcainit import __version__
 from pcainit.commands import stages as stage_commands
+from pcainit.commands.folders import gone_if_failed
 from pcainit.commands.options import settings_from
 from pcainit.commands.progress import Reporter
-from pcainit.commands.run import remove_empty
 from pcainit.settings import AUTO, InputError
 
 
@@ -47,33 +46,26 @@ def main(args: argparse.Namespace) -> int:
         raise InputError("No volumes are given: name maps, folders or lists of maps.")
     settings = settings_from(args)
     from pcainit.engine.slicing import set_threads
-    from pcainit.files.map_list import MapFile, find_maps
-    from pcainit.files.workspace import Workspace, make_folder
-    from pcainit.publish import versions, write_result
-    from pcainit.volume_method import analyse_volumes, verdict
+    from pcainit.files.atomic import write_text
+    from pcainit.files.map_list import find_maps
+    from pcainit.files.workspace import Workspace
+    from pcainit.publish import record, refuse_overwriting, write_result
+    from pcainit.volume_method import analyse_volumes, coordinates_table, verdict
     entries = find_maps(args.maps)
     output = Path(args.output)
-    _refuse_own_output(output, [*(entry.path for entry in entries), settings.mask])
+    refuse_overwriting(output, *(entry.path for entry in entries), settings.mask)
     set_threads(args.threads)
-    new = [folder for folder in (output, *output.parents) if not folder.exists()]
-    make_folder(output)
     reporter, done = Reporter(), []
     workspace = Workspace(None, scratch=output)
-    try:
+    with gone_if_failed(output):
         reporter.run("analyse", lambda progress: done.append(analyse_volumes(
             entries, settings, workspace.allocate, align_greyscale=args.align_greyscale,
             progress=progress)))
-    except BaseException:
-        remove_empty(new)
-        raise
     stages, grid, extra = done[0]
     final, found = stages["volumes"], stages["components"]
     summary: Dict[str, Any] = dict(
-        program="pcainit", version=__version__, method="volumes",
-        parameters=dict(settings.as_dict(), align_greyscale=args.align_greyscale),
-        threads=args.threads, seed=settings.seed, versions=versions(),
-        input_volumes=len(entries), box=grid.box_px, sampling=grid.sampling,
-        working_box=grid.box, resolution=settings.resolution, seconds=reporter.seconds,
+        record(settings, grid, "volumes", args.threads, reporter.seconds,
+               align_greyscale=args.align_greyscale), input_volumes=len(entries),
         classes=len(final["volumes"]), class_weights=final["weights"],
         class_sizes=[int((extra["posterior"].argmax(axis=1) == k).sum())
                      for k in range(len(final["volumes"]))],
@@ -83,29 +75,11 @@ def main(args: argparse.Namespace) -> int:
         weights=[entry.weight for entry in entries],
         verdict=verdict(stages, settings.classes == AUTO))
 
-    def table(rows: List[MapFile]) -> str:
-        labels = extra["posterior"].argmax(axis=1)
-        lines = ["# class probability coordinates... file"]
-        for k, entry in enumerate(rows):
-            numbers = " ".join("%.6g" % value for value in found["batch_coordinates"][k])
-            lines.append("%d %.4f %s %s" % (labels[k] + 1, extra["posterior"][k, labels[k]],
-                                            numbers, entry.path))
-        return "\n".join(lines) + "\n"
-
-    from pcainit.files.atomic import write_text
-    write_text(output / "coordinates.txt", table(entries))
+    write_text(output / "coordinates.txt", coordinates_table(entries, extra["posterior"],
+                                                             found["batch_coordinates"]))
     write_result(output, stages, grid, summary, threads=args.threads)
     print(summary["verdict"])
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d volumes" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))
     print(output / "report.html")
     return 0
-
-
-def _refuse_own_output(output: Path, inputs: List[str]) -> None:
-    """Refuse a folder in which results would replace what they are made from."""
-    for given in filter(None, inputs):
-        if Path(given).resolve().parent in ((output / "volumes").resolve(),
-                                            (output / "components").resolve()):
-            raise InputError("The output folder %s holds the input %s, which the results would "
-                             "replace: choose another folder." % (output, given))

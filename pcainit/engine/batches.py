@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import List, Optional
 
 import numpy as np
@@ -60,58 +59,6 @@ def _draw_stratified(usable: np.ndarray, count: int, size: int, rng: np.random.G
     return batches
 
 
-@dataclass(frozen=True, eq=False)
-class BatchComponents:
-    """PCA of batch reconstructions inside the mask.
-
-    Parameters
-    ----------
-    average : (box, box, box) float32
-        Mean of the masked volumes.
-    components : (c, box, box, box) float32
-        Orthonormal inside the mask.
-    coordinates : (n, c) float64
-        Of each batch.
-    variances : (c,) float64
-        Of the coordinates.
-    spectrum : (n - 1,) float64
-        All eigenvalues.
-    """
-
-    average: np.ndarray
-    components: np.ndarray
-    coordinates: np.ndarray
-    variances: np.ndarray
-    spectrum: np.ndarray
-
-
-def batch_pca(volumes: np.ndarray, mask: np.ndarray, n_components: int) -> BatchComponents:
-    """Principal components of volumes, each one point of the space of the mask's voxels.
-
-    Parameters
-    ----------
-    volumes : (n, box, box, box) float32
-    mask : (box, box, box) float32
-    n_components : int
-        At most n - 1.
-
-    Returns
-    -------
-    BatchComponents
-    """
-    from sklearn.decomposition import PCA
-    inside = mask > 0
-    data = np.stack([(volume * mask)[inside] for volume in volumes]).astype(np.float64)
-    model = PCA(n_components=min(len(data) - 1, data.shape[1]), svd_solver="full")
-    coordinates = model.fit_transform(data)[:, :n_components]
-    components = np.zeros((n_components,) + mask.shape, np.float32)
-    components[:, inside] = model.components_[:n_components]
-    average = np.zeros(mask.shape, np.float32)
-    average[inside] = model.mean_
-    return BatchComponents(average, components, coordinates,
-                           model.explained_variance_[:n_components], model.explained_variance_)
-
-
 def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
     """Gaussian mixture of the batches' coordinates; each batch's cluster.
 
@@ -137,24 +84,6 @@ def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.nd
             label[np.argmin(np.where(crowded, distance, np.inf))] = k
     order = np.argsort(-np.bincount(label, minlength=n_classes), kind="stable")
     return np.argsort(order)[label]
-
-
-def average_clusters(volumes: np.ndarray, label: np.ndarray, mask: np.ndarray,
-                     consensus: np.ndarray) -> np.ndarray:
-    """Mean volume of each cluster inside the mask, the consensus outside.
-
-    Parameters
-    ----------
-    volumes : (n, box, box, box) float32
-    label : (n,) int
-    mask, consensus : (box, box, box) float32
-
-    Returns
-    -------
-    (n_classes, box, box, box) float32
-    """
-    return np.stack([consensus + mask * (volumes[label == k].mean(axis=0) - consensus)
-                     for k in range(label.max() + 1)]).astype(np.float32)
 
 
 def noise_edge(spectrum: np.ndarray) -> float:

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Callable, Iterator, Tuple
 
 import numpy as np
 
-from pcainit.engine.batches import BatchComponents
 from pcainit.engine.grid import Grid
 
 LEAST_GAIN = 1e-3           # of a volume that looks like the mean of all
@@ -104,10 +104,35 @@ def match_greyscale(volumes: np.ndarray, mask: np.ndarray, rounds: int = 5
     return np.where(like, total / np.median(total), 0.0), background
 
 
+@dataclass(frozen=True, eq=False)
+class VolumeComponents:
+    """PCA of volumes inside the mask.
+
+    Parameters
+    ----------
+    average : (box, box, box) float32
+        Mean of the masked volumes.
+    components : (c, box, box, box) float32
+        Orthonormal inside the mask.
+    coordinates : (n, c) float64
+        Of each volume.
+    variances : (c,) float64
+        Of the coordinates.
+    spectrum : (n - 1,) float64
+        All eigenvalues; fewer when the mask has fewer voxels.
+    """
+
+    average: np.ndarray
+    components: np.ndarray
+    coordinates: np.ndarray
+    variances: np.ndarray
+    spectrum: np.ndarray
+
+
 def principal_components(volumes: np.ndarray, mask: np.ndarray, weights: np.ndarray,
                          n_components: int,
                          progress: Callable[[float], None] = lambda share: None
-                         ) -> BatchComponents:
+                         ) -> VolumeComponents:
     """Weighted PCA of volumes inside a mask, from the matrix of their scalar products.
 
     Parameters
@@ -124,7 +149,7 @@ def principal_components(volumes: np.ndarray, mask: np.ndarray, weights: np.ndar
 
     Returns
     -------
-    BatchComponents
+    VolumeComponents
     """
     n, inside = len(volumes), mask > 0
     shape = mask[inside].astype(np.float64)
@@ -154,8 +179,8 @@ def principal_components(volumes: np.ndarray, mask: np.ndarray, weights: np.ndar
     components[:, inside] = flat * sign[:, None]
     mean = np.zeros(mask.shape, np.float32)
     mean[inside] = average
-    spectrum = np.maximum(values[:n - 1], 0)
-    return BatchComponents(mean, components, gram @ mix * sign, spectrum[kept], spectrum)
+    spectrum = np.maximum(values[:min(n - 1, len(shape))], 0)
+    return VolumeComponents(mean, components, gram @ mix * sign, spectrum[kept], spectrum)
 
 
 def _blocks(volumes: np.ndarray, inside: np.ndarray) -> Iterator[Tuple[int, np.ndarray]]:

@@ -85,11 +85,8 @@ class PcaInitProtChosenVolume(ProtInitialVolume):
             volumes.append(volume)
         volume = results.make_volume(self._volumeFile(), sampling)
         volume.setObjComment(words)
-        self._defineOutputs(outputVolumes=volumes, outputVolume=volume)
-        for output in (volumes, volume):
-            self._defineSourceRelation(run.inputParticles, output)
-            if self.inputParticles.get() is not None:
-                self._defineSourceRelation(self.inputParticles, output)
+        results.register(self, [run.inputParticles, self.inputParticles], outputVolumes=volumes,
+                         outputVolume=volume)
 
     # -------------------------- Information ----------------------------------
     def _validate(self):

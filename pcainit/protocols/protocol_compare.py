@@ -6,12 +6,12 @@ from pwem.protocols import ProtAnalysis3D
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
+from pcainit.files.identity import file_identity
 from pcainit.protocols import form
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import (
     VOLUME_SETS,
     SeedProtocol,
-    identity,
     volume_rows,
     write_list,
 )
@@ -49,8 +49,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     def _insertAllSteps(self):
         rows = [self._rows(one) for one in self._sets()]
         mask = self.inputMask.get()
-        digest = self._digest(rows, identity([path for one in rows for path, _ in one]),
-                              identity([mask.getFileName()]) if mask is not None else "")
+        digest = self._digest(rows, file_identity([path for one in rows for path, _ in one]),
+                              file_identity([mask.getFileName()]) if mask is not None else "")
         self._insertFunctionStep(self.compareStep, digest, needsGPU=False)
 
     def compareStep(self, digest):

@@ -112,10 +112,11 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         runEngine(self, self._stageFiles("volumes"), "variance", "-o", self._resultFolder(),
                   "--work", self._workFolder(), *form.options(self._settings()),
                   "--threads", self.numberOfThreads.get())
-        self._deleteOutputs()
+        results.forget(self)
         result = results.EngineResult(self._resultFolder())
-        self._register(outputVarianceMap=results.make_volume(
-            result.variance, self.inputParticles.get().getSamplingRate()))
+        sampling = self.inputParticles.get().getSamplingRate()
+        results.register(self, [self.inputParticles, self.inputMask],
+                         outputVarianceMap=results.make_volume(result.variance, sampling))
 
     def clusterStep(self, digest):
         """Classes."""
@@ -129,7 +130,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def createOutputStep(self, digest):
         """Register the outputs."""
-        self._deleteOutputs()
+        results.forget(self)
         particles = self.inputParticles.get()
         sampling = particles.getSamplingRate()
         result = results.EngineResult(self._resultFolder(), np.load(self._inputIds()))
@@ -148,18 +149,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
                                                 progName=results.PROGRAM)
             outputs["outputParticles"] = results.fill_latents(latents, particles, result)
 
-        self._register(**outputs)
-
-    def _deleteOutputs(self):
-        for _, output in list(self.iterOutputAttributes()):     # of an earlier run
-            self.deleteOutput(output)
-
-    def _register(self, **outputs):
-        self._defineOutputs(**outputs)
-        for output in outputs.values():
-            self._defineSourceRelation(self.inputParticles, output)
-            if self.inputMask.get() is not None:
-                self._defineSourceRelation(self.inputMask, output)
+        results.register(self, [self.inputParticles, self.inputMask], **outputs)
 
     def _cleanExtraFiles(self):
         if not self.keepIntermediate.get():

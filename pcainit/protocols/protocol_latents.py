@@ -10,9 +10,10 @@ from pyworkflow.protocol import params
 
 from pcainit import checks
 from pcainit.files.atomic import replacing
+from pcainit.files.identity import file_identity
 from pcainit.protocols import convert, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import SeedProtocol, identity
+from pcainit.protocols.seeds import SeedProtocol
 from pcainit.settings import InputError
 
 MIXTURE, STEPS = range(2)
@@ -83,7 +84,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
         path = self.coordinatesFile.get()
         digest = self._digest(
             convert.identity(self.inputParticles.get(), mask and mask.getFileName()),
-            self._along(), identity([path]) if path else "")
+            self._along(), file_identity([path]) if path else "")
         for step in (self.writeInputStep, self.reconstructStep, self.createOutputStep):
             self._insertFunctionStep(step, digest, needsGPU=False)
 
@@ -113,8 +114,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
 
     def createOutputStep(self, digest):
         """Register the outputs."""
-        for _, output in list(self.iterOutputAttributes()):     # of an earlier run
-            self.deleteOutput(output)
+        results.forget(self)
         result = results.EngineResult(self._resultFolder(), np.load(self._inputIds()))
         sampling = self.inputParticles.get().getSamplingRate()
         outputs = dict(
@@ -122,9 +122,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
             outputClasses=results.fill_classes(self._createSetOfClasses3D(self.inputParticles),
                                                result, sampling),
             outputVarianceMap=results.make_volume(result.variance, sampling))
-        self._defineOutputs(**outputs)
-        for output in outputs.values():
-            self._defineSourceRelation(self.inputParticles, output)
+        results.register(self, [self.inputParticles], **outputs)
 
     # -------------------------- Information ----------------------------------
     def _validate(self):

@@ -8,17 +8,17 @@ from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
+from pcainit.checks import LEAST_VOLUMES
+from pcainit.files.identity import file_identity
 from pcainit.protocols import form, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import (
     VOLUME_SETS,
     SeedProtocol,
-    identity,
     volume_rows,
     write_list,
 )
 from pcainit.settings import InputError
-from pcainit.volume_method import LEAST_VOLUMES
 
 
 class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
@@ -72,8 +72,8 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     # -------------------------- Steps ----------------------------------------
     def _insertAllSteps(self):
         rows = self._rows()
-        digest = self._digest(rows, identity([path for path, _ in rows]), self._weights(),
-                              self.alignGreyscale.get(), identity(self._maskFiles()))
+        digest = self._digest(rows, file_identity([path for path, _ in rows]), self._weights(),
+                              self.alignGreyscale.get(), file_identity(self._maskFiles()))
         self._insertFunctionStep(self.analyseStep, digest, needsGPU=False)
         self._insertFunctionStep(self.createOutputStep, digest, needsGPU=False)
 
@@ -88,8 +88,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
 
     def createOutputStep(self, digest):
         """Register the outputs."""
-        for _, output in list(self.iterOutputAttributes()):     # of an earlier run
-            self.deleteOutput(output)
+        results.forget(self)
         result = results.EngineResult(self._resultFolder())
         sampling = result.summary["sampling"]
         outputs = dict(
@@ -98,10 +97,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                                                      result, sampling),
             outputVarianceMap=results.make_volume(result.variance, sampling),
             outputCoordinates=self._coordinates(sampling))
-        self._defineOutputs(**outputs)
-        for output in outputs.values():
-            for pointer in self.inputVolumes:
-                self._defineSourceRelation(pointer, output)
+        results.register(self, self.inputVolumes, **outputs)
 
     def _coordinates(self, sampling):
         """The input volumes with their coordinates and classes."""

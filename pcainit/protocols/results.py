@@ -59,6 +59,21 @@ class EngineResult:
         return {particle: row for row, particle in enumerate(self.ids.tolist())}
 
 
+def forget(protocol) -> None:
+    """Delete the outputs of an earlier run of a protocol."""
+    for _, output in list(protocol.iterOutputAttributes()):
+        protocol.deleteOutput(output)
+
+
+def register(protocol, pointers, **outputs) -> None:
+    """Define the outputs of a protocol, each made from what `pointers` point at."""
+    protocol._defineOutputs(**outputs)
+    for output in outputs.values():
+        for pointer in pointers:
+            if pointer.get() is not None:
+                protocol._defineSourceRelation(pointer, output)
+
+
 def read_summary(folder: str) -> Dict[str, Any]:
     """The engine's ``summary.json``; empty when it is missing or unreadable."""
     try:

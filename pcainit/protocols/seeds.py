@@ -118,9 +118,3 @@ def write_list(path, rows, weights=None):
     """List of maps for the engine: path, weight, sampling rate."""
     write_text(path, "".join('"%s" %.9g %.9g\n' % (name, 1 if weights is None else weights[k], rate)
                              for k, (name, rate) in enumerate(rows)))
-
-
-def identity(paths):
-    """Text that changes when one of these files does."""
-    stats = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]

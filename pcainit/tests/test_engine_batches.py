@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from pcainit.engine.batches import (
-    average_clusters,
-    batch_pca,
     cluster_batches,
     draw_batches,
     noise_edge,
 )
 from pcainit.engine.differences import noise_power, pairwise_differences
+from pcainit.engine.volume_set import principal_components, weighted_averages
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -83,7 +82,7 @@ def test_pca_finds_a_planted_direction_and_has_sklearns_values():
     scores = rng.normal(0, 5, 30)
     volumes = (3 + scores[:, None, None, None] * direction
                + rng.normal(0, 0.1, (30, 8, 8, 8))).astype(np.float32)
-    found = batch_pca(volumes, mask, 3)
+    found = principal_components(volumes, mask, np.ones(30), 3)
     assert found.components.shape == (3, 8, 8, 8)
     flat = found.components.reshape(3, -1).astype(float)
     assert flat @ flat.T == pytest.approx(np.eye(3), abs=1e-5)
@@ -124,7 +123,7 @@ def test_averages_keep_the_consensus_outside_the_mask():
     consensus = rng.normal(size=(6, 6, 6)).astype(np.float32)
     mask = np.zeros((6, 6, 6), np.float32)
     mask[:3], mask[3] = 1, 0.25
-    classes = average_clusters(volumes, np.array([0, 1, 0, 0, 1]), mask, consensus)
+    classes, _ = weighted_averages(volumes, np.eye(2)[[0, 1, 0, 0, 1]], mask, consensus)
     assert np.array_equal(classes[:, 4:], np.broadcast_to(consensus[4:], (2, 2, 6, 6)))
     assert classes[0, :3] == pytest.approx(volumes[[0, 2, 3], :3].mean(axis=0), abs=1e-6)
     assert classes[1, 3] == pytest.approx(

@@ -131,3 +131,13 @@ def test_pickles_are_never_opened(simulated_set, tmp_path, capsys):
     for name in ("z.npy", "z.pkl"):
         assert _run(simulated_set, tmp_path / name, tmp_path / "out") == 2
         assert "cannot be read" in capsys.readouterr().err
+
+
+def test_coordinates_of_an_earlier_result_are_not_replaced(simulated_set, cloud, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    np.savez(out / "latents.npz", coordinates=cloud)
+    before = (out / "latents.npz").read_bytes()
+    assert _run(simulated_set, out / "latents.npz", out) == 2
+    assert "holds the input" in capsys.readouterr().err
+    assert (out / "latents.npz").read_bytes() == before

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pcainit.__main__ import main
-from pcainit.engine.batches import batch_pca
 from pcainit.engine.grid import Grid
 from pcainit.engine.volume_set import match_greyscale, principal_components, resample
 from pcainit.files.maps import write_map
@@ -50,13 +49,21 @@ def test_components_are_those_of_a_singular_value_decomposition():
     volumes = rng.normal(size=(9, 6, 6, 6)).astype(np.float32)
     mask = rng.uniform(0, 1, (6, 6, 6)).astype(np.float32)
     ours = principal_components(volumes, mask, np.ones(9), 4)
-    theirs = batch_pca(volumes, mask, 4)
-    np.testing.assert_allclose(ours.spectrum, theirs.spectrum, rtol=1e-5)
+    data = (volumes * mask).reshape(9, -1).astype(float)
+    left, singular, right = np.linalg.svd(data - data.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(ours.spectrum, singular[:8] ** 2 / 8, rtol=1e-5)
     for k in range(4):
-        sign = np.sign((ours.components[k] * theirs.components[k]).sum())
-        np.testing.assert_allclose(ours.components[k], sign * theirs.components[k], atol=1e-5)
-        np.testing.assert_allclose(ours.coordinates[:, k], sign * theirs.coordinates[:, k],
+        sign = np.sign(ours.components[k].ravel() @ right[k])
+        np.testing.assert_allclose(ours.components[k].ravel(), sign * right[k], atol=1e-5)
+        np.testing.assert_allclose(ours.coordinates[:, k], sign * left[:, k] * singular[k],
                                    atol=1e-4)
+
+
+def test_spectrum_is_no_longer_than_the_mask_has_voxels():
+    volumes = np.random.default_rng(6).normal(size=(12, 4, 4, 4)).astype(np.float32)
+    mask = np.zeros((4, 4, 4), np.float32)
+    mask[1, 1, :3] = 1
+    assert len(principal_components(volumes, mask, np.ones(12), 2).spectrum) == 3
 
 
 def test_weights_are_as_good_as_copies():
