@@ -36,6 +36,7 @@ setup(
         "scipy",
         "scikit-learn>=1.2",
         "numba",
+        "threadpoolctl",
         "mrcfile",
         "matplotlib",
         "gemmi",

@@ -6,10 +6,12 @@ Trilinear interpolation in the oversampled half-space of `Grid`.  A slice sample
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import importlib
 from typing import Optional
 
 import numba
 import numpy as np
+import threadpoolctl
 
 from pcainit.engine.grid import Grid
 
@@ -18,8 +20,14 @@ SCRATCH_BYTES = 256 * 2 ** 20
 
 
 def set_threads(threads: int) -> None:
-    """Use at most `threads` processors in the kernels."""
+    """Use at most `threads` processors in the kernels, and one in BLAS.
+
+    BLAS rounds differently on another number of threads: with one the result hangs on no setting
+    of the environment.
+    """
     numba.set_num_threads(max(1, min(int(threads), numba.config.NUMBA_NUM_THREADS)))
+    importlib.import_module("scipy.linalg")     # brings a BLAS of its own: only loaded ones obey
+    threadpoolctl.threadpool_limits(limits=1, user_api="blas")
 
 
 def block_count(grid_bytes: int) -> int:

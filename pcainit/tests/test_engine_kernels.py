@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -236,3 +237,9 @@ def test_slices_of_gaussian_blobs_are_analytic(padding, error):
     power = np.abs(expected[:, known]) ** 2
     residual = np.abs(found - expected)[:, known] ** 2
     assert residual.sum() < error ** 2 * power.sum()
+
+
+def test_one_thread_in_blas_whatever_the_kernels_have():
+    set_threads(2)
+    found = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+    assert len(found) >= 1 and all(lib["num_threads"] == 1 for lib in found)
