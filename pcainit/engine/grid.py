@@ -127,27 +127,27 @@ class Grid:
     def _scale(self) -> float:
         return (self.box_px / self.box) ** 3 / self.box_px
 
-    def to_fourier(self, volumes: np.ndarray, workers: int = 1) -> np.ndarray:
+    def to_fourier(self, volumes: np.ndarray, channels: int = 0) -> np.ndarray:
         """Oversampled half-space transforms of real volumes, ready to read slices from.
 
         Parameters
         ----------
         volumes : (c, box, box, box) float32
-        workers : int
-            Threads of the transform.
+        channels : int
+            Room for so many volumes; what is more than given stays zero.
 
         Returns
         -------
         (z, y, x, c) complex64
             Channels last; `half_shape` first.
         """
-        out = np.zeros(self.half_shape + (len(volumes),), np.complex64)
+        out = np.zeros(self.half_shape + (max(channels, len(volumes)),), np.complex64)
         whole, part = self._overlap
         lo = self.padded_box // 2 - self.box // 2
         for c, volume in enumerate(volumes):
             padded = np.zeros((self.padded_box,) * 3, np.float32)
             padded[(slice(lo, lo + self.box),) * 3] = volume / self._gridding
-            full = fft.rfftn(fft.ifftshift(padded), workers=workers)
+            full = fft.rfftn(fft.ifftshift(padded))
             out[part + (c,)] = fft.fftshift(full, axes=(0, 1))[whole] * self._scale
         return out
 

@@ -7,146 +7,195 @@ coefficients, and adds what the components' normal equations need.
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
+from pcainit.engine.columns import (
+    empty_rows,
+    inner_products,
+    locate,
+    nuisance_rows,
+    read_rows,
+    residual_row,
+)
+from pcainit.engine.lanes import LANES, add_scaled, padded
 from pcainit.engine.posterior_kernels import NUISANCES, class_posterior, invert_posterior
-from pcainit.engine.slicing import JIT, corner, read_cell, sample_position
-
-FIXED = 4               # volumes read for them: the mean and its three moments
+from pcainit.engine.slicing import JIT
 
 
-@numba.njit(inline="always", **JIT)
-def _columns(values, ctf, whitening, rotation, frequencies, oversampling, reach, pixel, volumes, q,
-             falloff, residual, real, imag, model):
-    """Residual and columns (components first, then nuisances) of one particle."""
-    for k in range(frequencies.shape[0]):
-        kx, ky = frequencies[k, 0], frequencies[k, 1]
-        x, y, z, sign = sample_position(rotation, kx, ky, oversampling)
-        z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
-        read_cell(volumes, z0, y0, x0, fz, fy, fx, model)
-        c = ctf[k] * whitening[k]
-        cs = c * sign
-        mr, mi = c * model[0], cs * model[1]
-        residual[2 * k] = values[2 * k] * whitening[k] - mr
-        residual[2 * k + 1] = values[2 * k + 1] * whitening[k] - mi
-        for j in range(q):
-            real[k, j] = c * model[2 * (FIXED + j)]
-            imag[k, j] = cs * model[2 * (FIXED + j) + 1]
-        real[k, q], imag[k, q] = mr, mi
-        # A shift by d multiplies by exp(-i pixel k.d), pixel = 2 pi / box.
-        real[k, q + 1], imag[k, q + 1] = pixel * kx * mi, -pixel * kx * mr
-        real[k, q + 2], imag[k, q + 2] = pixel * ky * mi, -pixel * ky * mr
-        # Gradient of the transform = -i pixel x transform of (position x density).
-        hr = np.empty(3, np.float32)
-        hi = np.empty(3, np.float32)
-        for a in range(3):
-            gr = (rotation[a, 0] * model[2] + rotation[a, 1] * model[4] + rotation[a, 2] * model[6])
-            gi = (rotation[a, 0] * model[3] + rotation[a, 1] * model[5] + rotation[a, 2] * model[7])
-            hr[a] = c * pixel * gi * sign
-            hi[a] = -c * pixel * gr
-        real[k, q + 3], imag[k, q + 3] = -ky * hr[2], -ky * hi[2]
-        real[k, q + 4], imag[k, q + 4] = kx * hr[2], kx * hi[2]
-        real[k, q + 5] = ky * hr[0] - kx * hr[1]
-        imag[k, q + 5] = ky * hi[0] - kx * hi[1]
-        # What is left of pose errors to second order is a loss at high resolution.
-        loss = (kx * kx + ky * ky) * falloff
-        real[k, q + 6], imag[k, q + 6] = loss * mr, loss * mi
+class Images(NamedTuple):
+    """What the kernels know of the particles.
+
+    Parameters
+    ----------
+    values : (n, 2p) float32
+        Slices, real and imaginary parts in turn.
+    ctf : (n, p) float32
+    rotations : (n, 3, 3) float32
+    offsets : (n, 7) float32
+        Nuisance coefficients that were corrected before.
+    root, back : (p,) float32
+        Whitening times and over the square root of each sample's multiplicity.
+    frequencies : (p, 2) float32
+    oversampling : float32
+    reach : int
+    pixel : float32
+        2 pi / box.
+    falloff : float32
+        One over the largest square of a frequency.
+    """
+
+    values: np.ndarray
+    ctf: np.ndarray
+    rotations: np.ndarray
+    offsets: np.ndarray
+    root: np.ndarray
+    back: np.ndarray
+    frequencies: np.ndarray
+    oversampling: np.float32
+    reach: int
+    pixel: np.float32
+    falloff: np.float32
 
 
-@numba.njit(inline="always", **JIT)
-def _statistics(residual, real, imag, multiplicity, gram, score):
-    """``gram = A' A`` (lower triangle) and ``score = A' r``."""
-    t = gram.shape[0]
-    gram[:] = 0
-    score[:] = 0
-    for k in range(real.shape[0]):
-        m = multiplicity[k]
-        rr, ri = m * residual[2 * k], m * residual[2 * k + 1]
-        for a in range(t):
-            ar, ai = real[k, a], imag[k, a]
-            score[a] += ar * rr + ai * ri
-            ar *= m
-            ai *= m
-            for b in range(a + 1):
-                gram[a, b] += ar * real[k, b] + ai * imag[k, b]
+class _Scratch(NamedTuple):
+    """Where one thread works on one particle; see `columns`."""
+
+    rows: np.ndarray
+    moments: np.ndarray
+    model: np.ndarray
+    scale: np.ndarray
+    cells: np.ndarray
+    fractions: np.ndarray
+    signs: np.ndarray
+    products: np.ndarray
 
 
-@numba.njit(inline="always", **JIT)
-def _scatter(ctf, whitening, rotation, frequencies, oversampling, reach, q, residual, real, imag,
-             mean, moment, add, sums):
-    """Add one particle to the components' normal equations (without the weights if sums have no
-    room for them)."""
-    weigh = sums.shape[3] > 2 * q
-    for k in range(frequencies.shape[0]):
-        x, y, z, sign = sample_position(rotation, frequencies[k, 0], frequencies[k, 1],
-                                        oversampling)
-        z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
-        c = ctf[k] * whitening[k]
-        cc = c * c
-        place = 2 * q
-        for j in range(q):
-            re, im = residual[2 * k] * mean[j], residual[2 * k + 1] * mean[j]
-            for b in range(q, q + NUISANCES):
-                re -= real[k, b] * moment[b, j]
-                im -= imag[k, b] * moment[b, j]
-            add[2 * j] = c * re
-            add[2 * j + 1] = c * im * sign
-            if weigh:
-                for b in range(j + 1):
-                    add[place] = cc * moment[j, b]
-                    place += 1
+@numba.njit(**JIT)
+def _make_scratch(q, n_samples, channels):
+    rows = empty_rows(q, n_samples)
+    return _Scratch(rows, np.zeros((3, rows.shape[1]), np.float32), np.empty(channels, np.float32),
+                    np.empty(n_samples, np.float32), np.empty(n_samples, np.int64),
+                    np.empty((3, n_samples), np.float32), np.empty(n_samples, np.float32),
+                    np.empty((len(rows), len(rows)), np.float32))
+
+
+@numba.njit(**JIT)
+def _measure(images, i, volumes, q, precision, scratch, gram, score):
+    """Rows of one particle, ``gram = A' A`` (lower triangle) and ``score = A' r``."""
+    rotation = images.rotations[i]
+    scale, ctf = scratch.scale, images.ctf[i]
+    for k in range(len(scale)):
+        scale[k] = ctf[k] * images.root[k]
+    locate(rotation, images.frequencies, images.oversampling, images.reach, scratch.cells,
+           scratch.fractions, scratch.signs)
+    read_rows(volumes, images.reach, scratch.cells, scratch.fractions, scratch.signs, scale, q,
+              scratch.model, scratch.moments, scratch.rows)
+    nuisance_rows(rotation, images.frequencies, images.pixel, images.falloff, q, scratch.moments,
+                  scratch.rows)
+    residual_row(images.values[i], images.root, q, scratch.rows)
+    inner_products(scratch.rows, scratch.products)
+    last = q + NUISANCES
+    for a in range(last):
+        score[a] = scratch.products[last, a]
+        for b in range(a + 1):
+            gram[a, b] = scratch.products[a, b]
+    for a in range(NUISANCES):          # the prior's mean: minus what was corrected before
+        score[q + a] -= precision[q + a] * images.offsets[i, a]
+
+
+@numba.njit(**JIT)
+def _numerators(ctf, back, q, scratch, mean, moment, add):
+    """What one particle adds to the numerators: samples times `LANES` channels, in `add`.
+
+    Overwrites the components' rows.
+    """
+    rows, signs, scale = scratch.rows, scratch.signs, scratch.scale
+    half = rows.shape[1] // 2
+    width = len(add) // len(scale)
+    r = rows[q + NUISANCES]
+    a, b, c, d = rows[q], rows[q + 1], rows[q + 2], rows[q + 3]
+    e, f, g = rows[q + 4], rows[q + 5], rows[q + 6]
+    for k in range(len(scale)):
+        scale[k] = ctf[k] * back[k]
+    for j in range(q):
+        out = rows[j]
+        m = mean[j]
+        ma, mb, mc, md = moment[q, j], moment[q + 1, j], moment[q + 2, j], moment[q + 3, j]
+        me, mf, mg = moment[q + 4, j], moment[q + 5, j], moment[q + 6, j]
+        for k in range(2 * half):
+            out[k] = m * r[k] - ma * a[k] - mb * b[k] - mc * c[k]
+        for k in range(2 * half):
+            out[k] -= md * d[k] + me * e[k] + mf * f[k] + mg * g[k]
+        for k in range(len(scale)):
+            add[k * width + 2 * j] = scale[k] * out[k]
+            add[k * width + 2 * j + 1] = scale[k] * signs[k] * out[half + k]
+
+
+@numba.njit(**JIT)
+def _scatter(images, i, scratch, add, packed, sums):
+    """Add one particle to the components' normal equations (the weights if there is room).
+
+    `packed` is the lower triangle of the second moment, `sums` (z, y, x, channels).
+    """
+    ctf, total = images.ctf[i], sums.shape[3]
+    flat = sums.ravel()
+    step_y = (images.reach + 1) * total
+    step_z = (2 * images.reach + 1) * step_y
+    width = len(add) // len(ctf)
+    for k in range(len(ctf)):
+        fx, fy, fz = scratch.fractions[0, k], scratch.fractions[1, k], scratch.fractions[2, k]
+        square = ctf[k] * ctf[k] * images.root[k] * images.back[k]
         for dz in range(2):
-            az = fz if dz else 1 - fz
             for dy in range(2):
-                ay = az * (fy if dy else 1 - fy)
-                a0, a1 = ay * (1 - fx), ay * fx
-                row0 = sums[z0 + dz, y0 + dy, x0]
-                row1 = sums[z0 + dz, y0 + dy, x0 + 1]
-                for m in range(place):
-                    row0[m] += a0 * add[m]
-                    row1[m] += a1 * add[m]
+                share = (fz if dz else 1 - fz) * (fy if dy else 1 - fy)
+                place = scratch.cells[k] * total + dz * step_z + dy * step_y
+                near, far = share * (1 - fx), share * fx
+                for s in range(0, width, LANES):
+                    add_scaled(flat, place + s, add, k * width + s, near)
+                    add_scaled(flat, place + total + s, add, k * width + s, far)
+                near, far = near * square, far * square
+                for s in range(width, total, LANES):
+                    add_scaled(flat, place + s, packed, s - width, near)
+                    add_scaled(flat, place + total + s, packed, s - width, far)
+
+
+def sum_channels(q: int, weigh: bool) -> int:
+    """Channels of the sums of `latent_pass`: numerators and weights, each in whole `LANES`."""
+    return padded(2 * q) + (padded(q * (q + 1) // 2) if weigh else 0)
 
 
 @numba.njit(parallel=True, **JIT)
-def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling, reach,
-                pixel, volumes, q, precision, offsets, order, starts, log_weights, update, sums,
-                moments, squares, gains, keep, grams, scores):
-    """Posterior of every particle in `order`; see `particle_pca` for the arguments.
+def latent_pass(images, volumes, q, precision, order, starts, log_weights, update, sums, moments,
+                squares, gains, keep, grams, scores):
+    """Posterior of every particle in `order`.
 
-    `sums` (blocks, z, y, x, 2q or 2q + q(q+1)/2) is added to when `update`; `moments`
-    (blocks, t, t) get the coefficients' second moments and `squares` (blocks, t) the squares of
-    their means, both with what was corrected before (`offsets` (n, 7)) added; with `keep`, `grams`
-    (n, t, t) and `scores` (n, t) get each particle's statistics; `gains` (n,) its log marginal
-    likelihood ratio.  With `log_weights` (q,), the volumes are classes instead of components:
-    `scores` then get the responsibilities.
+    `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  `sums` (blocks, z, y, x,
+    `sum_channels`) are added to when `update`; `moments` (blocks, t, t) get the coefficients'
+    second moments and `squares` (blocks, t) the squares of their means, both with what was
+    corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's
+    statistics; `gains` (n,) its log marginal likelihood ratio.  With `log_weights` (q,), the
+    volumes are classes instead of components: `scores` then get the responsibilities.
     """
     classes = len(log_weights) > 0
-    n_samples = frequencies.shape[0]
+    n_samples = images.frequencies.shape[0]
     t = q + NUISANCES
-    falloff = np.float32(0)
-    for k in range(n_samples):
-        falloff = max(falloff, frequencies[k, 0] ** 2 + frequencies[k, 1] ** 2)
-    falloff = np.float32(1 / falloff)
     for block in numba.prange(len(starts) - 1):
-        residual = np.empty(2 * n_samples, np.float32)
-        real = np.empty((n_samples, t), np.float32)
-        imag = np.empty((n_samples, t), np.float32)
-        model = np.empty(2 * (FIXED + q), np.float32)
+        scratch = _make_scratch(q, n_samples, volumes.shape[3])
         gram = np.empty((t, t), np.float32)
         score = np.empty(t, np.float32)
         covariance = np.empty((t, t))
         mean = np.empty(t)
-        moment = np.empty((t, t), np.float32)
-        mean32 = np.empty(t, np.float32)
-        add = np.empty(2 * q + q * (q + 1) // 2 + 1, np.float32)
+        moment = np.zeros((t, t), np.float32)
+        mean32 = np.zeros(t, np.float32)
+        width = -(-2 * q // LANES) * LANES
+        add = np.zeros(n_samples * width, np.float32)
+        packed = np.zeros(max(sums.shape[4] - width, 1), np.float32)
         for place in range(starts[block], starts[block + 1]):
             i = order[place]
-            _columns(values[i], ctf[i], whitening, rotations[i], frequencies, oversampling, reach,
-                     pixel, volumes, q, falloff, residual, real, imag, model)
-            _statistics(residual, real, imag, multiplicity, gram, score)
-            for a in range(NUISANCES):          # the prior's mean: minus what was corrected before
-                score[q + a] -= precision[q + a] * offsets[i, a]
+            _measure(images, i, volumes, q, precision, scratch, gram, score)
             if keep and not classes:
                 for a in range(t):
                     scores[i, a] = score[a]
@@ -163,52 +212,67 @@ def latent_pass(values, ctf, whitening, multiplicity, rotations, frequencies, ov
                 gains[i] = invert_posterior(gram, precision, score, covariance, mean)
                 for a in range(t):
                     mean32[a] = mean[a]
-                    whole = mean[a] + (offsets[i, a - q] if a >= q else 0)
+                    whole = mean[a] + (images.offsets[i, a - q] if a >= q else 0)
                     squares[block, a] += whole * whole
                     for b in range(t):
                         moment[a, b] = covariance[a, b] + mean[a] * mean[b]
                         moments[block, a, b] += moment[a, b]
                     moments[block, a, a] += whole * whole - mean[a] * mean[a]
             if update:
-                _scatter(ctf[i], whitening, rotations[i], frequencies, oversampling, reach, q,
-                         residual, real, imag, mean32, moment, add, sums[block])
+                _numerators(images.ctf[i], images.back, q, scratch, mean32, moment, add)
+                if sums.shape[4] > width:
+                    for a in range(q):
+                        for b in range(a + 1):
+                            packed[a * (a + 1) // 2 + b] = moment[a, b]
+                _scatter(images, i, scratch, add, packed, sums[block])
 
 
 @numba.njit(parallel=True, **JIT)
-def unexplained(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling, reach,
-                pixel, volumes, q, precision, offsets, index, out):
+def gather(sums, q, weigh):
+    """The blocks' sums added up, without empty channels: (z, y, x, 2q or 2q + q(q+1)/2)."""
+    width = -(-2 * q // LANES) * LANES
+    weights = q * (q + 1) // 2 if weigh else 0
+    out = np.zeros((sums.shape[1], sums.shape[2], sums.shape[3], 2 * q + weights), np.float32)
+    for z in numba.prange(sums.shape[1]):
+        for block in range(sums.shape[0]):
+            for y in range(sums.shape[2]):
+                for x in range(sums.shape[3]):
+                    row, part = out[z, y, x], sums[block, z, y, x]
+                    for m in range(2 * q):
+                        row[m] += part[m]
+                    for m in range(weights):
+                        row[2 * q + m] += part[width + m]
+    return out
+
+
+@numba.njit(parallel=True, **JIT)
+def unexplained(images, volumes, q, precision, index, out):
     """What the model's posterior means leave of each particle, times CTF over noise variance.
 
     `out` (m, 2p) gets it as real and imaginary parts; the other arguments are `latent_pass`'s.
     """
-    n_samples, t = frequencies.shape[0], q + NUISANCES
-    falloff = np.float32(0)
-    for k in range(n_samples):
-        falloff = max(falloff, frequencies[k, 0] ** 2 + frequencies[k, 1] ** 2)
-    falloff = np.float32(1 / falloff)
-    for place in numba.prange(len(index)):
-        i = index[place]
-        residual = np.empty(2 * n_samples, np.float32)
-        real = np.empty((n_samples, t), np.float32)
-        imag = np.empty((n_samples, t), np.float32)
+    n_samples, t = images.frequencies.shape[0], q + NUISANCES
+    blocks = min(16, len(index))
+    for block in numba.prange(blocks):
+        scratch = _make_scratch(q, n_samples, volumes.shape[3])
         gram = np.empty((t, t), np.float32)
         score = np.empty(t, np.float32)
         covariance = np.empty((t, t))
         mean = np.empty(t)
-        _columns(values[i], ctf[i], whitening, rotations[i], frequencies, oversampling, reach,
-                 pixel, volumes, q, falloff, residual, real, imag,
-                 np.empty(2 * (FIXED + q), np.float32))
-        _statistics(residual, real, imag, multiplicity, gram, score)
-        for a in range(NUISANCES):
-            score[q + a] -= precision[q + a] * offsets[i, a]
-        invert_posterior(gram, precision, score, covariance, mean)
-        for k in range(n_samples):
-            re, im = residual[2 * k], residual[2 * k + 1]
+        half = scratch.rows.shape[1] // 2
+        for place in range(block * len(index) // blocks, (block + 1) * len(index) // blocks):
+            i = index[place]
+            _measure(images, i, volumes, q, precision, scratch, gram, score)
+            invert_posterior(gram, precision, score, covariance, mean)
+            rest = scratch.rows[t]
             for a in range(t):
-                re -= real[k, a] * mean[a]
-                im -= imag[k, a] * mean[a]
-            out[place, 2 * k] = ctf[i, k] * whitening[k] * re
-            out[place, 2 * k + 1] = ctf[i, k] * whitening[k] * im
+                row, m = scratch.rows[a], np.float32(mean[a])
+                for k in range(2 * half):
+                    rest[k] -= m * row[k]
+            for k in range(n_samples):
+                factor = images.ctf[i, k] * images.back[k]
+                out[place, 2 * k] = factor * rest[k]
+                out[place, 2 * k + 1] = factor * rest[half + k]
 
 
 @numba.njit(parallel=True, **JIT)

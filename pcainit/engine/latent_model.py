@@ -17,13 +17,20 @@ from typing import Optional
 
 import numpy as np
 
+from pcainit.engine.columns import channel_count
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_kernels import latent_pass, unexplained
+from pcainit.engine.latent_kernels import (
+    Images,
+    gather,
+    latent_pass,
+    sum_channels,
+    unexplained,
+)
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
-from pcainit.engine.slicing import block_count, block_starts, complete_half_space
+from pcainit.engine.slicing import block_count, block_starts
 
 
 @dataclass(frozen=True)
@@ -224,31 +231,45 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     -------
     PassResult
     """
-    slices, grid, q = background.slices, background.grid, len(scaled)
-    t, n = q + NUISANCES, len(index)
-    volumes = grid.to_fourier(np.concatenate([background.mean[None], background.moments, scaled]))
-    channels = 2 * q + (q * (q + 1) // 2 if weigh else 0)
-    blocks = block_count(4 * channels * int(np.prod(grid.half_shape)))
-    sums = np.zeros((blocks,) + (grid.half_shape + (channels,) if update else (1, 1, 1, 1)),
+    grid, q, n = background.grid, len(scaled), len(index)
+    t = q + NUISANCES
+    channels = sum_channels(q, weigh)
+    blocks = block_count(4 * channels * int(np.prod(grid.half_shape)), n)
+    sums = np.zeros((blocks,) + (grid.half_shape + (channels,) if update else (1, 1, 1, channels)),
                     np.float32)
     moments, squares = np.zeros((blocks, t, t)), np.zeros((blocks, t))
     # The kernel indexes these by particle number.
-    gains = np.zeros(len(slices))
+    gains = np.zeros(len(background.slices))
     classes = log_weights is not None
-    size = len(slices) if keep else 1
+    size = len(background.slices) if keep else 1
     grams = np.zeros((1 if classes else size, t, t), np.float32)
     scores = np.zeros((size, t), np.float32)
-    latent_pass(slices.values.view(np.float32), slices.ctf, background.whitening,
-                grid.multiplicity, slices.rotations, grid.frequencies.astype(np.float32),
-                np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px),
-                volumes.view(np.float32), q, np.asarray(precision, np.float64), background.offsets,
+    latent_pass(_images(background), _volumes(background, scaled), q,
+                np.asarray(precision, np.float64),
                 index[np.argsort(background.rank[index], kind="stable")], block_starts(n, blocks),
                 np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
                 moments, squares, gains, keep, grams, scores)
-    return PassResult(complete_sums(sums.sum(axis=0), q) if update else sums[:0],
+    return PassResult(_complete(gather(sums, q, weigh), q) if update else sums[:0],
                       moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
                       grams[index] if keep and not classes else grams[:0],
                       scores[index] if keep else scores[:0])
+
+
+def _images(background: Background) -> Images:
+    """The particles as the kernels take them."""
+    slices, grid = background.slices, background.grid
+    frequencies = grid.frequencies.astype(np.float32)
+    root = np.sqrt(grid.multiplicity)
+    return Images(slices.values.view(np.float32), slices.ctf, slices.rotations, background.offsets,
+                  background.whitening * root, background.whitening / root, frequencies,
+                  np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px),
+                  np.float32(1 / (frequencies ** 2).sum(axis=1).max()))
+
+
+def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:
+    """Transforms of the mean, its moments and the components, as `columns.read_rows` takes them."""
+    volumes = np.concatenate([background.mean[None], background.moments, scaled])
+    return background.grid.to_fourier(volumes, channel_count(len(volumes))).view(np.float32)
 
 
 def unexplained_slices(background: Background, model: LatentModel, index: np.ndarray) -> np.ndarray:
@@ -266,24 +287,17 @@ def unexplained_slices(background: Background, model: LatentModel, index: np.nda
     -------
     (m, p) complex64
     """
-    slices, grid = background.slices, background.grid
-    volumes = grid.to_fourier(np.concatenate([background.mean[None], background.moments,
-                                              model.scaled]))
     precision = np.concatenate([np.ones(model.q), model.nuisance.precision])
-    out = np.empty((len(index), 2 * len(grid.frequencies)), np.float32)
-    unexplained(slices.values.view(np.float32), slices.ctf, background.whitening,
-                grid.multiplicity, slices.rotations, grid.frequencies.astype(np.float32),
-                np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px),
-                volumes.view(np.float32), model.q, precision, background.offsets,
+    out = np.empty((len(index), 2 * len(background.grid.frequencies)), np.float32)
+    unexplained(_images(background), _volumes(background, model.scaled), model.q, precision,
                 np.asarray(index, np.int64), out)
     return out.view(np.complex64)
 
 
-def complete_sums(sums: np.ndarray, q: int) -> np.ndarray:
+def _complete(sums: np.ndarray, q: int) -> np.ndarray:
     """Friedel completion of interleaved numerators (re, im) and real weights, in place."""
-    numerators = np.moveaxis(sums[..., :2 * q].copy().view(np.complex64), -1, 0)
-    complete_half_space(numerators)
-    sums[..., :2 * q] = np.ascontiguousarray(np.moveaxis(numerators, 0, -1)).view(np.float32)
-    if sums.shape[-1] > 2 * q:
-        complete_half_space(np.moveaxis(sums[..., 2 * q:], -1, 0))
+    plane = sums[:, :, 0]
+    mates = plane[::-1, ::-1].copy()
+    mates[..., 1:2 * q:2] *= -1
+    plane += mates
     return sums

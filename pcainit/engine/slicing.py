@@ -17,6 +17,7 @@ from pcainit.engine.grid import Grid
 
 JIT = dict(cache=True, fastmath=True, nogil=True, error_model="numpy")
 SCRATCH_BYTES = 256 * 2 ** 20
+ITEMS_PER_GRID = 2500           # a grid of its own must be worth filling with zeros
 
 
 def set_threads(threads: int) -> None:
@@ -30,9 +31,10 @@ def set_threads(threads: int) -> None:
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
 
 
-def block_count(grid_bytes: int) -> int:
-    """Number of private grids a sum runs over; depends on their size alone, not on threads."""
-    return int(np.clip(SCRATCH_BYTES // max(1, grid_bytes), 2, 16))
+def block_count(grid_bytes: int, items: int) -> int:
+    """Number of private grids a sum runs over: a power of two that does not hang on threads."""
+    most = min(SCRATCH_BYTES // max(1, grid_bytes), items // ITEMS_PER_GRID)
+    return 2 ** int(np.log2(np.clip(most, 2, 16)))
 
 
 def block_starts(count: int, blocks: int) -> np.ndarray:
@@ -149,7 +151,7 @@ def insert_slices(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, gr
     m = weights.shape[1]
     shape = grid.half_shape + (3 * m,)
     if groups is None:
-        blocks = block_count(4 * int(np.prod(shape)))
+        blocks = block_count(4 * int(np.prod(shape)), len(values))
         order, starts = np.arange(len(values)), block_starts(len(values), blocks)
     else:
         blocks = len(groups)
