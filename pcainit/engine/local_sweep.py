@@ -24,6 +24,7 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, unexplained_slices
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.particle_pca import PRIOR_OVER_NOISE, total_weight
+from pcainit.engine.slicing import side_by_side
 
 CHUNK = 1024                     # particles at a time
 # Radii of the spheres, in units of the resolution.
@@ -273,9 +274,13 @@ def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
             part = halves[h][first:first + CHUNK]
             left = unexplained_slices(background, models[h], part)
             values = back_project(left, background.slices.rotations[part], points, grid)
-            for (s, r), (place, basis) in bases.items():
-                sizes[s].add(r, h, basis @ values[place])
+
+            def take_in(key: Tuple[int, int], h: int = h, values: np.ndarray = values) -> None:
+                place, basis = bases[key]
+                sizes[key[0]].add(key[1], h, basis @ values.take(place, axis=0))
+
+            side_by_side(take_in, bases)
             done += len(part)
             progress(done / total)
     counts = (len(halves[0]), len(halves[1]))
-    return [size.judge(r, counts) for size in sizes for r in range(len(size.centres))]
+    return side_by_side(lambda key: sizes[key[0]].judge(key[1], counts), bases)

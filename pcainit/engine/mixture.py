@@ -18,6 +18,8 @@ from pcainit.engine.latents import Measurements
 from pcainit.engine.slicing import JIT, block_starts
 
 _BLOCKS = 8
+_NEGLIGIBLE = 1e-12             # of a posterior
+_SAMPLE = 5000                  # particles that tell good starts from bad ones
 # One more class must raise the held-out log-likelihood by so many standard errors.
 LEAST_GAIN = 3.0
 
@@ -58,6 +60,8 @@ def _expect(precisions, scores, contrasts, contrast_precision, log_weights, cent
         logs = np.empty(n_classes)
         first = np.empty(n_classes)             # means of the contrast's coefficient d ...
         second = np.empty(n_classes)            # ... and of d (1 + d)
+        count = np.zeros(n_classes)
+        sum_b, sum_g = np.zeros((n_classes, q)), np.zeros((n_classes, q, q))
         for i in range(starts[block], starts[block + 1]):
             own = contrasts[i, q] + contrast_precision
             alone = 0.5 * contrasts[i, q + 1] ** 2 / own
@@ -87,15 +91,18 @@ def _expect(precisions, scores, contrasts, contrast_precision, log_weights, cent
             gains[i] = top + np.log(total)
             for k in range(n_classes):
                 r = logs[k] / total
+                if r < _NEGLIGIBLE:             # and would be slow to calculate with
+                    resp[i, k] = 0
+                    continue
                 resp[i, k] = r
                 if accumulate:
-                    counts[block, k] += r
+                    count[k] += r
                     once, twice = r * (1 + first[k]), r * (1 + first[k] + second[k])
                     for a in range(q):
-                        sums_b[block, k, a] += (once * scores[i, a]
-                                                - r * second[k] * contrasts[i, a])
+                        sum_b[k, a] += once * scores[i, a] - r * second[k] * contrasts[i, a]
                         for b in range(a + 1):
-                            sums_g[block, k, a, b] += twice * precisions[i, a, b]
+                            sum_g[k, a, b] += twice * precisions[i, a, b]
+        counts[block], sums_b[block], sums_g[block] = count, sum_b, sum_g
 
 
 def responsibilities(particles: Measurements, weights: np.ndarray, centres: np.ndarray
@@ -174,7 +181,8 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
     n_classes : int
     seed : int
     restarts : int
-        Short runs from random starts; the best few are run to the end.
+        Short runs from random starts, on a sample of the particles; the best few are run to the
+        end on all.
     start : Mixture, optional
         A mixture of K - 1 classes; some starts add one class to it.
 
@@ -191,6 +199,9 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
     means = np.linalg.solve(near.precision + 0.3 * total, near.score[..., None])[..., 0]
     means = means.astype(np.float64)
     runs: List[Mixture] = []
+    some = particles
+    if len(particles) > _SAMPLE:
+        some = particles.take(np.linspace(0, len(particles) - 1, _SAMPLE).astype(int))
     for k in range(restarts):
         if start is not None and k % 2:
             centres = np.concatenate([start.centres, means[[rng.integers(len(means))]]])
@@ -198,7 +209,7 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
         else:
             centres = _spread_start(means, total, n_classes, rng)
             weights = np.full(n_classes, 1 / n_classes)
-        runs.append(refine_mixture(particles, weights, centres, rounds=25, tolerance=1.0))
+        runs.append(refine_mixture(some, weights, centres, rounds=25, tolerance=1.0))
     runs.sort(key=lambda m: -m.log_likelihood)
     finished = [refine_mixture(particles, m.weights, m.centres) for m in runs[:4]]
     return max(finished, key=lambda m: m.log_likelihood)

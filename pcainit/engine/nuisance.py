@@ -9,7 +9,7 @@ import numpy as np
 
 from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.latents import marginalise
-from pcainit.engine.posterior_kernels import NUISANCES
+from pcainit.engine.posterior_kernels import NUISANCES, moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,8 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
     before = np.zeros(scores.shape) if offsets is None else offsets.astype(np.float64)
     plain = scores + start.precision * before           # the pass took the offsets' prior off
     for _ in range(rounds):
-        inverse = np.linalg.inv(grams + np.diag(spread.precision))
-        mean = np.einsum("nab,nb->na", inverse, plain - spread.precision * before) + before
-        squares = (mean ** 2).mean(axis=0)
-        second = squares + np.einsum("naa->a", inverse) / len(mean)
-        spread = spread.improved(second, squares)
+        second, squares = moments(np.ascontiguousarray(grams), plain, before, spread.precision)
+        spread = spread.improved(second / len(grams), squares / len(grams))
     return spread
 
 

@@ -33,23 +33,26 @@ def invert_posterior(gram, precision, score, covariance, mean):
                 log_det += 2 * np.log(low[a, a]) - np.log(precision[a])
             else:
                 low[a, b] = total / low[b, b]
-    inverse = np.zeros((t, t))          # of the factor
+    inverse = np.zeros((t, t))          # of the factor, transposed: sums run along rows
     for a in range(t):
         inverse[a, a] = 1 / low[a, a]
         for b in range(a):
             total = 0.0
             for k in range(b, a):
-                total -= low[a, k] * inverse[k, b]
-            inverse[a, b] = total / low[a, a]
+                total -= low[a, k] * inverse[b, k]
+            inverse[b, a] = total / low[a, a]
     gain = 0.0
     for a in range(t):
         mean[a] = 0
-        for b in range(t):
+        for b in range(a + 1):
             total = 0.0
-            for k in range(max(a, b), t):
-                total += inverse[k, a] * inverse[k, b]
+            for k in range(a, t):
+                total += inverse[a, k] * inverse[b, k]
             covariance[a, b] = total
-            mean[a] += total * score[b]
+            covariance[b, a] = total
+    for a in range(t):
+        for b in range(t):
+            mean[a] += covariance[a, b] * score[b]
         gain += mean[a] * score[a]
     return 0.5 * (gain - log_det)
 
@@ -104,3 +107,25 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
         for a in range(NUISANCES):
             moment[n_classes + a, k] *= mean[k]
     return top + np.log(total)
+
+
+@numba.njit(parallel=True, **JIT)
+def moments(grams, plain, before, precision):
+    """Sums over particles of the coefficients' second moments, and of their means squared.
+
+    `grams` (n, t, t) float32, `plain` and `before` (n, t) float64: scores without the prior's mean,
+    and what was corrected before; returns two (t,) float64.
+    """
+    t, blocks = len(precision), 16
+    second, squares = np.zeros((blocks, t)), np.zeros((blocks, t))
+    for block in numba.prange(blocks):
+        covariance, mean, score = np.empty((t, t)), np.empty(t), np.empty(t)
+        for i in range(block * len(grams) // blocks, (block + 1) * len(grams) // blocks):
+            for a in range(t):
+                score[a] = plain[i, a] - precision[a] * before[i, a]
+            invert_posterior(grams[i], precision, score, covariance, mean)
+            for a in range(t):
+                whole = (mean[a] + before[i, a]) ** 2
+                squares[block, a] += whole
+                second[block, a] += whole + covariance[a, a]
+    return second.sum(axis=0), squares.sum(axis=0)
