@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any, Dict
@@ -182,9 +183,9 @@ def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
     InputError
         One of the input files lies where a result goes.
     """
-    place = Path(folder).resolve()
+    place = Path(os.path.realpath(str(folder)))
     for given in filter(None, inputs):
-        path = Path(given).resolve()
+        path = Path(os.path.realpath(given))
         if (path.parent in (place / "volumes", place / "components")
                 or path.parent == place and path.name in _FILES):
             raise InputError("The output folder %s holds the input %s, which the results would "

@@ -24,6 +24,11 @@ class InputError(ValueError):
     """Bad input, explained by one plain sentence for the user."""
 
 
+def shorten(text: str, most: int = 200) -> str:
+    """A word from outside, short enough to stand in a sentence."""
+    return text if len(text) <= most else text[:most // 2] + "..." + text[-most // 4:]
+
+
 def _setting(default: Any, stage: str, label: str, text: str, *, unit: str = "",
              low: Optional[float] = None, high: Optional[float] = None,
              choices: Iterable[str] = (), expert: bool = False,
