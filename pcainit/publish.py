@@ -12,6 +12,7 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.engine.grid import Grid
+from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.identity import file_identity
 from pcainit.files.maps import write_map
@@ -231,7 +232,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         half_set_cosines=found.get("half_set_cosines", []),
         null_cosine=found.get("null_cosine"),
         significant_components=int(certified.sum()) if certified is not None else None,
-        pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
+        pairwise_differences=final["pairwise"], **left_out(slices),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
         artefacts=int(found.get("artefacts", 0)),
@@ -264,6 +265,12 @@ def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: D
                 parameters=dict(settings.as_dict(), **parameters), threads=threads,
                 seed=settings.seed, versions=versions(), box=grid.box_px, sampling=grid.sampling,
                 working_box=grid.box, resolution=settings.resolution, seconds=seconds)
+
+
+def left_out(slices: Slices) -> Dict[str, int]:
+    """How many images no result is made from."""
+    constant, saturated = slices.left_out()
+    return dict(constant_images=constant, saturated_images=saturated)
 
 
 def versions() -> Dict[str, str]:

@@ -7,13 +7,15 @@ from typing import Callable, Iterable, Optional, Tuple
 import numpy as np
 from scipy import fft
 
+from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid, radial_distance
-from pcainit.engine.particles import Particles, Slices
+from pcainit.engine.particles import Particles, Slices, varies
 from pcainit.settings import InputError
 
 CHUNK_BYTES = 48 * 2 ** 20
 LEAST_CTF = 1e-3            # of any sample of any particle
+MOST_POWER = 100.0          # of an image, in units of the median: beyond it something else is seen
 
 
 def chunk_length(box_px: int) -> int:
@@ -99,7 +101,7 @@ def prepare_slices(particles: Particles, grid: Grid,
     allocate = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
     values = allocate("values", (n, p), np.complex64)
     ctf = allocate("ctf", (n, p), np.float32)
-    usable = np.ones(n, bool)
+    powers, usable = np.zeros(n), np.ones(n, bool)
     spatial = grid.frequencies / (grid.box_px * grid.sampling)
     done, transferred = 0, 0.0
     for index, images in chunks:
@@ -113,7 +115,7 @@ def prepare_slices(particles: Particles, grid: Grid,
             raise InputError("Image %d of %s holds values that are not finite numbers, or too "
                              "large ones: remove this particle."
                              % (particles.row[bad] + 1, particles.stacks[particles.stack[bad]]))
-        usable[index] = power > 1e-12 * np.abs(crops[:, 0]) ** 2 + 1e-30
+        powers[index], usable[index] = power, varies(crops)
         if invert:
             crops = -crops
         values[index] = crops * shift_phases(particles.shifts_px[index], grid)
@@ -125,6 +127,11 @@ def prepare_slices(particles: Particles, grid: Grid,
     if not usable.any():
         raise InputError("All images are constant (for instance all zero): these are not particle "
                          "images.")
+    different = len(np.unique(powers[usable]))      # equal to the last digit: the same image
+    if different < MIN_PARTICLES <= n:
+        raise InputError("Only %d of the %d images can be used: the others are constant or copies "
+                         "of these. At least %d are needed." % (different, n, MIN_PARTICLES))
+    usable &= powers <= MOST_POWER * np.median(powers[usable])
     if not transferred > LEAST_CTF:
         raise InputError("The CTF of all particles is zero at this resolution: check their "
                          "defocus, or run without CTF correction (--no-ctf).")

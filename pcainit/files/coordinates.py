@@ -7,7 +7,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def _load(path: Path, count: int) -> np.ndarray:
                           delimiter="," if path.suffix == ".csv" else None)
 
 
-def _read_array(handle: BinaryIO, path: Path, count: int) -> np.ndarray:
+def _read_array(handle: IO[bytes], path: Path, count: int) -> np.ndarray:
     """Array of an .npy file, looked at before it is read: its header may promise anything."""
     version = np.lib.format.read_magic(handle)
     read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)

@@ -53,7 +53,7 @@ def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
         raise InputError("The %s %s cannot be read as an MRC map (%s)."
                          % (what, path, error)) from None
     if layout.sections < layout.shape[0]:
-        raise InputError("The %s %s holds several volumes: give one with one volume." % (what, path))
+        raise InputError("The %s %s holds several volumes: give a file with one." % (what, path))
     if len(set(layout.shape)) != 1:
         raise InputError("The %s %s is not a cube (%d x %d x %d): give a map with equal sides."
                          % (what, path, *layout.shape[::-1]))

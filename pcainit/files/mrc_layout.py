@@ -71,7 +71,7 @@ def read_layout(path: str | Path) -> MrcLayout:
     if len(head) < HEADER_DTYPE.itemsize:
         raise ValueError("it is too short for an MRC header")
     header, order = _in_byte_order(head)
-    shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+    shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
     mode, extended = int(header["mode"]), int(header["nsymbt"])
     if mode not in _REAL:
         raise ValueError("its mode is %d%s, not that of images or maps"
@@ -83,15 +83,19 @@ def read_layout(path: str | Path) -> MrcLayout:
     dtype = np.dtype(order + ("u1" if mode == 0 and _unsigned(header, order) else _REAL[mode]))
     offset = HEADER_DTYPE.itemsize + extended
     present = max(0, size - offset) // (shape[1] * shape[2] * dtype.itemsize)
-    grid = [int(header[name]) for name in ("mx", "my", "mz")]
-    cell = [float(header["cella"][name]) for name in ("x", "y", "z")]
-    voxel = tuple(length / count if count > 0 and length > 0 and np.isfinite(length) else 0.0
-                  for length, count in zip(cell, grid))
-    axes = tuple(int(header[name]) for name in ("mapc", "mapr", "maps"))
-    stack = 401 <= int(header["ispg"]) <= 630 and 0 < grid[2] < shape[0]
+    voxel = (_ratio(header, "x"), _ratio(header, "y"), _ratio(header, "z"))
+    axes = (int(header["mapc"]), int(header["mapr"]), int(header["maps"]))
+    depth = int(header["mz"])
+    stack = 401 <= int(header["ispg"]) <= 630 and 0 < depth < shape[0]
     return MrcLayout(str(path), shape, dtype, offset, min(present, shape[0]), voxel,
                      axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
-                     grid[2] if stack else shape[0])
+                     depth if stack else shape[0])
+
+
+def _ratio(header: Any, axis: str) -> float:
+    """Angstrom per pixel along an axis; 0 where the header has no such thing."""
+    length, count = float(header["cella"][axis]), int(header["m" + axis])
+    return length / count if count > 0 and length > 0 and np.isfinite(length) else 0.0
 
 
 def _in_byte_order(head: bytes) -> Tuple[Any, str]:

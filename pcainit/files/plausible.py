@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 import numpy as np
 
@@ -62,11 +62,13 @@ def check_defocus(defocus: np.ndarray, path: object) -> None:
                          "in Angstrom, usually 5000 to 30000." % (path, size.max()))
 
 
-def check_degrees(rot: np.ndarray, tilt: np.ndarray, psi: np.ndarray, path: object) -> None:
-    """Refuse Euler angles in radians: in degrees so little would be a single view, and one turn."""
+def check_degrees(angles: List[np.ndarray], path: object) -> None:
+    """Refuse Euler angles (rot, tilt, psi) in radians; in degrees they would be one view, hardly
+    turned.
+    """
     most = 2 * np.pi + 1e-3
-    if len(psi) >= _ENOUGH and np.ptp(psi) > 3 and all(
-            np.abs(angle).max() < most for angle in (rot, tilt, psi)):
+    if (len(angles[2]) >= _ENOUGH and np.ptp(angles[2]) > 3
+            and all(np.abs(angle).max() < most for angle in angles)):
         raise InputError("%s: all of rlnAngleRot, rlnAngleTilt and rlnAnglePsi lie between -6.3 "
                          "and 6.3, which looks like radians: they are given in degrees." % path)
 

@@ -179,7 +179,7 @@ def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
         raise InputError("%s gives all particles the same view (rlnAngleRot and rlnAngleTilt), as "
                          "a 2D alignment does. Take the particles of a 3D refinement."
                          % table.path)
-    plausible.check_degrees(*angles, table.path)
+    plausible.check_degrees(angles, table.path)
     stacks, stack, row = locate_stacks(table.text("rlnImageName"), table.path, data_dir)
     image = _image_numbers(stack, row)
     shifts = _shifts(table, sampling)
