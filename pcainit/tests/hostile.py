@@ -51,30 +51,34 @@ def time_limit(seconds=SECONDS):
 class Watch:
     """Notes what a file made the process do: run code, or write outside a folder."""
 
-    armed, folder, seen, added = False, "", [], False
+    armed, folder, seen, added, code = False, "", [], False, True
+    caches = ("__pycache__", "matplotlib", "/dev/null")
 
     @classmethod
     def hook(cls, event, words):
         """Audit hook of the interpreter; it cannot be removed, only disarmed."""
         if not cls.armed:
             return
-        if event in ("pickle.find_class", "os.system", "os.exec", "subprocess.Popen", "os.fork",
+        if cls.code and event in ("pickle.find_class", "os.system", "os.exec", "subprocess.Popen", "os.fork",
                      "socket.connect", "ctypes.dlopen", "os.symlink", "os.posix_spawn"):
             cls.seen.append("%s %s" % (event, words[:2]))
         elif event == "open" and isinstance(words[0], str):
             writes = isinstance(words[1], str) and set(words[1]) & set("wax+")
             flags = isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if (writes or flags) and not os.path.realpath(words[0]).startswith(cls.folder):
+            if ((writes or flags) and not os.path.realpath(words[0]).startswith(cls.folder)
+                    and not any(cache in words[0] for cache in cls.caches)):
                 cls.seen.append("writes %s" % words[0])
 
     @classmethod
     @contextlib.contextmanager
-    def over(cls, folder):
-        """Arm the watch while a file is read."""
+    def over(cls, folder, code=True):
+        """Arm the watch while a file is read; `code` is False where the program itself runs some.
+        """
         if not cls.added:
             sys.addaudithook(cls.hook)
             cls.added = True
-        cls.armed, cls.folder, cls.seen = True, os.path.realpath(str(folder)), []
+        cls.folder, cls.seen, cls.code = os.path.realpath(str(folder)), [], code
+        cls.armed = True
         try:
             yield
         finally:
@@ -96,7 +100,8 @@ def outcome(call, check):
     ----------
     call : callable
     check : callable
-        Of what `call` returns; raises or returns False for a wrong result.
+        Of what `call` returns; raises or returns False for a wrong result, 2 for a command's
+        refusal.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)      # none may reach the user
@@ -114,7 +119,7 @@ def outcome(call, check):
             raise BrokenError("%s: %s" % (type(error).__name__, str(error)[:300])) from error
     if right is False:
         raise BrokenError("a wrong result")
-    return "result"
+    return "refusal" if right == 2 else "result"
 
 
 # --- damage ---------------------------------------------------------------------------------------
