@@ -42,7 +42,8 @@ def main(args: argparse.Namespace) -> int:
     if args.most < 50:
         raise InputError("most is %d: give at least 50." % args.most)
     if not 0 <= args.total <= 10 ** 12:
-        raise InputError("total is %d: give the number of particles of the whole set." % args.total)
+        raise InputError("total is %d: give the number of particles of the whole set."
+                         % args.total)
     from pcainit.engine.slicing import set_threads
     from pcainit.files.atomic import replacing
     from pcainit.files.workspace import make_folder

@@ -59,8 +59,9 @@ class Watch:
         """Audit hook of the interpreter; it cannot be removed, only disarmed."""
         if not cls.armed:
             return
-        if cls.code and event in ("pickle.find_class", "os.system", "os.exec", "subprocess.Popen", "os.fork",
-                     "socket.connect", "ctypes.dlopen", "os.symlink", "os.posix_spawn"):
+        if cls.code and event in ("pickle.find_class", "os.system", "os.exec", "os.fork",
+                                  "subprocess.Popen", "socket.connect", "ctypes.dlopen",
+                                  "os.symlink", "os.posix_spawn"):
             cls.seen.append("%s %s" % (event, words[:2]))
         elif event == "open" and isinstance(words[0], str):
             writes = isinstance(words[1], str) and set(words[1]) & set("wax+")

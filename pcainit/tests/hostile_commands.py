@@ -20,8 +20,8 @@ from pcainit.tests.hostile import (
 )
 
 WORDS = ["", " ", "auto", "-", "--", "c1", "C4", "d7", "i9", "c999999", "../..", "/nowhere/x",
-         "a" * 300, "x" * 5000, "1,2,3", "20,nan", ",", "\u00e9\udcff", "%s", "$(true)", "NAME=", "=x",
-         "a=b=c", "~", "*", "\n"]
+         "a" * 300, "x" * 5000, "1,2,3", "20,nan", ",", "\u00e9\udcff", "%s", "$(true)", "NAME=",
+         "=x", "a=b=c", "~", "*", "\n"]
 
 
 def commands():
