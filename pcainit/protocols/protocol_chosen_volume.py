@@ -100,7 +100,7 @@ class PcaInitProtChosenVolume(ProtInitialVolume):
                     "images?' there and press Continue." % run.getRunName()]
         try:
             chosen = self._chosenIds()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             return ["The file of ids %s cannot be read (%s): give a text file of whole numbers."
                     % (self.idsFile.get(), error)]
         if not len(chosen):

@@ -132,7 +132,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
                     % (type(particles).__name__ if particles is not None else "nothing")]
         errors = self._validateMask() + particle_input.unfit(particles, not self.noCtf.get())
         path = self.coordinatesFile.get()
-        if path and not os.path.exists(path):
+        if path and not os.path.isfile(path):
             errors.append("The file of coordinates %s does not exist." % path)
         if not path:
             try:

@@ -165,7 +165,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
         except (OSError, ValueError) as error:
             raise InputError("The file of weights %s cannot be read (%s): give one number for "
                              "each volume." % (path, error)) from None
-        if not all(value > 0 for value in values):
+        if not all(0 < value < 1e30 for value in values):
             raise InputError("The file of weights %s has a number that is not positive: leave "
                              "such volumes out." % path)
         return values
