@@ -17,7 +17,7 @@ _MOST_COLUMNS = 10000
 _LONGEST_LINE = 30 * _MOST_COLUMNS
 _LARGEST, _SMALLEST = 1e30, 1e-30       # squares of what lies beyond are no numbers any more
 # All that a damaged or hostile file has been seen to raise.
-_FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, SyntaxError,
+ARRAY_FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, SyntaxError,
            RecursionError, MemoryError, NotImplementedError, RuntimeError, tokenize.TokenError,
            zipfile.BadZipFile, zlib.error)
 
@@ -51,7 +51,7 @@ def read_coordinates(path: str | Path, count: int) -> np.ndarray:
             values = values.astype(np.float64)
     except InputError:
         raise
-    except _FAULTS as error:
+    except ARRAY_FAULTS as error:
         raise InputError("The coordinates %s cannot be read (%s): give an .npy or .npz array, "
                          "cryoSPARC's .cs file, or a text table."
                          % (path, shorten(" ".join(str(error).split()) or type(error).__name__))
