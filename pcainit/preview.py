@@ -18,7 +18,7 @@ from pcainit.files.atomic import write_arrays
 from pcainit.files.coordinates import ARRAY_FAULTS
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
-from pcainit.settings import InputError, Settings
+from pcainit.settings import InputError, Settings, shorten
 
 PARTICLES = 1000            # enough for 10 A of a ribosome, read in seconds
 LARGEST_BOX = 128           # working box of the preview, voxels
@@ -145,4 +145,4 @@ def read_preview(path: str | Path) -> Preview:
                            count=int(data["count"]), total=int(data["total"]))
     except ARRAY_FAULTS as error:
         raise InputError("The preview %s cannot be read (%s): make it again."
-                         % (path, " ".join(str(error).split()))) from None
+                         % (path, shorten(" ".join(str(error).split())))) from None
