@@ -15,6 +15,7 @@ from pcainit.settings import InputError
 
 CHUNK_BYTES = 48 * 2 ** 20
 LEAST_CTF = 1e-3            # of any sample of any particle
+SMALLEST, LARGEST = 1e-9, 1e9       # typical Fourier sample (of background 1: 1)
 MOST_POWER = 100.0          # of an image, in units of the median: beyond it something else is seen
 
 
@@ -109,7 +110,7 @@ def prepare_slices(particles: Particles, grid: Grid,
             if normalise:
                 images = normalise_background(images)
             crops = crop_images(images, grid, threads)
-            power = (np.abs(crops[:, 1:]) ** 2).sum(axis=1)
+            power = np.square(np.abs(crops[:, 1:]), dtype=np.float64).sum(axis=1)
         if not np.isfinite(crops).all() or not np.isfinite(power).all():
             bad = index[int(np.argmax(~(np.isfinite(crops).all(axis=1) & np.isfinite(power))))]
             raise InputError("Image %d of %s holds values that are not finite numbers, or too "
@@ -131,6 +132,11 @@ def prepare_slices(particles: Particles, grid: Grid,
     if different < MIN_PARTICLES <= n:
         raise InputError("Only %d of the %d images can be used: the others are constant or copies "
                          "of these. At least %d are needed." % (different, n, MIN_PARTICLES))
+    size = np.sqrt(np.median(powers[usable]) / p)
+    if not SMALLEST < size < LARGEST:
+        raise InputError("The images' values are about %.0e in size, which single precision cannot "
+                         "work with: rescale them, for instance to a background with a standard "
+                         "deviation of 1." % size)
     usable &= powers <= MOST_POWER * np.median(powers[usable])
     if not transferred > LEAST_CTF:
         raise InputError("The CTF of all particles is zero at this resolution: check their "

@@ -24,10 +24,13 @@ def protocol_case(rng, folder, scipion, objects):
     objects : list
         What pointers may point to; None for nothing.
     """
-    kind = rng.choice(protocol_classes())
+    from pyworkflow.protocol import params
+    kind, share = rng.choice(protocol_classes()), rng.choice([0.05, 0.5])
     protocol = scipion.project.newProtocol(kind)
-    for name, param in protocol.iterDefinitionAttributes():
-        if hasattr(protocol, name) and rng.random() < 0.6:
+    for name, _ in protocol.iterDefinitionAttributes():
+        param = protocol.getParam(name)
+        pointer = isinstance(param, (params.PointerParam, params.MultiPointerParam))
+        if hasattr(protocol, name) and rng.random() < (0.9 if pointer else share):
             # What Scipion's own fields refuse does not get into a form.
             with contextlib.suppress(Exception):
                 _fill(getattr(protocol, name), param, rng, folder, objects)
@@ -47,6 +50,10 @@ def protocol_case(rng, folder, scipion, objects):
 
 def _fill(attribute, param, rng, folder, objects):
     from pyworkflow.protocol import params
+    fitting = [one for one in objects if type(one).__name__ in str(getattr(
+        param, "pointerClass", ""))]
+    if fitting and rng.random() < 0.7:
+        objects = fitting
     if isinstance(param, params.MultiPointerParam):
         for _ in range(rng.randrange(3)):
             attribute.append(rng.choice(objects))
