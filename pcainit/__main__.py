@@ -68,6 +68,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     except InputError as error:
         sys.stderr.write("pcainit: %s\n" % " ".join(str(error).split()))
         return 2
+    except MemoryError:
+        sys.stderr.write("pcainit: There is not enough memory for this: take a coarser resolution, "
+                         "fewer particles or a smaller box, or a larger machine.\n")
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("pcainit: stopped.\n")
         return 130

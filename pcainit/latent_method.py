@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
 from typing import Callable, Dict
 
 import numpy as np
@@ -34,68 +32,6 @@ Progress = Callable[[float], None]
 
 LEAST_PARTICLES = 20        # of a class, in weight
 _AT_A_TIME = 8              # classes that are back-projected together
-
-
-def read_coordinates(path: str | Path, count: int) -> np.ndarray:
-    """Latent coordinates, one row for each particle in the order of the STAR file.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``.npy``; ``.npz`` with an array `coordinates` (or one array alone); ``.cs`` of cryoSPARC's
-        3D Variability (fields ``components_mode_*/value``); else a text table.
-    count : int
-        Number of particles.
-
-    Returns
-    -------
-    (count, q) float64
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or does not fit the particles.
-    """
-    path = Path(path)
-    try:
-        values = np.asarray(_load(path), np.float64)
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError("The coordinates %s cannot be read (%s): give an .npy or .npz array, "
-                         "cryoSPARC's .cs file, or a text table." % (path, error)) from None
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2 or not values.shape[1]:
-        raise InputError("The coordinates %s are an array of shape %s: give one row for each "
-                         "particle." % (path, values.shape))
-    if len(values) != count:
-        raise InputError("The coordinates %s have %d rows for %d particles: give one row for each "
-                         "particle, in the order of the STAR file." % (path, len(values), count))
-    if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise InputError("The coordinates %s have a value that is no finite number in row %d: "
-                         "leave that particle out." % (path, bad + 1))
-    if not np.ptp(values, axis=0).any():
-        raise InputError("The coordinates %s are the same for all particles: there is nothing to "
-                         "cluster." % path)
-    return values
-
-
-def _load(path: Path) -> np.ndarray:
-    if path.suffix == ".npz":
-        with np.load(str(path), allow_pickle=False) as data:
-            name = "coordinates" if "coordinates" in data.files else data.files[0]
-            return data[name]
-    if path.suffix not in (".npy", ".cs"):
-        return np.loadtxt(str(path), ndmin=2, delimiter="," if path.suffix == ".csv" else None)
-    with open(path, "rb") as handle:
-        data = np.load(handle, allow_pickle=False)
-    if data.dtype.names is None:
-        return data
-    names = [name for name in data.dtype.names
-             if name.startswith("components_mode") and name.endswith("/value")]
-    if not names:
-        raise ValueError("it has no fields components_mode_*/value")
-    return np.column_stack([data[name] for name in names])
 
 
 def check_axis(along: int, dimensions: int, settings: Settings) -> None:

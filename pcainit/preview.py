@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
@@ -17,9 +15,10 @@ from pcainit.engine.masks import auto_mask
 from pcainit.engine.prepare import chunk_length, prepare_slices
 from pcainit.engine.reconstruction import reconstruct_consensus
 from pcainit.files.atomic import write_arrays
+from pcainit.files.coordinates import ARRAY_FAULTS
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
-from pcainit.settings import InputError, Settings
+from pcainit.settings import InputError, Settings, shorten
 
 PARTICLES = 1000            # enough for 10 A of a ribosome, read in seconds
 LARGEST_BOX = 128           # working box of the preview, voxels
@@ -144,6 +143,6 @@ def read_preview(path: str | Path) -> Preview:
             return Preview(mean=data["mean"], box_px=int(data["box_px"]),
                            sampling=float(data["sampling"]), finest=float(data["finest"]),
                            count=int(data["count"]), total=int(data["total"]))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError("The preview %s cannot be read (%s): make it again." % (path, error)
-                         ) from None
+    except ARRAY_FAULTS as error:
+        raise InputError("The preview %s cannot be read (%s): make it again."
+                         % (path, shorten(" ".join(str(error).split())))) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any, Dict
@@ -11,6 +12,7 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.engine.grid import Grid
+from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.identity import file_identity
 from pcainit.files.maps import write_map
@@ -182,9 +184,9 @@ def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
     InputError
         One of the input files lies where a result goes.
     """
-    place = Path(folder).resolve()
+    place = Path(os.path.realpath(str(folder)))
     for given in filter(None, inputs):
-        path = Path(given).resolve()
+        path = Path(os.path.realpath(given))
         if (path.parent in (place / "volumes", place / "components")
                 or path.parent == place and path.name in _FILES):
             raise InputError("The output folder %s holds the input %s, which the results would "
@@ -230,7 +232,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         half_set_cosines=found.get("half_set_cosines", []),
         null_cosine=found.get("null_cosine"),
         significant_components=int(certified.sum()) if certified is not None else None,
-        pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
+        pairwise_differences=final["pairwise"], **left_out(slices),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
         artefacts=int(found.get("artefacts", 0)),
@@ -263,6 +265,12 @@ def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: D
                 parameters=dict(settings.as_dict(), **parameters), threads=threads,
                 seed=settings.seed, versions=versions(), box=grid.box_px, sampling=grid.sampling,
                 working_box=grid.box, resolution=settings.resolution, seconds=seconds)
+
+
+def left_out(slices: Slices) -> Dict[str, int]:
+    """How many images no result is made from."""
+    constant, saturated = slices.left_out()
+    return dict(constant_images=constant, saturated_images=saturated)
 
 
 def versions() -> Dict[str, str]:

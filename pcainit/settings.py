@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Optional
 
@@ -22,6 +23,11 @@ STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
 
 class InputError(ValueError):
     """Bad input, explained by one plain sentence for the user."""
+
+
+def shorten(text: str, most: int = 200) -> str:
+    """A word from outside, short enough to stand in a sentence."""
+    return text if len(text) <= most else text[:most // 2] + "..." + text[-most // 4:]
 
 
 def _setting(default: Any, stage: str, label: str, text: str, *, unit: str = "",
@@ -120,9 +126,10 @@ class Settings:
         for name, info in self.fields().items():
             _check(name, getattr(self, name), info)
         if self.classes != AUTO:
-            if not self.classes.isdigit() or not 2 <= int(self.classes) <= 1000:
+            known = re.fullmatch("[0-9]{1,9}", self.classes)
+            if known is None or not 2 <= int(self.classes) <= 1000:
                 raise InputError("classes is %r: give a whole number from 2 to 1000, or auto."
-                                 % self.classes)
+                                 % shorten(self.classes))
         elif self.method != "particles":
             raise InputError("classes is auto, which only the method particles can decide: "
                              "give the number of classes for the method %s." % self.method)
@@ -184,8 +191,12 @@ def _check(name: str, value: Any, info: Dict[str, Any]) -> None:
         raise InputError("%s is %r: choose one of %s." % (name, value, ", ".join(choices)))
     if low is None:
         return
+    if not isinstance(value, (int, float)):         # an empty field of a form
+        raise InputError("%s is %s: give a number from %g to %g."
+                         % (name, "empty" if value is None else repr(value), low, high))
+    if not low <= value <= high:        # also refuses NaN
+        shown = "%g" % value if isinstance(value, float) else shorten(str(value))
+        raise InputError("%s is %s%s: give a value from %g to %g."
+                         % (name, shown, " " + info["unit"] if info["unit"] else "", low, high))
     if isinstance(info["default"], int) and value != int(value):
         raise InputError("%s is %r: give a whole number." % (name, value))
-    if not low <= value <= high:        # also refuses NaN
-        raise InputError("%s is %g%s: give a value from %g to %g."
-                         % (name, value, " " + info["unit"] if info["unit"] else "", low, high))

@@ -31,8 +31,9 @@ def write_verdict(summary: Dict[str, Any]) -> str:
             sentences.append("%s left out: reproducible, but like contrast or pose errors."
                              % _count(summary["artefacts"], "further component"))
         sentences += _detectable(summary) + _quality(summary)
-    if summary["constant_images"]:
-        sentences.append("%s left out." % _count(summary["constant_images"], "constant image"))
+    for kind in ("constant", "saturated"):
+        if summary.get(kind + "_images"):
+            sentences.append("%s left out." % _count(summary[kind + "_images"], kind + " image"))
     return " ".join(sentences)
 
 

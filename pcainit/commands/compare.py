@@ -12,6 +12,7 @@ Example: pcainit compare ours=initial simple=subsets --truth states -o compariso
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -65,9 +66,9 @@ def main(args: argparse.Namespace) -> int:
 def _name(word: str) -> Tuple[str, str]:
     """Name of a set and where it is."""
     name, sign, place = word.partition("=")
-    if sign and not Path(word).exists():
+    if sign and not os.path.exists(word):
         if not name or not place:
             raise InputError("The set %r is not understood: give a folder, or NAME=FOLDER." % word)
         return name, place
     path = Path(word)
-    return (path.name if path.is_dir() else path.stem) or word, word
+    return (path.name if os.path.isdir(word) else path.stem) or word, word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Iterator
 
@@ -11,7 +12,7 @@ from typing import Iterator
 def gone_if_failed(folder: Path) -> Iterator[None]:
     """Make a folder; if what follows fails, remove what was made of it and is still empty."""
     from pcainit.files.workspace import make_folder
-    new = [part for part in (folder, *folder.parents) if not part.exists()]
+    new = [part for part in (folder, *folder.parents) if not os.path.exists(str(part))]
     make_folder(folder)
     try:
         yield

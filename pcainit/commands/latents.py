@@ -41,13 +41,13 @@ def main(args: argparse.Namespace) -> int:
     from pcainit import latent_method, pipeline
     from pcainit.engine.poses import symmetry_matrices
     from pcainit.engine.slicing import set_threads
+    from pcainit.files.coordinates import read_coordinates
     from pcainit.files.star import ParticleTable
     from pcainit.files.workspace import Workspace
-    from pcainit.publish import record, refuse_overwriting, write_result
+    from pcainit.publish import left_out, record, refuse_overwriting, write_result
     output = Path(args.output)
     refuse_overwriting(output, args.particles, args.coordinates, settings.mask)
-    coordinates = latent_method.read_coordinates(args.coordinates,
-                                                 len(ParticleTable(args.particles)))
+    coordinates = read_coordinates(args.coordinates, len(ParticleTable(args.particles)))
     latent_method.check_axis(args.along, coordinates.shape[1], settings)
     set_threads(args.threads)
     workspace, reporter, done = Workspace(None, scratch=output), Reporter(), []
@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
         record(settings, grid, "latents", args.threads, reporter.seconds, along=args.along),
         particles=len(slices), classes=len(final["volumes"]), class_weights=final["weights"],
         class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
-        pairwise_differences=final["pairwise"], constant_images=int((~slices.usable).sum()),
+        pairwise_differences=final["pairwise"], **left_out(slices),
         coordinates=args.coordinates,
         verdict=latent_method.verdict(stages, settings, args.along))
     announce(output, write_result(output, stages, grid, summary, threads=args.threads,

@@ -14,7 +14,7 @@ from typing import List
 
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
-from pcainit.settings import InputError
+from pcainit.settings import InputError, shorten
 
 DEFAULT = (10.0, 15.0, 20.0, 30.0)
 
@@ -41,6 +41,9 @@ def main(args: argparse.Namespace) -> int:
     wanted = _numbers(args.at)
     if args.most < 50:
         raise InputError("most is %d: give at least 50." % args.most)
+    if not 0 <= args.total <= 10 ** 12:
+        raise InputError("total is %d: give the number of particles of the whole set."
+                         % args.total)
     from pcainit.engine.slicing import set_threads
     from pcainit.files.atomic import replacing
     from pcainit.files.workspace import make_folder
@@ -77,6 +80,7 @@ def _numbers(text: str) -> List[float]:
         values = [float(word) for word in text.split(",") if word.strip()]
     except ValueError:
         values = [0.0]
-    if any(not value > 0 for value in values):
-        raise InputError("at is %r: give resolutions in Angstrom, for instance 12,20,30." % text)
+    if any(not 0 < value < 1e6 for value in values):
+        raise InputError("at is %r: give resolutions in Angstrom, for instance 12,20,30."
+                         % shorten(text))
     return values

@@ -10,6 +10,7 @@ Example: pcainit select --work work --rows chosen.txt -o chosen.mrc
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from pcainit.commands.options import add_threads, check_threads
@@ -31,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
     output = Path(args.output)
     if output.suffix != ".mrc":
         raise InputError("The output %s is no map: give a name that ends in .mrc." % output)
-    if not Path(args.work).is_dir():
+    if not os.path.isdir(args.work):
         raise InputError("The work folder %s does not exist: give the one of a run's stages."
                          % args.work)
     from pcainit.chosen import read_rows, volume_of

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcainit.files.atomic import replacing
-from pcainit.settings import InputError
+from pcainit.settings import InputError, shorten
 
 if TYPE_CHECKING:
     from pcainit.engine.simulation import Simulation, Truth
@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
         populations = tuple(float(p) for p in args.populations.split(","))
     except ValueError:
         raise InputError("populations is %r: give numbers with commas between them, such as "
-                         "0.5,0.3,0.2." % args.populations) from None
+                         "0.5,0.3,0.2." % shorten(args.populations)) from None
     if args.seed < 0:
         raise InputError("seed is %d: give 0 or more." % args.seed)
     simulation = Simulation(
@@ -63,9 +63,9 @@ def main(args: argparse.Namespace) -> int:
         populations=populations, change=args.change, domain=args.domain, snr=args.snr,
         coloured=args.coloured, contrast_sd=args.contrast_sd, pose_error=tuple(args.pose_error),
         preferred_views=args.preferred_views, junk=args.junk, seed=args.seed)
-    folder = Path(args.output)
+    folder, truth = Path(args.output), draw_truth(simulation)
     make_folder(folder)
-    write_simulation(folder, simulation, draw_truth(simulation))
+    write_simulation(folder, simulation, truth)
     print(folder / "particles.star")
     return 0
 

@@ -99,7 +99,7 @@ class Slices:
     half : (n,) int8
         Half-set 1 or 2.
     usable : (n,) bool
-        False for constant images.
+        False for constant images, and for those with far more power than all others (saturated).
     grid : Grid
     """
 
@@ -113,7 +113,17 @@ class Slices:
     def __len__(self) -> int:
         return len(self.values)
 
+    def left_out(self) -> Tuple[int, int]:
+        """How many images are constant, and how many have far too much power."""
+        saturated = varies(self.values[np.flatnonzero(~self.usable)])
+        return int((~saturated).sum()), int(saturated.sum())
+
     def take(self, index: np.ndarray) -> Slices:
         """Some of the particles (copies)."""
         return Slices(self.values[index], self.ctf[index], self.rotations[index],
                       self.half[index], self.usable[index], self.grid)
+
+
+def varies(values: np.ndarray) -> np.ndarray:
+    """Whether images, given by their Fourier samples with DC first, are more than a constant."""
+    return np.abs(values[:, 1:]).max(axis=1, initial=0) > 1e-6 * np.abs(values[:, 0])

@@ -7,12 +7,16 @@ from typing import Callable, Iterable, Optional, Tuple
 import numpy as np
 from scipy import fft
 
+from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid, radial_distance
-from pcainit.engine.particles import Particles, Slices
+from pcainit.engine.particles import Particles, Slices, varies
 from pcainit.settings import InputError
 
 CHUNK_BYTES = 48 * 2 ** 20
+LEAST_CTF = 1e-3            # of any sample of any particle
+SMALLEST, LARGEST = 1e-9, 1e9       # typical Fourier sample (of background 1: 1)
+MOST_POWER = 100.0          # of an image, in units of the median: beyond it something else is seen
 
 
 def chunk_length(box_px: int) -> int:
@@ -91,34 +95,50 @@ def prepare_slices(particles: Particles, grid: Grid,
     Raises
     ------
     InputError
-        An image holds something that is not a finite number, or all are constant.
+        An image holds something that is not a finite number, or all are constant, or all have a
+        CTF of zero.
     """
     n, p = len(particles), len(grid.frequencies)
     allocate = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
     values = allocate("values", (n, p), np.complex64)
     ctf = allocate("ctf", (n, p), np.float32)
-    usable = np.ones(n, bool)
+    powers, usable = np.zeros(n), np.ones(n, bool)
     spatial = grid.frequencies / (grid.box_px * grid.sampling)
-    done = 0
+    done, transferred = 0, 0.0
     for index, images in chunks:
-        if normalise:
-            images = normalise_background(images)
-        crops = crop_images(images, grid, threads)
-        if not np.isfinite(crops).all():
-            bad = index[int(np.argmax(~np.isfinite(crops).all(axis=1)))]
-            raise InputError("Image %d of %s holds values that are not finite numbers: remove this "
-                             "particle." % (particles.row[bad] + 1,
-                                            particles.stacks[particles.stack[bad]]))
-        power = (np.abs(crops[:, 1:]) ** 2).sum(axis=1)
-        usable[index] = power > 1e-12 * np.abs(crops[:, 0]) ** 2 + 1e-30
+        with np.errstate(all="ignore"):         # what is not finite is refused below
+            if normalise:
+                images = normalise_background(images)
+            crops = crop_images(images, grid, threads)
+            power = np.square(np.abs(crops[:, 1:]), dtype=np.float64).sum(axis=1)
+        if not np.isfinite(crops).all() or not np.isfinite(power).all():
+            bad = index[int(np.argmax(~(np.isfinite(crops).all(axis=1) & np.isfinite(power))))]
+            raise InputError("Image %d of %s holds values that are not finite numbers, or too "
+                             "large ones: remove this particle."
+                             % (particles.row[bad] + 1, particles.stacks[particles.stack[bad]]))
+        powers[index], usable[index] = power, varies(crops)
         if invert:
             crops = -crops
         values[index] = crops * shift_phases(particles.shifts_px[index], grid)
         ctf[index] = (1 if particles.ctf is None
                       else evaluate_ctf(particles.ctf.take(index), spatial))
+        transferred = max(transferred, float(np.abs(ctf[index]).max()))
         done += len(index)
         progress(done / n)
     if not usable.any():
         raise InputError("All images are constant (for instance all zero): these are not particle "
                          "images.")
+    different = len(np.unique(powers[usable]))      # equal to the last digit: the same image
+    if different < MIN_PARTICLES <= n:
+        raise InputError("Only %d of the %d images can be used: the others are constant or copies "
+                         "of these. At least %d are needed." % (different, n, MIN_PARTICLES))
+    size = np.sqrt(np.median(powers[usable]) / p)
+    if not SMALLEST < size < LARGEST:
+        raise InputError("The images' values are about %.0e in size, which single precision cannot "
+                         "work with: rescale them, for instance to a background with a standard "
+                         "deviation of 1." % size)
+    usable &= powers <= MOST_POWER * np.median(powers[usable])
+    if not transferred > LEAST_CTF:
+        raise InputError("The CTF of all particles is zero at this resolution: check their "
+                         "defocus, or run without CTF correction (--no-ctf).")
     return Slices(values, ctf, particles.rotations, particles.half, usable, grid)

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.particles import CTF, Particles
-from pcainit.settings import InputError
+from pcainit.settings import InputError, shorten
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,22 @@ class Simulation:
 
     def __post_init__(self) -> None:
         wrong = [
-            (self.particles < 1, "particles is %s: give at least 1." % self.particles),
-            (self.box_px < 16 or self.box_px % 2,
-             "box is %s: give an even number from 16." % self.box_px),
-            (not self.sampling > 0, "sampling is %s: it must be positive." % self.sampling),
-            (not self.populations or not min(self.populations) > 0,
+            (not 1 <= self.particles <= 10 ** 8,
+             "particles is %s: give a number from 1 to 100000000." % self.particles),
+            (not 16 <= self.box_px <= 2048 or self.box_px % 2,
+             "box is %s: give an even number from 16 to 2048." % self.box_px),
+            (not 0.01 <= self.sampling <= 1000,
+             "sampling is %s: give a number from 0.01 to 1000." % self.sampling),
+            (not self.populations or not all(1e-6 < share < 1e6 for share in self.populations),
              "populations are %s: give one positive share per state." % (self.populations,)),
             (self.change not in ("missing", "moving"),
              "change is %r: choose missing or moving." % self.change),
             (not 0 < self.domain < 0.5, "domain is %s: give a share under 0.5." % self.domain),
-            (not self.snr > 0, "snr is %s: it must be positive." % self.snr),
-            (not self.contrast_sd >= 0,
-             "contrast_sd is %s: give 0 or more." % self.contrast_sd),
-            (not min(self.pose_error) >= 0,
+            (not 1e-9 <= self.snr <= 1e9,
+             "snr is %s: give a positive number, at most 1e9." % self.snr),
+            (not 0 <= self.contrast_sd <= 10,
+             "contrast_sd is %s: give a number from 0 to 10." % self.contrast_sd),
+            (not all(0 <= error <= 1000 for error in self.pose_error),
              "pose_error is %s: give two numbers of 0 or more." % (self.pose_error,)),
             (not 0 <= self.junk < 1, "junk is %s: give a share under 1." % self.junk),
             (not 0 <= self.preferred_views < 1,
@@ -84,7 +87,7 @@ class Simulation:
         ]
         for bad, sentence in wrong:
             if bad:
-                raise InputError(sentence)
+                raise InputError(shorten(sentence, 400))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import List, Sequence, Tuple
 import numpy as np
 
 from pcainit.files.maps import read_map
-from pcainit.settings import InputError
+from pcainit.settings import InputError, shorten
 
 SUFFIXES = (".mrc", ".map")
 
@@ -62,9 +63,9 @@ def find_maps(words: Sequence[str]) -> List[MapFile]:
     found: List[MapFile] = []
     for word in words:
         path = Path(word)
-        if path.is_dir():
+        if os.path.isdir(word):
             inner = path / "volumes"
-            folder = inner if inner.is_dir() else path
+            folder = inner if os.path.isdir(str(inner)) else path
             maps = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
             if not maps:
                 raise InputError("The folder %s has no maps (.mrc): give one that has." % folder)
@@ -74,8 +75,11 @@ def find_maps(words: Sequence[str]) -> List[MapFile]:
         else:
             found += _read_list(path)
     for entry in found:
-        if not Path(entry.path).is_file():
-            raise InputError("The volume %s does not exist: check the path." % entry.path)
+        if not os.path.isfile(entry.path):
+            raise InputError("The volume %s does not exist: check the path." % shorten(entry.path))
+        if not 0 <= entry.sampling <= 1000:
+            raise InputError("The sampling rate of %s is %g A per pixel: give a positive number."
+                             % (entry.path, entry.sampling))
         if not (entry.weight > 0 and np.isfinite(entry.weight)):
             raise InputError("The weight of %s is %g: give a positive number, or leave the volume "
                              "out." % (entry.path, entry.weight))
@@ -84,10 +88,10 @@ def find_maps(words: Sequence[str]) -> List[MapFile]:
 
 def _read_list(path: Path) -> List[MapFile]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("%s is no map (.mrc), folder or list of maps that can be read (%s)."
-                         % (path, error)) from None
+                         % (shorten(str(path)), shorten(str(error)))) from None
     found = []
     for number, line in enumerate(lines, 1):
         try:
@@ -95,7 +99,7 @@ def _read_list(path: Path) -> List[MapFile]:
             values = [float(word) for word in words[1:3]]
         except ValueError as error:
             raise InputError("%s: line %d cannot be read (%s): write a path, then its weight and "
-                             "sampling rate." % (path, number, error)) from None
+                             "sampling rate." % (path, number, shorten(str(error)))) from None
         if words:
             found.append(MapFile(str(path.parent / words[0]), *values))
     if not found:

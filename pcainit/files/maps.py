@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import warnings
+import os
 from pathlib import Path
 from typing import Tuple
 
@@ -10,7 +10,8 @@ import mrcfile
 import numpy as np
 
 from pcainit.files.atomic import replacing
-from pcainit.settings import InputError
+from pcainit.files.mrc_layout import read_layout
+from pcainit.settings import InputError, shorten
 
 
 def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
@@ -39,24 +40,30 @@ def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
     Raises
     ------
     InputError
-        Missing, unreadable, not a cube, or not finite.
+        Missing, unreadable, not one cube with cubic voxels, or not finite.
     """
-    if not Path(path).is_file():
-        raise InputError("The %s %s does not exist: check the path." % (what, path))
+    if not os.path.isfile(str(path)):
+        raise InputError("The %s %s does not exist: check the path." % (what, shorten(str(path))))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with mrcfile.open(str(path), permissive=True) as mrc:
-                if mrc.data is None:
-                    raise ValueError("no data")
-                volume = np.array(mrc.data, np.float32)
-                sampling = float(mrc.voxel_size.x)
-    except (ValueError, OSError, TypeError) as error:
+        layout = read_layout(path)
+        if layout.present < layout.shape[0]:
+            raise ValueError("it is truncated: %d of its %d sections are there"
+                             % (layout.present, layout.shape[0]))
+    except (ValueError, OSError) as error:
         raise InputError("The %s %s cannot be read as an MRC map (%s)."
-                         % (what, path, str(error).splitlines()[0])) from None
-    if volume.ndim != 3 or len(set(volume.shape)) != 1:
-        raise InputError("The %s %s is not a cube (%s): give a map with equal sides."
-                         % (what, path, " x ".join(str(n) for n in volume.shape[::-1])))
+                         % (what, path, error)) from None
+    if layout.sections < layout.shape[0]:
+        raise InputError("The %s %s holds several volumes: give a file with one." % (what, path))
+    if len(set(layout.shape)) != 1:
+        raise InputError("The %s %s is not a cube (%d x %d x %d): give a map with equal sides."
+                         % (what, path, *layout.shape[::-1]))
+    if max(layout.voxel) > 1.01 * min(layout.voxel) > 0:
+        raise InputError("The %s %s has voxels of %g x %g x %g A: resample it to cubic ones, or "
+                         "correct its header." % (what, path, *layout.voxel))
+    # The header says which axis varies fastest: usually x.
+    order = [layout.axes[::-1].index(axis) for axis in (3, 2, 1)]
+    with np.errstate(over="ignore"):        # beyond float32 is not finite, which is said below
+        volume = np.array(layout.memory_map().transpose(order), np.float32, order="C")
     if not np.isfinite(volume).all():
         raise InputError("The %s %s holds values that are not finite numbers." % (what, path))
-    return volume, sampling if np.isfinite(sampling) else 0.0
+    return volume, layout.voxel[0]

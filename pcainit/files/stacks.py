@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-import mrcfile
 import numpy as np
 
-from pcainit.settings import InputError
+from pcainit.files.mrc_layout import read_layout
+from pcainit.settings import InputError, shorten
+
+MOST_DIGITS = 18            # of an image number: what the machine's own integers hold
 
 
 def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
@@ -45,27 +46,36 @@ def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
     for i, name in enumerate(names):
         index, _, path = name.strip("'\"").rpartition("@")
         stack[i] = number.setdefault(path, len(number))
-        row[i] = int(index) - 1 if index.isdigit() else (0 if not index else -1)
+        row[i] = _image_number(index) - 1
     if (row < 0).any():
+        bad = int(np.argmax(row < 0))
         raise InputError("%s: rlnImageName of row %d is %r; image numbers start at 1."
-                         % (star, int(np.argmax(row < 0)) + 1, names[int(np.argmax(row < 0))]))
+                         % (star, bad + 1, shorten(names[bad])))
     paths = list(number)
     roots = [Path(data_dir)] if data_dir else _candidate_roots(star)
-    root = next((r for r in roots if (r / paths[0]).is_file()), None)
+    root = next((r for r in roots if os.path.isfile(str(r / paths[0]))), None)
     if root is None:
         raise InputError("The particle stack %s named in %s is not found below %s: give the "
                          "folder that image paths start from (--data-dir)."
-                         % (paths[0], star, data_dir or "%s or %s" % (Path.cwd(), star.parent)))
-    found = [str((root / path).resolve()) for path in paths]
+                         % (shorten(paths[0]) or "without a name", star,
+                            data_dir or "%s or %s" % (Path.cwd(), star.parent)))
+    found = [os.path.realpath(str(root / path)) for path in paths]
     missing = [path for path, full in zip(paths, found) if not os.path.isfile(full)]
     if missing:
         raise InputError("%d of %d particle stacks are missing below %s, the first is %s."
-                         % (len(missing), len(paths), root, missing[0]))
+                         % (len(missing), len(paths), root, shorten(missing[0])))
     return tuple(found), stack, row
 
 
+def _image_number(text: str) -> int:
+    """Number of an image in its stack, from 1; 0 for what is no such number."""
+    if not text:
+        return 1                        # a file of one image needs none
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0
+
+
 def _candidate_roots(star: Path) -> List[Path]:
-    return [Path.cwd(), *star.resolve().parents]
+    return [Path.cwd(), *Path(os.path.realpath(str(star))).parents]
 
 
 def stack_box(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> int:
@@ -97,23 +107,14 @@ def stack_box(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> in
 def _open_stack(path: str) -> np.ndarray:
     """The images of one MRC stack as a read-only memory map (images, y, x)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with mrcfile.open(path, mode="r", permissive=True, header_only=True) as mrc:
-                nx, ny, nz = (int(mrc.header[k]) for k in ("nx", "ny", "nz"))
-                dtype = mrcfile.utils.data_dtype_from_header(mrc.header)
-                offset = 1024 + int(mrc.header.nsymbt)
-    except (ValueError, OSError, KeyError) as error:
+        layout = read_layout(path)
+    except (ValueError, OSError) as error:
         raise InputError("The particle stack %s cannot be read as MRC (%s)."
-                         % (path, str(error).splitlines()[0])) from None
-    if min(nx, ny, nz) < 1 or dtype.kind not in "fiu":
-        raise InputError("The particle stack %s holds no images that can be used (%d x %d x %d, "
-                         "%s)." % (path, nx, ny, nz, dtype))
-    present = (os.path.getsize(path) - offset) // (nx * ny * dtype.itemsize)
-    if present < nz:
+                         % (path, error)) from None
+    if layout.present < layout.shape[0]:
         raise InputError("The particle stack %s is truncated: %d of its %d images are there. Copy "
-                         "it again." % (path, max(0, present), nz))
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(nz, ny, nx))
+                         "it again." % (path, layout.present, layout.shape[0]))
+    return layout.memory_map()
 
 
 def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chunk: int

@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-import gemmi
 import numpy as np
 
+from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.particles import CTF, Particles
 from pcainit.engine.poses import rotation_from_euler
-from pcainit.files.atomic import replacing
-from pcainit.files.stacks import locate_stacks
-from pcainit.settings import InputError
+from pcainit.files import plausible
+from pcainit.files.stacks import locate_stacks, stack_box
+from pcainit.files.star_text import plain_text, read_document, write_document
+from pcainit.settings import InputError, shorten
 
 # CTF field -> STAR label and what stands in where the label is absent (None: it must be there).
 _CTF_LABELS = {
@@ -39,14 +41,14 @@ class ParticleTable:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if not os.path.isfile(str(self.path)):
             raise InputError("The particle STAR file %s does not exist: check the path."
-                             % self.path)
+                             % shorten(str(self.path)))
         try:
-            self._document = gemmi.cif.read(str(self.path))
-        except (ValueError, RuntimeError, OSError) as error:
+            self._document = read_document(self.path)
+        except (ValueError, OSError) as error:
             raise InputError("%s cannot be read as a STAR file (%s): give RELION's particles file."
-                             % (self.path, str(error).splitlines()[0])) from None
+                             % (self.path, shorten(str(error)))) from None
         self._loop = self._find("particles", "rlnImageName")
         if self._loop is None or self._loop.length() == 0:
             raise InputError("%s has no particles (no loop with rlnImageName): give RELION's "
@@ -77,7 +79,7 @@ class ParticleTable:
         """One particle column as it stands in the file."""
         width, column = self._loop.width(), self._columns[label]
         values = self._loop.values
-        return [values[k] for k in range(column, len(self) * width, width)]
+        return [plain_text(values[k]) for k in range(column, len(self) * width, width)]
 
     def numbers(self, label: str, default: Optional[float] = None) -> np.ndarray:
         """One value per particle, from its row or else its optics group, (n,) float64.
@@ -97,6 +99,12 @@ class ParticleTable:
             raise InputError("%s has no column %s: the particles need it." % (self.path, label))
         return np.full(len(self), float(default))
 
+    def checked(self, label: str, default: Optional[float] = None) -> np.ndarray:
+        """As `numbers`, but values that no microscope gives are refused."""
+        values = self.numbers(label, default)
+        plausible.check_range(values, label, self.path)
+        return values
+
     def _match_optics(self) -> np.ndarray:
         width, column = self._optics.width(), self._optics_columns["rlnOpticsGroup"]
         groups = [self._optics.values[k * width + column] for k in range(self._optics.length())]
@@ -106,11 +114,14 @@ class ParticleTable:
             raise InputError("%s has %d optics groups, but its particles do not name theirs "
                              "(rlnOpticsGroup)." % (self.path, len(groups)))
         row_of = {name: k for k, name in enumerate(groups)}
+        if len(row_of) < len(groups):
+            raise InputError("%s lists an optics group twice (rlnOpticsGroup): give each a number "
+                             "of its own." % self.path)
         try:
             return np.array([row_of[name] for name in self.text("rlnOpticsGroup")], int)
         except KeyError as error:
             raise InputError("%s has a particle of optics group %s, which its optics table does "
-                             "not list." % (self.path, error.args[0])) from None
+                             "not list." % (self.path, shorten(error.args[0]))) from None
 
     def write_with(self, path: str | Path, columns: Dict[str, np.ndarray]) -> None:
         """Write every row in order with some columns set (integers) or added.
@@ -121,7 +132,7 @@ class ParticleTable:
         columns : dict
             Label -> (n,) int array or list of str.
         """
-        document = gemmi.cif.read(str(self.path))
+        document = read_document(self.path)
         table = ParticleTable.__new__(ParticleTable)
         table._document = document
         loop = table._find("particles", "rlnImageName")
@@ -133,8 +144,7 @@ class ParticleTable:
             cells[k::loop.width()] = [str(value) for value in values]
             by_column = [cells[c::loop.width()] for c in range(loop.width())]
             loop.set_all_values(by_column)
-        with replacing(path) as temporary:
-            document.write_file(str(temporary))
+        write_document(document, path)
 
 
 def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
@@ -164,18 +174,57 @@ def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
             raise InputError("%s has no %s: the particles have no poses. Take the particles of a "
                              "3D refinement." % (table.path, label))
     sampling = _one_sampling(table)
-    angles = [table.numbers(label) for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")]
+    angles = [table.checked(label) for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")]
     if len(table) > 1 and not any(np.ptp(angle) for angle in angles[:2]):
         raise InputError("%s gives all particles the same view (rlnAngleRot and rlnAngleTilt), as "
                          "a 2D alignment does. Take the particles of a 3D refinement."
                          % table.path)
+    plausible.check_degrees(angles, table.path)
     stacks, stack, row = locate_stacks(table.text("rlnImageName"), table.path, data_dir)
-    from pcainit.files.stacks import stack_box
+    image = _image_numbers(stack, row)
+    shifts = _shifts(table, sampling)
+    _refuse_repeats(image, np.column_stack([*angles, shifts]), table.path)
+    box = stack_box(stacks, stack, row)
+    # An odd box is refused for itself, later.
+    if not box % 2 and table.has("rlnImageSize") and np.any(table.numbers("rlnImageSize") != box):
+        raise InputError("%s says that images have %g pixels (rlnImageSize), but those of %s have "
+                         "%d: give the STAR file that belongs to them, since its pixel size need "
+                         "not be theirs." % (table.path, table.numbers("rlnImageSize")[
+                             int(np.argmax(table.numbers("rlnImageSize") != box))], stacks[0], box))
+    plausible.check_shifts(shifts, box, table.path)
     return Particles(stacks=stacks, stack=stack, row=row,
-                     rotations=rotation_from_euler(*angles),
-                     shifts_px=_shifts(table, sampling).astype(np.float32),
-                     ctf=_read_ctf(table) if use_ctf else None, half=_half_sets(table),
-                     box_px=stack_box(stacks, stack, row), sampling=sampling)
+                     rotations=rotation_from_euler(*angles), shifts_px=shifts.astype(np.float32),
+                     ctf=_read_ctf(table) if use_ctf else None, half=_half_sets(table, image),
+                     box_px=box, sampling=sampling)
+
+
+def _image_numbers(stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Number of each particle's image among all different ones, in the order of the rows."""
+    _, first, image = np.unique(np.stack([stack.astype(np.int64), row]), axis=1,
+                                return_index=True, return_inverse=True)
+    place = np.empty(len(first), np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    return place[image.ravel()]
+
+
+def _refuse_repeats(image: np.ndarray, poses: np.ndarray, path: Path) -> None:
+    """An image may come again with another pose (expanded symmetry), but no particle twice.
+
+    Its noise would be taken for something that particles agree on.
+    """
+    count = int(image.max()) + 1
+    if count == len(image):
+        return
+    if count < MIN_PARTICLES <= len(image):
+        raise InputError("%s names only %d different images in %d rows: at least %d are needed."
+                         % (path, count, len(image), MIN_PARTICLES))
+    order = np.lexsort([*poses.T, image])
+    same = (np.diff(image[order]) == 0) & (np.diff(poses[order], axis=0) == 0).all(axis=1)
+    if same.any():
+        k = int(np.argmax(same))
+        raise InputError("%s has %d particles twice, with the same image and pose (rows %d and %d "
+                         "are the first): remove the duplicates."
+                         % (path, int(same.sum()), *sorted((order[k] + 1, order[k + 1] + 1))))
 
 
 def _read_ctf(table: ParticleTable) -> CTF:
@@ -192,12 +241,8 @@ def _read_ctf(table: ParticleTable) -> CTF:
     for name, (label, default) in _CTF_LABELS.items():
         if name == "defocus_v" and not table.has(label):
             label = "rlnDefocusU"
-        fields[name] = table.numbers(label, default)
-    if np.any(fields["voltage"] <= 0):
-        raise InputError("%s has a voltage (rlnVoltage) that is not positive." % table.path)
-    if np.any(np.abs(fields["amplitude_contrast"]) > 1):
-        raise InputError("%s has an amplitude contrast (rlnAmplitudeContrast) outside 0 to 1."
-                         % table.path)
+        fields[name] = table.checked(label, default)
+    plausible.check_defocus(fields["defocus_u"], table.path)
     return CTF(**fields)
 
 
@@ -210,9 +255,8 @@ def _one_sampling(table: ParticleTable) -> float:
         values = table.numbers("rlnPixelSize")
     else:
         raise InputError("%s gives no pixel size (rlnImagePixelSize)." % table.path)
+    plausible.check_pixel_size(values, table.path)
     low, high = float(values.min()), float(values.max())
-    if not low > 0:
-        raise InputError("%s gives a pixel size of %g A: it must be positive." % (table.path, low))
     if high - low > 1e-3 * low:
         raise InputError("%s mixes pixel sizes from %g to %g A: rescale the particles to one pixel "
                          "size first." % (table.path, low, high))
@@ -227,31 +271,41 @@ def _shifts(table: ParticleTable, sampling: float) -> np.ndarray:
     return np.stack(pair, axis=1)
 
 
-def _half_sets(table: ParticleTable) -> np.ndarray:
-    """Half-set of each particle: the file's when it has two usable ones, else alternating."""
-    n = len(table)
+def _half_sets(table: ParticleTable, image: np.ndarray) -> np.ndarray:
+    """Half-set of each particle: the file's when it has two usable ones, else random ones.
+
+    All copies of an image, each with a pose of its own, are in one half-set: halves that share an
+    image's noise would agree on it.
+    """
+    n, count = len(table), int(image.max()) + 1
     if table.has("rlnRandomSubset"):
         half = table.numbers("rlnRandomSubset")
         if np.isin(half, (1, 2)).all() and 0.4 * n <= (half == 1).sum() <= 0.6 * n:
-            return half.astype(np.int8)
-    return np.random.default_rng(n).permutation(np.arange(n) % 2 + 1).astype(np.int8)
+            of_image = np.zeros(count)
+            of_image[image] = half
+            if (of_image[image] == half).all():
+                return half.astype(np.int8)
+    return np.random.default_rng(count).permutation(np.arange(count) % 2 + 1
+                                                    ).astype(np.int8)[image]
 
 
-def _column_numbers(loop: gemmi.cif.Loop) -> Dict[str, int]:
+def _column_numbers(loop: Any) -> Dict[str, int]:
     return {tag[1:]: k for k, tag in enumerate(loop.tags)}
 
 
 def _as_numbers(cells: List[str], label: str, path: Path) -> np.ndarray:
     try:
         values = np.array(cells, np.float64)
+        if any("_" in cell for cell in cells):      # Python's own way to write 10000
+            raise ValueError
     except ValueError:
         bad = next(k for k, cell in enumerate(cells) if not _is_number(cell))
         raise InputError("%s: %s of row %d is %r, which is not a number."
-                         % (path, label, bad + 1, cells[bad])) from None
+                         % (path, label, bad + 1, shorten(cells[bad]))) from None
     if not np.isfinite(values).all():
         bad = int(np.flatnonzero(~np.isfinite(values))[0])
         raise InputError("%s: %s of row %d is %s, which is not a finite number."
-                         % (path, label, bad + 1, cells[bad]))
+                         % (path, label, bad + 1, shorten(cells[bad])))
     return values
 
 
@@ -260,4 +314,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell

@@ -6,6 +6,7 @@ and what Scipion adds (pointers, threads) is decided here.
 # SPDX-License-Identifier: GPL-3.0-or-later
 from typing import Any, List
 
+from pwem.objects import Volume
 from pyworkflow.protocol import params
 
 from pcainit.settings import AUTO, METHODS, Settings
@@ -135,9 +136,14 @@ def settings(protocol) -> Settings:
             continue
         values[name] = getattr(protocol, camel(name)).get()
     auto = method(protocol) == METHODS[DECIDED_BY_DATA] and protocol.autoClasses.get()
+    return Settings(method=method(protocol), mask=mask_file(protocol), classes=AUTO if auto
+                    else str(protocol.numberOfClasses.get()), **values)
+
+
+def mask_file(protocol) -> str:
+    """File of the mask that a form names; none where it names something that is no volume."""
     mask = protocol.inputMask.get()
-    return Settings(method=method(protocol), mask=mask.getFileName() if mask is not None else "",
-                    classes=AUTO if auto else str(protocol.numberOfClasses.get()), **values)
+    return mask.getFileName() or "" if isinstance(mask, Volume) else ""
 
 
 def options(values: Settings) -> List[Any]:

@@ -6,7 +6,7 @@ from typing import List
 import numpy as np
 
 from pcainit.protocols.convert import stack_files
-from pcainit.settings import InputError
+from pcainit.settings import InputError, shorten
 
 FEW_FILES = 3       # missing stacks that are named
 
@@ -53,7 +53,11 @@ def dimensions(particles) -> int:
 
 def _coordinates(particle):
     text = particle._zFlex.get() if hasattr(particle, "_zFlex") else None
-    return np.array([float(word) for word in text.split(",")]) if text else None
+    try:
+        return np.array([float(word) for word in text.split(",")]) if text else None
+    except ValueError:
+        raise InputError("The particle with id %s has latent coordinates that are no numbers (%s)."
+                         % (particle.getObjId(), shorten(text))) from None
 
 
 def read_coordinates(particles, ids: np.ndarray) -> np.ndarray:

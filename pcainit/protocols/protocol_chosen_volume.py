@@ -12,6 +12,7 @@ from pcainit.files.atomic import write_text
 from pcainit.protocols import results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.protocol_initial_volumes import PcaInitProtInitialVolumes
+from pcainit.settings import shorten
 
 
 class PcaInitProtChosenVolume(ProtInitialVolume):
@@ -100,9 +101,9 @@ class PcaInitProtChosenVolume(ProtInitialVolume):
                     "images?' there and press Continue." % run.getRunName()]
         try:
             chosen = self._chosenIds()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             return ["The file of ids %s cannot be read (%s): give a text file of whole numbers."
-                    % (self.idsFile.get(), error)]
+                    % (shorten(self.idsFile.get()), shorten(str(error)))]
         if not len(chosen):
             return ["No particles are chosen: give a subset of the run's particles."]
         found = np.isin(chosen, self._runIds())

@@ -14,7 +14,7 @@ from pcainit.files.identity import file_identity
 from pcainit.protocols import convert, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import SeedProtocol
-from pcainit.settings import InputError
+from pcainit.settings import InputError, shorten
 
 MIXTURE, STEPS = range(2)
 
@@ -132,8 +132,8 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
                     % (type(particles).__name__ if particles is not None else "nothing")]
         errors = self._validateMask() + particle_input.unfit(particles, not self.noCtf.get())
         path = self.coordinatesFile.get()
-        if path and not os.path.exists(path):
-            errors.append("The file of coordinates %s does not exist." % path)
+        if path and not os.path.isfile(path):
+            errors.append("The file of coordinates %s does not exist." % shorten(path))
         if not path:
             try:
                 dimensions = particle_input.dimensions(particles)

@@ -18,7 +18,7 @@ from pcainit.protocols.seeds import (
     volume_rows,
     write_list,
 )
-from pcainit.settings import InputError
+from pcainit.settings import InputError, shorten
 
 
 class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
@@ -164,8 +164,8 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                 values = [float(word) for word in file.read().split()]
         except (OSError, ValueError) as error:
             raise InputError("The file of weights %s cannot be read (%s): give one number for "
-                             "each volume." % (path, error)) from None
-        if not all(value > 0 for value in values):
+                             "each volume." % (shorten(path), shorten(str(error)))) from None
+        if not all(0 < value < 1e30 for value in values):
             raise InputError("The file of weights %s has a number that is not positive: leave "
                              "such volumes out." % path)
         return values

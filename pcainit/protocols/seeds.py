@@ -28,8 +28,7 @@ class SeedProtocol:
         values = {name: getattr(self, form.camel(name)).get() for name in self.SETTINGS}
         if hasattr(self, "numberOfClasses"):
             values["classes"] = AUTO if self._auto() else str(self.numberOfClasses.get())
-        mask = self.inputMask.get()
-        return Settings(mask=mask.getFileName() if mask is not None else "", **values)
+        return Settings(mask=form.mask_file(self), **values)
 
     def _auto(self):
         return self.autoClasses.get()

@@ -121,10 +121,12 @@ def _quality(result: Result) -> str:
         % (text(shown % (factor * nuisance[name])), text(title), text(explained))
         for name, title, shown, factor, explained in _QUALITY
         if isinstance(nuisance.get(name), (int, float)))
-    constant = result.summary.get("constant_images") or 0
-    if constant:
-        tiles += ("<li><b>%s</b><span>Constant images</span><small>left out: they hold no "
-                  "signal</small></li>" % _thousands(constant))
+    for kind, why in (("Constant", "they hold no signal"),
+                      ("Saturated", "they have far more power than all others")):
+        count = result.summary.get(kind.lower() + "_images") or 0
+        if count:
+            tiles += ("<li><b>%s</b><span>%s images</span><small>left out: %s</small></li>"
+                      % (_thousands(count), kind, why))
     if not tiles:
         return ""
     return ('<section><h2>Quality of the data</h2><p class="lead">Estimated from the images '

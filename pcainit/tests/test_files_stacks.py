@@ -123,7 +123,7 @@ def test_faults_of_a_stack_are_named(tmp_path):
     expect_fault(path, "18 x 16 pixels: they must be square")
     with mrcfile.new(str(path), overwrite=True) as mrc:
         mrc.set_data(np.zeros((3, BOX, BOX), np.complex64))
-    expect_fault(path, "no images that can be used")
+    expect_fault(path, "complex values")
 
 
 def test_stacks_of_different_boxes(tmp_path):

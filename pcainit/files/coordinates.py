@@ -1,0 +1,133 @@
+"""Latent coordinates from files of other programs; nothing in them can run code."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import tokenize
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from pcainit.settings import InputError, shorten
+
+_MOST_COLUMNS = 10000
+_LONGEST_LINE = 30 * _MOST_COLUMNS
+_LARGEST, _SMALLEST = 1e30, 1e-30       # squares of what lies beyond are no numbers any more
+# All that a damaged or hostile file has been seen to raise.
+ARRAY_FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, SyntaxError,
+           RecursionError, MemoryError, NotImplementedError, RuntimeError, tokenize.TokenError,
+           zipfile.BadZipFile, zlib.error)
+
+
+def read_coordinates(path: str | Path, count: int) -> np.ndarray:
+    """Latent coordinates, one row for each particle in the order of the STAR file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.npy``; ``.npz`` with an array `coordinates` (or one array alone); ``.cs`` of cryoSPARC's
+        3D Variability (fields ``components_mode_*/value``); else a text table.
+    count : int
+        Number of particles.
+
+    Returns
+    -------
+    (count, q) float64
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or does not fit the particles.
+    """
+    path = Path(path)
+    try:
+        values = np.asarray(_load(path, count))
+        if values.dtype.kind not in "fiub":
+            raise ValueError("it holds %s values, not real numbers" % values.dtype)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float64)
+    except InputError:
+        raise
+    except ARRAY_FAULTS as error:
+        raise InputError("The coordinates %s cannot be read (%s): give an .npy or .npz array, "
+                         "cryoSPARC's .cs file, or a text table."
+                         % (path, shorten(" ".join(str(error).split()) or type(error).__name__))
+                         ) from None
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or not values.shape[1]:
+        raise InputError("The coordinates %s are an array of shape %s: give one row for each "
+                         "particle." % (path, values.shape))
+    if len(values) != count:
+        raise _other_length(path, "more" if len(values) > count else str(len(values)), count)
+    if not (np.abs(values) < _LARGEST).all():
+        bad = int(np.flatnonzero(~(np.abs(values) < _LARGEST).all(axis=1))[0])
+        raise InputError("The coordinates %s have a value that is no finite number in row %d: "
+                         "leave that particle out." % (path, bad + 1))
+    if not np.ptp(values, axis=0).max() > _SMALLEST:
+        raise InputError("The coordinates %s are the same for all particles: there is nothing to "
+                         "cluster." % path)
+    return values
+
+
+def _other_length(path: Path, rows: str, count: int) -> InputError:
+    return InputError("The coordinates %s have %s rows for %d particles: give one row for each "
+                      "particle, in the order of the STAR file." % (path, rows, count))
+
+
+def _load(path: Path, count: int) -> np.ndarray:
+    with open(str(path), "rb") as handle:
+        head = handle.read(2)
+        handle.seek(0)
+        if head[:1] == b"\x80":
+            raise ValueError("it is a Python pickle, which could run code: load it in Python and "
+                             "save the array with numpy.save")
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(handle) as archive:
+                names = [name for name in archive.namelist() if name.endswith(".npy")]
+                if not names:
+                    raise ValueError("it holds no array")
+                chosen = "coordinates.npy" if "coordinates.npy" in names else names[0]
+                with archive.open(chosen) as member:
+                    return _read_array(member, path, count)
+        if path.suffix in (".npy", ".cs"):
+            return _one_table(_read_array(handle, path, count))
+    with open(str(path), encoding="utf-8-sig") as text, warnings.catch_warnings():
+        warnings.simplefilter("ignore")         # an empty file is named below
+        if len(text.readline(_LONGEST_LINE)) == _LONGEST_LINE:
+            raise ValueError("its first line has more than %d letters" % _LONGEST_LINE)
+        text.seek(0)
+        return np.loadtxt(text, ndmin=2, max_rows=count + 1,
+                          delimiter="," if path.suffix == ".csv" else None)
+
+
+def _read_array(handle: IO[bytes], path: Path, count: int) -> np.ndarray:
+    """Array of an .npy file, looked at before it is read: its header may promise anything."""
+    version = np.lib.format.read_magic(handle)
+    read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                   else np.lib.format.read_array_header_2_0)
+    shape, by_column, dtype = read_header(handle)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which could run code")
+    if len(shape) and shape[0] != count:
+        raise _other_length(path, str(shape[0]), count)
+    size = int(np.prod([int(n) for n in shape], dtype=object))
+    if not 0 <= size <= count * _MOST_COLUMNS:
+        raise ValueError("its shape is %s" % (shape,))
+    content = handle.read(size * dtype.itemsize)
+    if len(content) < size * dtype.itemsize:
+        raise ValueError("it is cut short")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
+
+
+def _one_table(data: np.ndarray) -> np.ndarray:
+    if data.dtype.names is None:
+        return data
+    names = [name for name in data.dtype.names
+             if name.startswith("components_mode") and name.endswith("/value")]
+    if not names:
+        raise ValueError("it has no fields components_mode_*/value")
+    return np.column_stack([data[name] for name in names])
