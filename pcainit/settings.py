@@ -19,6 +19,8 @@ AUTO = "auto"
 # Stages in the order in which they run; each names the settings it reads itself.
 # A stage has to be redone when one of its own settings or an earlier stage changes.
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
+# The command of each.
+COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 
 
 class InputError(ValueError):

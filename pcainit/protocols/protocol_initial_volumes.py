@@ -20,7 +20,7 @@ from pcainit.files.identity import file_identity
 from pcainit.protocols import convert, describe, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import VOLUME_SETS, volume_rows, write_list
-from pcainit.settings import STAGES, InputError, Settings
+from pcainit.settings import COMMANDS, STAGES, InputError, Settings
 
 GIVEN = STAGES.index("components")      # from this stage on, given components count
 # Known before the run, so that other protocols can be wired to them.
@@ -173,8 +173,9 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         for name in form.POINTERS:
             if self._givenRows(name):
                 write_list(form.map_list(self, name), self._givenRows(name))
-        runEngine(self, self._stageFiles(stage), stage, *arguments, "--work", self._workFolder(),
-                  *form.options(self._settings()), "--threads", self.numberOfThreads.get())
+        runEngine(self, self._stageFiles(stage), COMMANDS[stage], *arguments,
+                  "--work", self._workFolder(), *form.options(self._settings()),
+                  "--threads", self.numberOfThreads.get())
         done = STAGES[:STAGES.index(stage) + 1]
         return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pcainit.settings import METHODS, STAGES, Settings
+from pcainit.settings import COMMANDS, METHODS, STAGES, Settings
 
 pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
@@ -84,7 +84,7 @@ def test_options_are_understood_by_the_command_line(protocol):
     words = [str(word) for word in form.options(settings)]
     for stage in STAGES:
         ends = {"prepare": ["p.star"], "volumes": ["-o", "out"]}.get(stage, [])
-        args = make_parser().parse_args([stage, "--work", "w", *ends, *words])
+        args = make_parser().parse_args([COMMANDS[stage], "--work", "w", *ends, *words])
         assert settings_from(args) == settings
 
 

@@ -14,7 +14,7 @@ from pcainit.tests.conftest import SAMPLING
 pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
 
-GIVEN_STAGES = ["components", "cluster", "volumes"]
+GIVEN_STAGES = ["components", "cluster", "class-volumes"]
 
 
 @pytest.fixture
