@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, Tuple
 
 import numpy as np
 
@@ -26,7 +26,9 @@ from pcainit.engine.reconstruction import (
     wiener_volume,
 )
 from pcainit.engine.slicing import insert_slices
+from pcainit.files.cryosparc import coordinates_of, match_rows
 from pcainit.files.maps import read_map
+from pcainit.files.star import ParticleTable
 from pcainit.settings import InputError, Settings
 
 Arrays = Dict[str, np.ndarray]
@@ -36,29 +38,34 @@ LEAST_PARTICLES = 20        # of a class, in weight
 _AT_A_TIME = 8              # classes that are back-projected together
 
 
-def read_coordinates(path: str | Path, count: int) -> np.ndarray:
+def read_coordinates(path: str | Path, table: ParticleTable) -> Tuple[np.ndarray, str]:
     """Latent coordinates, one row for each particle in the order of the STAR file.
+
+    The rows of a .cs file are brought into that order where it and the STAR file name the images.
 
     Parameters
     ----------
     path : str or Path
         ``.npy``; ``.npz`` with an array `coordinates` (or one array alone); ``.cs`` of cryoSPARC's
         3D Variability (fields ``components_mode_*/value``); else a text table.
-    count : int
-        Number of particles.
+    table : ParticleTable
 
     Returns
     -------
-    (count, q) float64
+    (n, q) float64
+    str
+        What the rows were matched by: `order`, unless they name their particles.
 
     Raises
     ------
     InputError
         It cannot be read, or does not fit the particles.
     """
-    path = Path(path)
+    path, by, count = Path(path), "order", len(table)
     try:
-        values = np.asarray(_load(path), np.float64)
+        rows = _load(path)
+        named = rows.dtype.names is not None
+        values = np.asarray(coordinates_of(rows) if named else rows, np.float64)
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError("The coordinates %s cannot be read (%s): give an .npy or .npz array, "
                          "cryoSPARC's .cs file, or a text table." % (path, error)) from None
@@ -67,6 +74,9 @@ def read_coordinates(path: str | Path, count: int) -> np.ndarray:
     if values.ndim != 2 or not values.shape[1]:
         raise InputError("The coordinates %s are an array of shape %s: give one row for each "
                          "particle." % (path, values.shape))
+    if named:
+        row, by = match_rows(rows, table, path)
+        values = values if row is None else values[row]
     if len(values) != count:
         raise InputError("The coordinates %s have %d rows for %d particles: give one row for each "
                          "particle, in the order of the STAR file." % (path, len(values), count))
@@ -77,7 +87,7 @@ def read_coordinates(path: str | Path, count: int) -> np.ndarray:
     if not np.ptp(values, axis=0).any():
         raise InputError("The coordinates %s are the same for all particles: there is nothing to "
                          "cluster." % path)
-    return values
+    return values, by
 
 
 def _load(path: Path) -> np.ndarray:
@@ -88,14 +98,7 @@ def _load(path: Path) -> np.ndarray:
     if path.suffix not in (".npy", ".cs"):
         return np.loadtxt(str(path), ndmin=2, delimiter="," if path.suffix == ".csv" else None)
     with open(path, "rb") as handle:
-        data = np.load(handle, allow_pickle=False)
-    if data.dtype.names is None:
-        return data
-    names = [name for name in data.dtype.names
-             if name.startswith("components_mode") and name.endswith("/value")]
-    if not names:
-        raise ValueError("it has no fields components_mode_*/value")
-    return np.column_stack([data[name] for name in names])
+        return np.load(handle, allow_pickle=False)
 
 
 def check_axis(along: int, dimensions: int, settings: Settings) -> None:
@@ -227,7 +230,7 @@ def _weighted_volumes(slices: Slices, posterior: np.ndarray, consensus: Consensu
     return whole, halves
 
 
-def verdict(stages: Dict[str, Arrays], settings: Settings, along: int) -> str:
+def verdict(stages: Dict[str, Arrays], settings: Settings, along: int, matched_by: str) -> str:
     """What was made, in words."""
     final = stages["volumes"]
     shares = ", ".join("%.3g" % (100 * share) for share in final["weights"])
@@ -247,4 +250,6 @@ def verdict(stages: Dict[str, Arrays], settings: Settings, along: int) -> str:
                      % (apart.min(), apart.max()))
     words.append("The coordinates are taken as they are: whether they show structure or noise is "
                  "for the program that made them to say.")
+    words.append("Their rows are taken to be in the order of the particles." if matched_by ==
+                 "order" else "Their rows were matched to the particles by %s." % matched_by)
     return " ".join(words)
