@@ -21,7 +21,7 @@ from pcainit.commands import (
     variance,
     volumes,
 )
-from pcainit.settings import STAGES, InputError
+from pcainit.settings import COMMANDS, InputError
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -40,15 +40,15 @@ def make_parser() -> argparse.ArgumentParser:
             (preview, "a look at the consensus before a run"),
             (variance, "where the structure varies, as a quick look"),
             (select, "one more volume, of chosen particles"),
-            (volumes, "PCA of given volumes; with --work the last stage of run"),
+            (volumes, "PCA of given volumes"),
             (latents, "volumes from latent coordinates of any program"),
             (compare, "several sets of volumes side by side"),
             (simulate, "make a small set with known truth")):
         sub = command(module.__name__.rpartition(".")[2], text, module.__doc__ or "")
         module.add_arguments(sub)
         sub.set_defaults(main=module.main)
-    for stage in STAGES[:-1]:
-        sub = command(stage, "one stage of run: " + stages.HELP[stage], stages.__doc__)
+    for stage, name in COMMANDS.items():
+        sub = command(name, "one stage of run: " + stages.HELP[stage], stages.__doc__)
         stages.add_arguments(sub, stage)
         sub.set_defaults(main=lambda args, stage=stage: stages.main(args, stage))
     return parser

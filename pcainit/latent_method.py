@@ -163,7 +163,7 @@ def _weighted_volumes(slices: Slices, posterior: np.ndarray, consensus: Consensu
     return whole, halves
 
 
-def verdict(stages: Dict[str, Arrays], settings: Settings, along: int) -> str:
+def verdict(stages: Dict[str, Arrays], settings: Settings, along: int, matched_by: str) -> str:
     """What was made, in words."""
     final = stages["volumes"]
     shares = ", ".join("%.3g" % (100 * share) for share in final["weights"])
@@ -183,4 +183,6 @@ def verdict(stages: Dict[str, Arrays], settings: Settings, along: int) -> str:
                      % (apart.min(), apart.max()))
     words.append("The coordinates are taken as they are: whether they show structure or noise is "
                  "for the program that made them to say.")
+    words.append("Their rows are taken to be in the order of the particles." if matched_by ==
+                 "order" else "Their rows were matched to the particles by %s." % matched_by)
     return " ".join(words)

@@ -11,16 +11,20 @@ import numpy as np
 from pcainit.engine.clean_consensus import polish_consensus
 from pcainit.engine.evidence import (
     LEAST_COSINE,
+    LEAST_SCORE,
+    LEAST_STARTED_SCORE,
     MOST_NUISANCE,
     Evidence,
     align_to,
     certify,
     confirm,
     explained_by,
+    held_out_score,
     merge_models,
     nuisance_share,
     put_first,
 )
+from pcainit.engine.given_components import fit_spread, inside, started
 from pcainit.engine.latent_model import (
     Background,
     LatentModel,
@@ -31,12 +35,13 @@ from pcainit.engine.latents import Measurements, measure
 from pcainit.engine.local_components import Place, describe_place, find_places, join
 from pcainit.engine.local_sweep import Region, detectable_share
 from pcainit.engine.masks import auto_mask
-from pcainit.engine.particle_pca import fit_components, random_start
+from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.poses import view_directions
 from pcainit.engine.reconstruction import Consensus
-from pcainit.settings import Settings
+from pcainit.given_volumes import describe_given, load_given
+from pcainit.settings import FIXED, Settings
 
 Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
@@ -44,6 +49,7 @@ Halves = Tuple[np.ndarray, np.ndarray]
 
 # More components are sought than are asked for: what is found must not hinge on their number.
 LEAST_COMPONENTS = 8
+LEAST_FRESH = 4         # of them at least, beside those that are given
 HALF_ROUNDS, JOINT_ROUNDS = 10, 3
 # Below this cosine a certified component is known too badly to be taken for granted.
 CLEAR_COSINE = 0.6
@@ -87,10 +93,14 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
     halves = half_sets(slices, before["keep"])
     everyone = np.flatnonzero(before["keep"])
-    models = _half_models(slices, background, consensus, before, halves, settings,
+    given = load_given(settings, grid, mask, consensus.mean)
+    if len(given) and settings.given_use == FIXED:
+        return _taken_at_their_word(given, settings, background, before, halves, progress)
+    models = _half_models(slices, background, consensus, before, halves, settings, given,
                           _part(progress, 0.0, 0.5))
     evidence = confirm(certify(models[0], models[1], mask, grid, settings.seed), background,
-                       halves, mask, models[0].nuisance)
+                       halves, mask, models[0].nuisance,
+                       least=LEAST_STARTED_SCORE if len(given) else LEAST_SCORE)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
                            progress=_part(progress, 0.5, 0.15))
     joint, (strong, weak), artefacts = _certified_first(joint, evidence, background, mask)
@@ -115,45 +125,68 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     joint = dataclasses.replace(
         joint, components=np.concatenate([certified.components, rest.components]),
         variances=np.concatenate([certified.variances, rest.variances]))
-    measured = measure(background, joint, everyone)
-    coordinates, covariance = measured.marginal().posterior(joint.variances)
-    crossed = _measure_crossed(background, crossed_models, halves, len(slices))
     progress(1.0)
     cosines = np.concatenate([_cosines(crossed_models), evidence.cosines[strong + weak:]])
     order = np.arange(joint.q)
     return dict(
-        components=joint.components, eigenvalues=joint.variances,
+        _measured(background, joint, crossed_models, everyone, halves, mask),
         significant=order < certified.q,
         local=(order >= strong) & (order < certified.q) & (len(places) > 0),
         half_set_cosines=cosines[:joint.q],
         artefacts=np.array(artefacts), null_cosine=np.array(evidence.null),
         noise_edge=np.array(_noise_level(joint, certified.q)),
-        artefact=nuisance_share(joint.components, background, mask),
-        explained=explained_by(coordinates, particle_features(slices)[everyone]),
-        variance=_variance_map(joint, certified.q), index=everyone,
-        coordinates=_spread_out(coordinates, everyone, len(slices)),
-        covariance=_spread_out(covariance, everyone, len(slices)),
-        **stored(measured, "all_"), **stored(crossed, "cross_"),
-        half_components=np.array([m.components for m in crossed_models], np.float32),
-        spread=np.array(dataclasses.astuple(joint.nuisance)),
         regions_tried=np.array(len(regions)),
         detectable=np.array(detectable_share(regions, len(everyone)) if regions else (1, 0.0)),
         places=np.array(json.dumps([describe_place(place, grid) for place in places])),
-        place_mask=np.max([np.zeros_like(mask), *(place.mask for place in places)], axis=0))
+        place_mask=np.max([np.zeros_like(mask), *(place.mask for place in places)], axis=0),
+        given=describe_given(settings, found=inside(given, certified.components)))
+
+
+def _measured(background: Background, model: LatentModel, pair: List[LatentModel],
+              index: np.ndarray, halves: Halves, mask: np.ndarray) -> Arrays:
+    """A model, the particles measured along it, and those of the half-sets along `pair`."""
+    slices = background.slices
+    measured = measure(background, model, index)
+    coordinates, covariance = measured.marginal().posterior(model.variances)
+    crossed = _measure_crossed(background, pair, halves, len(slices))
+    return dict(
+        components=model.components, eigenvalues=model.variances,
+        artefact=nuisance_share(model.components, background, mask),
+        explained=explained_by(coordinates, particle_features(slices)[index]),
+        variance=_variance_map(model, pair[0].q), index=index,
+        coordinates=_spread_out(coordinates, index, len(slices)),
+        covariance=_spread_out(covariance, index, len(slices)),
+        **stored(measured, "all_"), **stored(crossed, "cross_"),
+        half_components=np.array([m.components for m in pair], np.float32),
+        spread=np.array(dataclasses.astuple(model.nuisance)))
+
+
+def _taken_at_their_word(given: np.ndarray, settings: Settings, background: Background,
+                         before: Arrays, halves: Halves, progress: Progress) -> Arrays:
+    """Given components as they are: what the particles say of each, and their spread along them."""
+    everyone = np.flatnonzero(before["keep"])
+    spread = NuisanceSpread(*before["spread"].tolist())
+    model = fit_spread(background, given, spread, everyone, _part(progress, 0.0, 0.8))
+    return dict(
+        _measured(background, model, [model, model], everyone, halves, before["mask"]),
+        given=describe_given(
+            settings, score=held_out_score(given, background, everyone, model.nuisance).tolist(),
+            nuisance=nuisance_share(given, background, before["mask"]).tolist()))
 
 
 def _half_models(slices: Slices, background: Background, consensus: Consensus, before: Arrays,
-                 halves: Halves, settings: Settings, progress: Progress) -> List[LatentModel]:
-    """Components of each half-set, independently."""
+                 halves: Halves, settings: Settings, given: np.ndarray, progress: Progress
+                 ) -> List[LatentModel]:
+    """Components of each half-set, independently but for a start that may be given."""
     mask, offsets, grid = before["mask"], before["offsets"], slices.grid
     spread = NuisanceSpread(*before["spread"].tolist())
-    q = max(settings.components, LEAST_COMPONENTS)
+    q = max(settings.components, LEAST_COMPONENTS, len(given) + LEAST_FRESH)
     models = []
     for h, index in enumerate(halves):
         # Each half has its own mean: the error of a common one would be found by both.
         own = polish_consensus(slices, consensus, index, spread, offsets)
         half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets)
-        start = random_start(half_background, mask, q, settings.seed * 2 + h)
+        start = started(half_background, mask, q, settings.seed * 2 + h, given)
         start = dataclasses.replace(start, nuisance=spread)
         models.append(fit_components(half_background, mask, start, index, rounds=HALF_ROUNDS,
                                      progress=_part(progress, 0.5 * h, 0.5)))

@@ -43,7 +43,7 @@ def cluster_particles(slices: Slices, before: Arrays, settings: Settings) -> Arr
     The number is chosen on particles that had no part in the components they are measured with:
     otherwise the components' own noise looks like further classes.
     """
-    count = int(before["significant"].sum())
+    count = before["half_components"].shape[1]
     index = before["index"]
     if not count:
         return dict(weights=np.ones(1), centres=np.zeros((1, 0)), bic=np.zeros(1),

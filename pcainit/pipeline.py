@@ -19,6 +19,7 @@ from pcainit.files.maps import read_map
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
 from pcainit.files.workspace import Workspace
+from pcainit.given_volumes import check_given, given_identity
 from pcainit.settings import STAGES, InputError, Settings
 
 Progress = Callable[[float], None]
@@ -43,6 +44,7 @@ def prepare(workspace: Workspace, star: str, data_dir: Optional[str], settings: 
     grid = Grid(particles.box_px, particles.sampling, settings.resolution)
     if settings.mask:
         fit_mask(*read_map(settings.mask, "mask"), grid)
+    check_given(settings)
     identity = file_identity([star, *particles.stacks])
     digest = settings.digest("prepare", identity)
     if workspace.has("prepare", digest) and workspace.folder is not None:
@@ -72,6 +74,8 @@ def _digest(workspace: Workspace, settings: Settings, stage: str) -> str:
     identity = str(workspace.get("prepare")["identity"])
     if settings.mask and stage != "prepare":
         identity += file_identity([settings.mask])
+    if STAGES.index(stage) >= STAGES.index("components"):
+        identity += given_identity(settings)
     return settings.digest(stage, identity)
 
 

@@ -46,7 +46,7 @@ class Plugin(pwem.Plugin):
         Parameters
         ----------
         stage : str
-            ``prepare``, ``reconstruct``, ``components``, ``cluster`` or ``volumes``.
+            Its command, such as ``prepare`` or ``class-volumes``.
         *arguments
             Further words of the command line, quoted here as the shell needs them.
 

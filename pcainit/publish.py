@@ -18,6 +18,7 @@ from pcainit.files.identity import file_identity
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
+from pcainit.given_volumes import user_files
 from pcainit.pipeline import Arrays
 from pcainit.settings import InputError, Settings
 from pcainit.verdict import write_look, write_verdict
@@ -67,7 +68,7 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     folder = Path(output)
     meta = workspace.get("prepare")
     star = str(meta["star"])
-    refuse_overwriting(folder, star, settings.mask)
+    refuse_overwriting(folder, star, *user_files(settings))
     if not Path(star).is_file() or file_identity([star]) != str(meta["star_identity"]):
         raise InputError("The particle STAR file %s has changed since the particles were prepared: "
                          "run the step prepare again." % star)
@@ -158,7 +159,7 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
         The summary as written.
     """
     folder, before, found = Path(output), workspace.get("reconstruct"), workspace.get("components")
-    grid, count = workspace.slices().grid, int(found["significant"].sum())
+    grid = workspace.slices().grid
     make_folder(folder)
     _clear(folder)
     stages = {"reconstruct": before, "components": found}
@@ -166,10 +167,8 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
     summary = plain(dict(
         record(settings, grid, "variance", threads, seconds or {}),
         particles=len(workspace.slices()),
-        eigenvalues=found["eigenvalues"], half_set_cosines=found["half_set_cosines"],
-        null_cosine=found["null_cosine"], significant_components=count,
-        regions_tried=int(found["regions_tried"]),
-        changing_places=json.loads(str(found["places"]))))
+        **_components(found), regions_tried=int(found.get("regions_tried", 0)),
+        changing_places=json.loads(str(found.get("places", "[]")))))
     summary["verdict"] = write_look(summary)
     write_arrays(folder / "analysis.npz", _analysis(stages, grid))
     write_json(folder / "summary.json", summary)
@@ -223,15 +222,11 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     """The content of ``summary.json``, without the verdict."""
     slices = workspace.slices()
     found, final = stages["components"], stages["volumes"]
-    certified = found.get("significant")
     summary: Dict[str, Any] = dict(
         record(settings, slices.grid, settings.method, threads, seconds), particles=len(slices),
         classes=len(final["volumes"]), class_weights=final["weights"],
         class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
-        eigenvalues=found.get("eigenvalues", []), noise_edge=found.get("noise_edge"),
-        half_set_cosines=found.get("half_set_cosines", []),
-        null_cosine=found.get("null_cosine"),
-        significant_components=int(certified.sum()) if certified is not None else None,
+        noise_edge=found.get("noise_edge"), **_components(found),
         pairwise_differences=final["pairwise"], **left_out(slices),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
@@ -244,6 +239,16 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []))
     return plain(summary)
+
+
+def _components(found: Arrays) -> Dict[str, Any]:
+    """How strong the components are, and what the tests say of them."""
+    certified = found.get("significant")
+    return dict(eigenvalues=found.get("eigenvalues", []),
+                half_set_cosines=found.get("half_set_cosines", []),
+                null_cosine=found.get("null_cosine"),
+                significant_components=int(certified.sum()) if certified is not None else None,
+                given=json.loads(str(found.get("given", "null"))))
 
 
 def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: Dict[str, float],

@@ -11,14 +11,17 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 METHODS = ("particles", "batches", "simple")
+START, FIXED = GIVEN_USES = ("start", "fixed")
 AUTO = "auto"
 
 # Stages in the order in which they run; each names the settings it reads itself.
 # A stage has to be redone when one of its own settings or an earlier stage changes.
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
+# The command of each.
+COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 
 
 class InputError(ValueError):
@@ -116,6 +119,21 @@ class Settings:
         "After the components of the whole mask, many small overlapping spheres are searched, "
         "which finds rare and small changes. Yes saves about half of the time.", expert=True,
         methods=("particles",))
+    given_components: Tuple[str, ...] = _setting(
+        (), "components", "Given components",
+        "Component volumes of another program, for instance of cryoSPARC's 3D Variability: "
+        "differences from the mean, of any box, sampling rate and scale. What is made of them "
+        "stands below.", expert=True, methods=("particles",))
+    given_use: str = _setting(
+        START, "components", "Use of the given components",
+        "start: the search for components begins at them, and finds its own. fixed: they are "
+        "taken at their word, and the particles are clustered along them; whether they are more "
+        "than noise is not tested.", choices=GIVEN_USES, expert=True, methods=("particles",))
+    given_mean: str = _setting(
+        "", "components", "Mean of the given components",
+        "A map that is subtracted from each given component first: give it when they are whole "
+        "maps (states, frames of a movement) and not differences. It must have their greyscale.",
+        expert=True, methods=("particles",))
     classes: str = _setting(
         AUTO, "cluster", "Number of classes",
         "How many volumes to make, or auto to let the data decide (particle method only).")
@@ -123,6 +141,7 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", str(self.classes).strip().lower())
         object.__setattr__(self, "symmetry", str(self.symmetry).strip().lower())
+        object.__setattr__(self, "given_components", tuple(self.given_components))
         for name, info in self.fields().items():
             _check(name, getattr(self, name), info)
         if self.classes != AUTO:
@@ -136,6 +155,12 @@ class Settings:
         if self.mask_far < self.mask_near:
             raise InputError("mask_far is %g A, less than mask_near (%g A): make it larger."
                              % (self.mask_far, self.mask_near))
+        if self.given_components and self.method != "particles":
+            raise InputError("given_components are used by the method particles only: leave them "
+                             "out for the method %s." % self.method)
+        if self.given_mean and not self.given_components:
+            raise InputError("given_mean is %s, but no given_components are there to subtract it "
+                             "from: give them too, or leave it out." % self.given_mean)
         if self.method == "batches":
             self._check_batches()
 

@@ -2,9 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
 from typing import Any, Dict
 
 import numpy as np
+
+from pcainit.settings import FIXED
+
+# Share of a component in the span of contrast, shift and rotation: as for those that are found.
+ARTEFACT = 0.4
 
 
 def write_verdict(summary: Dict[str, Any]) -> str:
@@ -22,8 +28,10 @@ def write_verdict(summary: Dict[str, Any]) -> str:
     """
     if summary["method"] != "particles":
         sentences = [_batch_sentence(summary)]
+    elif _taken(summary):
+        sentences = [*_at_their_word(summary), *_classes(summary)]
     elif not summary["significant_components"]:
-        sentences = _nothing_found(summary) + _places(summary)
+        sentences = [*_nothing_found(summary), *_started(summary), *_places(summary)]
     else:
         sentences = _something_found(summary)
     if summary["method"] == "particles":
@@ -39,10 +47,14 @@ def write_verdict(summary: Dict[str, Any]) -> str:
 
 def write_look(summary: Dict[str, Any]) -> str:
     """The verdict on components alone, before any classes are made."""
+    if _taken(summary):
+        return " ".join([*_at_their_word(summary),
+                         "The variance map shows how far the particles vary along them."])
     if not summary["significant_components"]:
-        sentences = [*_nothing_found(dict(summary, classes=1)), "The variance map is empty."]
+        sentences = [*_nothing_found(dict(summary, classes=1)), *_started(summary),
+                     "The variance map is empty."]
     else:
-        sentences = [_reproducible(summary), *_places(summary),
+        sentences = [_reproducible(summary), *_started(summary), *_places(summary),
                      "The variance map is made of what is reproducible."]
     if not summary["regions_tried"]:
         sentences.append("Small regions were not searched.")
@@ -78,8 +90,11 @@ def _nothing_found(summary: Dict[str, Any]) -> list[str]:
 
 
 def _something_found(summary: Dict[str, Any]) -> list[str]:
-    count, sentences = summary["significant_components"], [_reproducible(summary)]
-    sentences += _places(summary)
+    return [_reproducible(summary), *_started(summary), *_places(summary), *_classes(summary)]
+
+
+def _classes(summary: Dict[str, Any]) -> list[str]:
+    count, sentences = summary["significant_components"] or len(summary["eigenvalues"]), []
     copies = np.asarray(summary["copies"], bool)
     weights = np.asarray(summary["class_weights"], float)
     real = weights[~copies] if len(copies) == len(weights) else weights
@@ -102,6 +117,52 @@ def _something_found(summary: Dict[str, Any]) -> list[str]:
     if supported > len(real):
         sentences.append("The data support %d classes: %s." % (supported, _merged(summary)))
     return sentences
+
+
+def _taken(summary: Dict[str, Any]) -> bool:
+    """Whether given components were taken at their word."""
+    return bool(summary.get("given")) and summary["given"]["use"] == FIXED
+
+
+def _at_their_word(summary: Dict[str, Any]) -> list[str]:
+    """What the particles say of components that were not tested."""
+    given = summary["given"]
+    count = len(given["files"])
+    names = [os.path.basename(path) for path in given["files"]]
+    scores = ", ".join("%s %.1f" % pair for pair in zip(names, given["score"]))
+    sentences = [
+        "The given component%s taken at %s word: no half-set test was made." % (
+            ("s were", "their") if count > 1 else (" was", "its")),
+        "The particles vary along %s by so many standard deviations more than noise would: %s "
+        "(over 5 is clear). This is evidence only if other particles gave the component%s: noise "
+        "that was fitted to the same particles scores high too."
+        % ("each" if count > 1 else "it", scores, "s" if count > 1 else "")]
+    alike = [name for name, share in zip(names, given["nuisance"]) if share > ARTEFACT]
+    if alike:
+        sentences.append("%s look%s like contrast or pose errors." % (
+            _listed(alike), "s" if len(alike) == 1 else ""))
+    return sentences
+
+
+def _started(summary: Dict[str, Any]) -> list[str]:
+    """What became of components that the search started from."""
+    given = summary.get("given")
+    if not given:
+        return []
+    names = [os.path.basename(path) for path in given["files"]]
+    several = "s" if len(names) > 1 else ""
+    if not summary["significant_components"]:
+        return ["The search started from the given component%s and did not confirm %s."
+                % (several, "them" if several else "it")]
+    return ["Both half-sets started from the given component%s (cosine with what was found: %s). "
+            "If %s made from these same particles, run once without: only what is found then too "
+            "is independent."
+            % (several, ", ".join("%s %.2f" % pair for pair in zip(names, given["found"])),
+               "they were" if several else "it was")]
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def _places(summary: Dict[str, Any]) -> list[str]:

@@ -1,7 +1,9 @@
 """pcainit latents PARTICLES.star COORDINATES -o DIR: volumes from latent coordinates.
 
-COORDINATES has one row for each row of the STAR file, from any program: an .npy or .npz array,
-cryoSPARC's .cs file of 3D Variability, or a text table.  They are clustered by a Gaussian mixture,
+COORDINATES has one row for each row of the STAR file, in its order, from any program: an .npy or
+.npz array, cryoSPARC's .cs file of 3D Variability, or a text table.  The rows of a .cs file are
+matched by the images that both files name; where they name none in common, the order is taken at
+its word.  They are clustered by a Gaussian mixture,
 or cut in even steps along one of them (--along), and each cluster's particles are back-projected
 with their shares as weights.
 
@@ -41,13 +43,13 @@ def main(args: argparse.Namespace) -> int:
     from pcainit import latent_method, pipeline
     from pcainit.engine.poses import symmetry_matrices
     from pcainit.engine.slicing import set_threads
-    from pcainit.files.coordinates import read_coordinates
+    from pcainit.files.coordinates import match_coordinates
     from pcainit.files.star import ParticleTable
     from pcainit.files.workspace import Workspace
     from pcainit.publish import left_out, record, refuse_overwriting, write_result
     output = Path(args.output)
     refuse_overwriting(output, args.particles, args.coordinates, settings.mask)
-    coordinates = read_coordinates(args.coordinates, len(ParticleTable(args.particles)))
+    coordinates, matched_by = match_coordinates(args.coordinates, ParticleTable(args.particles))
     latent_method.check_axis(args.along, coordinates.shape[1], settings)
     set_threads(args.threads)
     workspace, reporter, done = Workspace(None, scratch=output), Reporter(), []
@@ -65,8 +67,8 @@ def main(args: argparse.Namespace) -> int:
         particles=len(slices), classes=len(final["volumes"]), class_weights=final["weights"],
         class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
         pairwise_differences=final["pairwise"], **left_out(slices),
-        coordinates=args.coordinates,
-        verdict=latent_method.verdict(stages, settings, args.along))
+        coordinates=args.coordinates, matched_by=matched_by,
+        verdict=latent_method.verdict(stages, settings, args.along, matched_by))
     announce(output, write_result(output, stages, grid, summary, threads=args.threads,
                                   star=args.particles))
     return 0

@@ -17,6 +17,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         if isinstance(default, bool):
             group.add_argument(flag, action="store_true", help=text)
             continue
+        if isinstance(default, tuple):
+            group.add_argument(flag, nargs="+", default=default, metavar="MAP",
+                               help="Maps, folders of maps, or lists of maps. " + text)
+            continue
         kind = type(default)
         group.add_argument(flag, type=kind, default=default, choices=info["choices"] or None,
                            metavar=None if info["choices"] else name.upper(),

@@ -31,9 +31,10 @@ def main(args: argparse.Namespace) -> int:
     from pcainit import pipeline
     from pcainit.engine.slicing import set_threads
     from pcainit.files.workspace import Workspace
+    from pcainit.given_volumes import user_files
     from pcainit.publish import publish, refuse_overwriting
     output = Path(args.output)
-    refuse_overwriting(output, args.particles, settings.mask)
+    refuse_overwriting(output, args.particles, *user_files(settings))
     set_threads(args.threads)
     workspace, reporter = Workspace(None, scratch=output), Reporter()
     with gone_if_failed(output):

@@ -45,13 +45,14 @@ def main(args: argparse.Namespace) -> int:
     from pcainit import pipeline
     from pcainit.engine.slicing import set_threads
     from pcainit.files.workspace import Workspace
+    from pcainit.given_volumes import user_files
     from pcainit.publish import publish_variance, refuse_overwriting
     output = Path(args.output)
     set_threads(args.threads)
     reporter = Reporter()
     if args.particles:
         settings = dataclasses.replace(settings, no_local_search=True)
-        refuse_overwriting(output, args.particles, settings.mask)
+        refuse_overwriting(output, args.particles, *user_files(settings))
     with gone_if_failed(output):
         if args.particles:
             workspace = Workspace(None, scratch=output)

@@ -6,8 +6,6 @@ gets the representative volumes, eigenvolumes, mean, variance map, a table of th
 (coordinates.txt) and the report.
 
 Example: pcainit volumes analyze/kmeans20 -o landscape --resolution 15 --align-greyscale
-
-With --work it is the last stage of run instead: the volumes and all other results.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -16,9 +14,8 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict
 
-from pcainit.commands import stages as stage_commands
 from pcainit.commands.folders import gone_if_failed
-from pcainit.commands.options import settings_from
+from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.settings import AUTO, InputError
 
@@ -29,19 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--align-greyscale", action="store_true",
                         help="bring all volumes to one density scale and background first, for "
                              "volumes of different programs or runs")
-    stage_commands.add_arguments(parser, "volumes")
-    for action in parser._actions:
-        if action.dest == "work":
-            action.required, action.help = False, "as the last stage of run: folder they share"
+    parser.add_argument("-o", "--output", required=True, metavar="DIR",
+                        help="folder for the results")
+    add_settings(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Analyse the volumes that are given, or run the stage."""
-    if args.work and args.maps:
-        raise InputError("Maps and --work are given: give maps for a PCA of volumes, or --work "
-                         "for the last stage of a run.")
-    if args.work:
-        return stage_commands.main(args, "volumes")
+    """Analyse the volumes that are given."""
     if not args.maps:
         raise InputError("No volumes are given: name maps, folders or lists of maps.")
     settings = settings_from(args)

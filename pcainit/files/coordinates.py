@@ -7,10 +7,12 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Optional, Tuple
 
 import numpy as np
 
+from pcainit.files.cryosparc import coordinates_of, match_rows
+from pcainit.files.star import ParticleTable
 from pcainit.settings import InputError, shorten
 
 _MOST_COLUMNS = 10000
@@ -23,7 +25,7 @@ ARRAY_FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, 
 
 
 def read_coordinates(path: str | Path, count: int) -> np.ndarray:
-    """Latent coordinates, one row for each particle in the order of the STAR file.
+    """Latent coordinates, one row for each particle, in the file's own order.
 
     Parameters
     ----------
@@ -42,13 +44,46 @@ def read_coordinates(path: str | Path, count: int) -> np.ndarray:
     InputError
         It cannot be read, or does not fit the particles.
     """
-    path = Path(path)
+    return _read(Path(path), count, None)[0]
+
+
+def match_coordinates(path: str | Path, table: ParticleTable) -> Tuple[np.ndarray, str]:
+    """Latent coordinates, one row for each particle in the order of the STAR file.
+
+    The rows of a .cs file are brought into that order where it and the STAR file name the images.
+
+    Parameters
+    ----------
+    path : str or Path
+        See `read_coordinates`.
+    table : ParticleTable
+
+    Returns
+    -------
+    (n, q) float64
+    str
+        What the rows were matched by: `order`, unless they name their particles.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or does not fit the particles.
+    """
+    return _read(Path(path), len(table), table)
+
+
+def _read(path: Path, count: int, table: Optional[ParticleTable]) -> Tuple[np.ndarray, str]:
+    by = "order"
     try:
-        values = np.asarray(_load(path, count))
+        rows = _load(path, count, table is not None)
+        values = np.asarray(coordinates_of(rows) if rows.dtype.names is not None else rows)
         if values.dtype.kind not in "fiub":
             raise ValueError("it holds %s values, not real numbers" % values.dtype)
         with np.errstate(over="ignore"):
             values = values.astype(np.float64)
+        if table is not None and rows.dtype.names is not None:
+            row, by = match_rows(rows, table, path)
+            values = values if row is None else values[row]
     except InputError:
         raise
     except ARRAY_FAULTS as error:
@@ -70,7 +105,7 @@ def read_coordinates(path: str | Path, count: int) -> np.ndarray:
     if not np.ptp(values, axis=0).max() > _SMALLEST:
         raise InputError("The coordinates %s are the same for all particles: there is nothing to "
                          "cluster." % path)
-    return values
+    return values, by
 
 
 def _other_length(path: Path, rows: str, count: int) -> InputError:
@@ -78,7 +113,7 @@ def _other_length(path: Path, rows: str, count: int) -> InputError:
                       "particle, in the order of the STAR file." % (path, rows, count))
 
 
-def _load(path: Path, count: int) -> np.ndarray:
+def _load(path: Path, count: int, named: bool) -> np.ndarray:
     with open(str(path), "rb") as handle:
         head = handle.read(2)
         handle.seek(0)
@@ -92,9 +127,9 @@ def _load(path: Path, count: int) -> np.ndarray:
                     raise ValueError("it holds no array")
                 chosen = "coordinates.npy" if "coordinates.npy" in names else names[0]
                 with archive.open(chosen) as member:
-                    return _read_array(member, path, count)
+                    return _read_array(member, path, count, False)
         if path.suffix in (".npy", ".cs"):
-            return _one_table(_read_array(handle, path, count))
+            return _read_array(handle, path, count, named and path.suffix == ".cs")
     with open(str(path), encoding="utf-8-sig") as text, warnings.catch_warnings():
         warnings.simplefilter("ignore")         # an empty file is named below
         if len(text.readline(_LONGEST_LINE)) == _LONGEST_LINE:
@@ -104,30 +139,27 @@ def _load(path: Path, count: int) -> np.ndarray:
                           delimiter="," if path.suffix == ".csv" else None)
 
 
-def _read_array(handle: IO[bytes], path: Path, count: int) -> np.ndarray:
-    """Array of an .npy file, looked at before it is read: its header may promise anything."""
+def _read_array(handle: IO[bytes], path: Path, count: int, named: bool) -> np.ndarray:
+    """Array of an .npy file, looked at before it is read: its header may promise anything.
+
+    Rows that name their particles may be more than there are particles.
+    """
     version = np.lib.format.read_magic(handle)
     read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
                    else np.lib.format.read_array_header_2_0)
     shape, by_column, dtype = read_header(handle)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which could run code")
-    if len(shape) and shape[0] != count:
-        raise _other_length(path, str(shape[0]), count)
+    if named and dtype.names and len(shape) == 1:
+        most = path.stat().st_size // max(dtype.itemsize, 1)
+    else:
+        most = count * _MOST_COLUMNS
+        if len(shape) and shape[0] != count:
+            raise _other_length(path, str(shape[0]), count)
     size = int(np.prod([int(n) for n in shape], dtype=object))
-    if not 0 <= size <= count * _MOST_COLUMNS:
+    if not 0 <= size <= most:
         raise ValueError("its shape is %s" % (shape,))
     content = handle.read(size * dtype.itemsize)
     if len(content) < size * dtype.itemsize:
         raise ValueError("it is cut short")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
-
-
-def _one_table(data: np.ndarray) -> np.ndarray:
-    if data.dtype.names is None:
-        return data
-    names = [name for name in data.dtype.names
-             if name.startswith("components_mode") and name.endswith("/value")]
-    if not names:
-        raise ValueError("it has no fields components_mode_*/value")
-    return np.column_stack([data[name] for name in names])

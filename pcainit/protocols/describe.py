@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from typing import Any, Dict, List
 
+from pcainit.settings import FIXED
+
 CITATIONS = {
     "particles": ["Penczek2011", "Punjani2021", "Bovy2011"],
     "batches": ["Punjani2017", "Penczek2011", "Pedregosa2011"],
@@ -68,6 +70,13 @@ def _particle_methods(run, parameters) -> str:
     text = (". %s principal components were fitted to the Fourier-cropped particle images by "
             "expectation maximisation, following [Penczek2011] and [Punjani2021], with contrast "
             "and pose errors marginalised" % parameters.get("components", "?"))
+    given = run.get("given") or {}
+    if given.get("use") == FIXED:
+        text = (". %d component volumes were given and not tested; the particles' coordinates "
+                "along them were estimated following [Penczek2011] and [Punjani2021], with "
+                "contrast and pose errors marginalised" % len(given["files"]))
+    elif given:
+        text += "; the search started from %d given component volumes" % len(given["files"])
     if run.get("significant_components") is not None:
         text += "; %s of them agreed between half-sets" % run["significant_components"]
     if run.get("regions_tried"):

@@ -13,7 +13,10 @@ from pcainit.settings import AUTO, METHODS, Settings
 
 INPUT_TAB = ("no_ctf", "invert_contrast", "normalise")
 COMPONENTS_TAB = ("reconstructions", "particles_per_reconstruction", "components", "stratify",
-                  "no_local_search", "symmetry", "mask_threshold", "mask_near", "mask_far", "seed")
+                  "no_local_search", "given_components", "given_use", "given_mean", "symmetry",
+                  "mask_threshold", "mask_near", "mask_far", "seed")
+# Settings that are files: pointers in the form.  The engine gets a list of the maps.
+POINTERS = {"given_components": "SetOfVolumes, SetOfVolumesFlex, Volume", "given_mean": "Volume"}
 DEFAULT_CLASSES = 4
 DECIDED_BY_DATA = METHODS.index("particles")
 
@@ -77,6 +80,8 @@ def _add(form, name: str) -> None:
                                       for method in info["methods"]))
     if name.startswith("mask_"):
         conditions.append("inputMask is None")
+    if name in ("given_use", "given_mean"):
+        conditions.append("givenComponents is not None")
     words = {}
     if conditions:
         words["condition"] = " and ".join("(%s)" % condition for condition in conditions)
@@ -90,7 +95,11 @@ def add_setting(form, name: str, **changes: Any) -> None:
     words = dict(label=info["label"], help=info["help"], default=default)
     if info["expert"]:
         words["expertLevel"] = params.LEVEL_ADVANCED
-    if info["choices"]:
+    if name in POINTERS:
+        words.pop("default")
+        words.update(pointerClass=POINTERS[name], allowsNull=True)
+        kind = params.PointerParam
+    elif info["choices"]:
         words.update(choices=list(info["choices"]), default=info["choices"].index(default),
                      display=params.EnumParam.DISPLAY_HLIST)
         kind = params.EnumParam
@@ -134,7 +143,13 @@ def settings(protocol) -> Settings:
     for name, info in Settings.fields().items():
         if name in ("mask", "classes", "method") or method(protocol) not in info["methods"]:
             continue
-        values[name] = getattr(protocol, camel(name)).get()
+        value = getattr(protocol, camel(name)).get()
+        if name in POINTERS:
+            if value is not None and protocol.givenComponents.get() is not None:
+                path = map_list(protocol, name)
+                values[name] = path if name == "given_mean" else (path,)
+        else:
+            values[name] = info["choices"][value] if info["choices"] else value
     auto = method(protocol) == METHODS[DECIDED_BY_DATA] and protocol.autoClasses.get()
     return Settings(method=method(protocol), mask=mask_file(protocol), classes=AUTO if auto
                     else str(protocol.numberOfClasses.get()), **values)
@@ -146,12 +161,18 @@ def mask_file(protocol) -> str:
     return mask.getFileName() or "" if isinstance(mask, Volume) else ""
 
 
+def map_list(protocol, name: str) -> str:
+    """File that lists the maps of a pointer among `POINTERS` for the engine."""
+    return protocol._getExtraPath(name + ".txt")
+
+
 def options(values: Settings) -> List[Any]:
     """Words of the engine's command line for these settings."""
     words: List[Any] = []
     for name, value in values.as_dict().items():
         if isinstance(value, bool):
             words += ["--" + name.replace("_", "-")] if value else []
-        elif value != "":
-            words += ["--" + name.replace("_", "-"), value]
+        elif value not in ("", ()):
+            words += ["--" + name.replace("_", "-"),
+                      *(value if isinstance(value, (tuple, list)) else [value])]
     return words

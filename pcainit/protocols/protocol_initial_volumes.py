@@ -16,10 +16,13 @@ from pyworkflow.constants import BETA
 
 from pcainit import checks
 from pcainit.files.atomic import replacing
+from pcainit.files.identity import file_identity
 from pcainit.protocols import convert, describe, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
-from pcainit.settings import STAGES, InputError
+from pcainit.protocols.seeds import VOLUME_SETS, volume_rows, write_list
+from pcainit.settings import COMMANDS, STAGES, InputError, Settings
 
+GIVEN = STAGES.index("components")      # from this stage on, given components count
 # Known before the run, so that other protocols can be wired to them.
 OUTPUTS = {
     "outputVolumes": SetOfVolumes,
@@ -76,7 +79,8 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         # everything that its result depends on.
         settings = self._settings()
         identity = convert.identity(self.inputParticles.get(), settings.mask)
-        digests = [settings.digest(stage, identity) for stage in STAGES]
+        digests = [settings.digest(stage, identity + (self._givenIdentity() if k >= GIVEN else ""))
+                   for k, stage in enumerate(STAGES)]
         steps = [self.writeInputStep, self.prepareStep, self.reconstructStep, self.componentsStep]
         if form.only_variance(self):
             for step, digest in zip(steps, digests[:1] + digests):
@@ -115,7 +119,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         results.forget(self)
         result = results.EngineResult(self._resultFolder())
         sampling = self.inputParticles.get().getSamplingRate()
-        results.register(self, [self.inputParticles, self.inputMask],
+        results.register(self, self._sources(),
                          outputVarianceMap=results.make_volume(result.variance, sampling))
 
     def clusterStep(self, digest):
@@ -149,7 +153,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
                                                 progName=results.PROGRAM)
             outputs["outputParticles"] = results.fill_latents(latents, particles, result)
 
-        results.register(self, [self.inputParticles, self.inputMask], **outputs)
+        results.register(self, self._sources(), **outputs)
 
     def _cleanExtraFiles(self):
         if not self.keepIntermediate.get():
@@ -166,8 +170,12 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             The files it and the stages before it left: Scipion redoes the step if one of them
             disappears, so that whatever is made anew is also used anew.
         """
-        runEngine(self, self._stageFiles(stage), stage, *arguments, "--work", self._workFolder(),
-                  *form.options(self._settings()), "--threads", self.numberOfThreads.get())
+        for name in form.POINTERS:
+            if self._givenRows(name):
+                write_list(form.map_list(self, name), self._givenRows(name))
+        runEngine(self, self._stageFiles(stage), COMMANDS[stage], *arguments,
+                  "--work", self._workFolder(), *form.options(self._settings()),
+                  "--threads", self.numberOfThreads.get())
         done = STAGES[:STAGES.index(stage) + 1]
         return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
 
@@ -177,6 +185,18 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             return [os.path.join(self._resultFolder(), "summary.json")]
         names = [stage + ".npz"] + (["values.npy"] if stage == "prepare" else [])
         return [os.path.join(self._workFolder(), name) for name in names]
+
+    def _sources(self):
+        return [self.inputParticles, self.inputMask, self.givenComponents, self.givenMean]
+
+    def _givenRows(self, name):
+        """Path and sampling rate of each map that one of `form.POINTERS` stands for."""
+        used = getattr(self._settings(), name)
+        return volume_rows([getattr(self, form.camel(name)).get()]) if used else []
+
+    def _givenIdentity(self):
+        rows = [row for name in form.POINTERS for row in self._givenRows(name)]
+        return file_identity([path for path, _ in rows]) + repr(rows) if rows else ""
 
     def _workFolder(self):
         return self._getExtraPath("work")
@@ -200,7 +220,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         if not isinstance(particles, SetOfParticles):
             return ["Input particles is a %s: give a SetOfParticles." % _className(particles)]
         errors = particle_input.unfit(particles, not self.noCtf.get())
-        errors += self._validateMask(self.inputMask.get())
+        errors += self._validateMask(self.inputMask.get()) + self._validateGiven()
         try:
             settings = self._settings()
         except InputError as error:
@@ -215,6 +235,29 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             return ["The mask is a %s: give a VolumeMask." % _className(mask)]
         if not os.path.exists(mask.getFileName() or ""):
             return ["The mask's file %s is missing." % mask.getFileName()]
+        return []
+
+    def _validateGiven(self):
+        """Why given components, or their mean, cannot be used."""
+        if form.method(self) not in Settings.fields()["given_components"]["methods"]:
+            return []       # the form hides them
+        for name, classes in (("given_components", (*VOLUME_SETS, Volume)),
+                              ("given_mean", (Volume,))):
+            given, label = getattr(self, form.camel(name)).get(), Settings.fields()[name]["label"]
+            if given is None:
+                continue
+            if not isinstance(given, classes):
+                return ["%s: this is a %s, give a %s." % (label, _className(given),
+                                                          classes[0].__name__)]
+            try:
+                if not volume_rows([given]):
+                    return ["%s: the set is empty, give one with volumes." % label]
+            except InputError as error:
+                return [str(error)]
+            size = tuple(given.getDim() or ())
+            if len(set(size[:3])) != 1:
+                return ["%s: the volumes are no cubes (%s), give some with equal sides."
+                        % (label, " x ".join(str(n) for n in size))]
         return []
 
     def _warnings(self):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 
-from pwem.objects import SetOfVolumes, SetOfVolumesFlex, VolumeMask
+from pwem.objects import SetOfVolumes, SetOfVolumesFlex, Volume, VolumeMask
 from pyworkflow.protocol import params
 
 from pcainit.files.atomic import write_text
@@ -97,7 +97,7 @@ def map_file(volume):
 
 
 def volume_rows(sets):
-    """(path, sampling) of each enabled volume of some sets, in order.
+    """(path, sampling) of each enabled volume of some sets or single volumes, in order.
 
     Raises
     ------
@@ -106,6 +106,9 @@ def volume_rows(sets):
     """
     rows = []
     for volumes in sets:
+        if isinstance(volumes, Volume):
+            rows.append((map_file(volumes), volumes.getSamplingRate()))
+            continue
         for volume in volumes.iterItems():
             if volume.isEnabled():
                 rows.append((map_file(volume), volume.getSamplingRate()

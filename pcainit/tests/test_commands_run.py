@@ -192,7 +192,7 @@ def test_stage_by_stage_is_the_same_as_run(data, tmp_path, result):
     assert main(["prepare", str(data / "particles.star"), *work, *options]) == 0
     for stage in ("reconstruct", "components", "cluster"):
         assert main([stage, *work, *options]) == 0
-    assert main(["volumes", *work, "-o", str(tmp_path / "out"), *options]) == 0
+    assert main(["class-volumes", *work, "-o", str(tmp_path / "out"), *options]) == 0
     assert results(tmp_path / "out") == results(result[1])
     summary, whole = read_summary(tmp_path / "out"), read_summary(result[1])
     for name in set(summary) - {"seconds"}:
@@ -211,7 +211,7 @@ def test_stages_are_redone_only_when_something_they_need_changed(data, tmp_path)
         assert main(["prepare", str(data / "particles.star"), *work, *options, *more]) == 0
         for stage in ("reconstruct", "components", "cluster"):
             assert main([stage, *work, *options, *more]) == 0
-        assert main(["volumes", *work, "-o", str(tmp_path / "out"), *options, *more]) == 0
+        assert main(["class-volumes", *work, "-o", str(tmp_path / "out"), *options, *more]) == 0
         return times()
 
     first = all_stages("--classes", "3")
@@ -236,7 +236,7 @@ def test_star_file_changed_in_between(data, tmp_path, capsys):
     for stage in ("reconstruct", "components", "cluster"):
         assert main([stage, *work, *SIMPLE]) == 0
     star.write_text("\n".join(star.read_text().splitlines()[:-5]) + "\n\n")
-    assert main(["volumes", *work, "-o", str(tmp_path / "out"), *SIMPLE]) == 2
+    assert main(["class-volumes", *work, "-o", str(tmp_path / "out"), *SIMPLE]) == 2
     assert "has changed" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -15,6 +15,7 @@ OTHER = dict(resolution=15.0, no_ctf=True, invert_contrast=True, normalise=True,
              mask_threshold=0.3, mask_near=5.0, mask_far=30.0, symmetry="c2", method="batches",
              reconstructions=50, particles_per_reconstruction=99, stratify=True, seed=1,
              components=3, classes="3")
+GIVEN = dict(given_components=("a.mrc", "b.mrc"), given_use="fixed", given_mean="mean.mrc")
 
 
 def test_every_setting_is_described():
@@ -23,10 +24,14 @@ def test_every_setting_is_described():
         assert info["stage"] in STAGES and set(info["methods"]), name
 
 
-@pytest.mark.parametrize("name", list(OTHER))
+def test_every_setting_has_another_value_here():
+    assert {*OTHER, *GIVEN, "no_local_search"} == set(Settings.fields())
+
+
+@pytest.mark.parametrize("name", [*OTHER, *GIVEN])
 def test_a_change_counts_from_its_stage_on(name):
-    base = Settings(classes="4")
-    changed = dataclasses.replace(base, **{name: OTHER[name]})
+    base = Settings(classes="4", **(dict(given_components=("c.mrc",)) if name in GIVEN else {}))
+    changed = dataclasses.replace(base, **{name: {**OTHER, **GIVEN}[name]})
     own = STAGES.index(Settings.fields()[name]["stage"])
     for k, stage in enumerate(STAGES):
         assert (base.digest(stage) != changed.digest(stage)) == (k >= own), stage
@@ -69,6 +74,17 @@ def test_options_cover_every_setting():
     for name, value in OTHER.items():
         words += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
     assert parse(*words) == Settings(**OTHER)
+    words = ["--given-components", "a.mrc", "b.mrc", "--given-use", "fixed"]
+    assert parse(*words, "--given-mean", "mean.mrc") == Settings(**GIVEN)
+
+
+def test_given_components_go_with_the_particles():
+    with pytest.raises(InputError, match="used by the method particles only"):
+        Settings(method="simple", classes="3", given_components=["a.mrc"])
+    with pytest.raises(InputError, match="given_mean is m.mrc, but no given_components"):
+        Settings(given_mean="m.mrc")
+    with pytest.raises(InputError, match="given_use is 'both': choose one of start, fixed"):
+        Settings(given_use="both")
 
 
 def test_problems_and_cautions():

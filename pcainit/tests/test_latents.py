@@ -9,6 +9,9 @@ import pytest
 
 from pcainit.__main__ import main
 from pcainit.engine.clusters import cluster_along, cluster_mixture, principal_axes
+from pcainit.files.coordinates import match_coordinates
+from pcainit.files.star import ParticleTable
+from pcainit.settings import InputError
 from pcainit.tests.conftest import PARTICLES
 
 
@@ -86,7 +89,77 @@ def test_cryosparcs_file(simulated_set, cloud, tmp_path):
     with open(tmp_path / "J7_particles.cs", "wb") as file:
         np.save(file, table)
     assert _run(simulated_set, tmp_path / "J7_particles.cs", tmp_path / "out") == 0
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["classes"] == 3
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["classes"] == 3 and summary["matched_by"] == "order"
+    assert "taken to be in the order of the particles" in summary["verdict"]
+
+
+def _table(names, coordinates, order):
+    """A .cs file's rows in some order, with the images that they name."""
+    table = np.zeros(len(order), [("uid", "u8"), ("blob/path", "S60"), ("blob/idx", "u4")]
+                     + [("components_mode_%d/value" % k, "f4") for k in (0, 10, 2)])
+    stacks, places = zip(*names)
+    table["uid"] = 10 ** 15 + np.array(order)
+    table["blob/path"] = np.array(stacks, "S60")[order]
+    table["blob/idx"] = np.array(places)[order]
+    for k, mode in enumerate((0, 2, 10)):       # their order is that of the numbers
+        table["components_mode_%d/value" % mode] = coordinates[order, k]
+    return table
+
+
+def _star(folder, names, more=None):
+    extra = "" if more is None else "_ucsfUid #2\n"
+    rows = ["%06d@%s%s" % (place + 1, stack, "" if more is None else " %d" % more[k])
+            for k, (stack, place) in enumerate(names)]
+    (folder / "p.star").write_text("data_particles\n\nloop_\n_rlnImageName #1\n%s%s\n"
+                                   % (extra, "\n".join(rows)))
+    return ParticleTable(folder / "p.star")
+
+
+def _read(folder, rows, table):
+    with open(folder / "J7_particles.cs", "wb") as file:
+        np.save(file, rows)
+    return match_coordinates(folder / "J7_particles.cs", table)
+
+
+NAMES = [("Runs/3/extra/%s.mrcs" % stack, place) for stack in "ab" for place in range(20)]
+THEIRS = [("J1/imported/000%019d_%s" % (7, stack.rpartition("/")[2]), place)
+          for stack, place in NAMES]
+
+
+def test_rows_of_cryosparc_find_their_particles(tmp_path):
+    rng = np.random.default_rng(5)
+    z, order = rng.normal(size=(40, 3)).astype("f4"), rng.permutation(40)
+    values, by = _read(tmp_path, _table(THEIRS, z, order), _star(tmp_path, NAMES))
+    assert by == "image names" and np.array_equal(values, z)
+    # A part of the particles, in an order of their own.
+    some = rng.permutation(40)[:25]
+    values, by = _read(tmp_path, _table(THEIRS, z, order),
+                       _star(tmp_path, [NAMES[k] for k in some]))
+    assert by == "image names" and np.array_equal(values, z[some])
+    # Unique ids come first: here the names of the STAR file are others.
+    values, by = _read(tmp_path, _table(THEIRS, z, order),
+                       _star(tmp_path, [("all.mrcs", k) for k in range(40)], 10 ** 15
+                             + np.arange(40)))
+    assert by == "unique ids" and np.array_equal(values, z)
+    # Nothing in common: the order is taken at its word.
+    rows = _table(THEIRS, z, order)
+    values, by = _read(tmp_path, rows, _star(tmp_path, [("all.mrcs", k) for k in range(40)]))
+    assert by == "order" and np.array_equal(values, z[order])
+
+
+def test_rows_of_other_particles_are_refused(tmp_path):
+    z = np.random.default_rng(6).normal(size=(40, 3))
+    table = _star(tmp_path, NAMES)
+    with pytest.raises(InputError, match="1 of its 40 rows are not there by their image names "
+                                         r"\(the first is row 40\)"):
+        _read(tmp_path, _table(THEIRS[:39] + [THEIRS[0]], z, np.arange(40)), table)
+    # Symmetry-expanded: every image twice.
+    twice = _star(tmp_path, NAMES[:20] * 2)
+    values, by = _read(tmp_path, _table(THEIRS[:20] * 2, z, np.arange(40)), twice)
+    assert by == "image names" and np.allclose(values, z)
+    with pytest.raises(InputError, match="in another order than the STAR file, and copies"):
+        _read(tmp_path, _table(THEIRS[:20] * 2, z, np.arange(40)[::-1]), twice)
 
 
 def test_bic_finds_one_cloud_and_keeps_many_points():

@@ -89,7 +89,7 @@ def staged(data, folder, *options):
 
     def finish(output, *more):
         assert command("cluster", *work, *options, *more) == 0
-        assert command("volumes", *work, *options, *more, "-o", output) == 0
+        assert command("class-volumes", *work, *options, *more, "-o", output) == 0
         return Result(output)
 
     return finish

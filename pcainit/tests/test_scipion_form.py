@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pcainit.settings import METHODS, STAGES, Settings
+from pcainit.settings import COMMANDS, METHODS, STAGES, Settings
 
 pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
@@ -35,7 +35,10 @@ def test_each_setting_is_in_the_form_with_its_own_words(protocol, name):
     assert param.help.get() == info["help"]
     assert param.isExpert() == info["expert"]
     value = getattr(protocol, form.camel(name)).get()
-    assert (METHODS[value] if name == "method" else value) == info["default"]
+    if name in form.POINTERS:
+        assert value is None
+        return
+    assert (info["choices"][value] if info["choices"] else value) == info["default"]
 
 
 def test_defaults_of_form_and_command_line_agree(protocol):
@@ -50,6 +53,9 @@ def test_every_parameter_explains_itself(protocol):
 
 @pytest.mark.parametrize("method", range(len(METHODS)))
 def test_hidden_parameters(protocol, method):
+    from pwem.objects import Volume
+    assert not protocol.evalParamCondition("givenUse")
+    protocol.givenComponents.set(Volume(location="change.mrc"))
     protocol.method.set(method)
     for name, info in Settings.fields().items():
         if name not in SHOWN:
@@ -78,7 +84,7 @@ def test_options_are_understood_by_the_command_line(protocol):
     words = [str(word) for word in form.options(settings)]
     for stage in STAGES:
         ends = {"prepare": ["p.star"], "volumes": ["-o", "out"]}.get(stage, [])
-        args = make_parser().parse_args([stage, "--work", "w", *ends, *words])
+        args = make_parser().parse_args([COMMANDS[stage], "--work", "w", *ends, *words])
         assert settings_from(args) == settings
 
 

@@ -11,7 +11,7 @@ from pcainit.tests.conftest import PARTICLES, SAMPLING
 pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
 
-STAGES = ["prepare", "reconstruct", "components", "cluster", "volumes"]
+STAGES = ["prepare", "reconstruct", "components", "cluster", "class-volumes"]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_continue_redoes_what_depends_on_a_changed_parameter(scipion, stages):
 
     protocol.numberOfClasses.set(2)
     scipion.run(protocol)
-    assert stages == ["cluster", "volumes"]
+    assert stages == ["cluster", "class-volumes"]
     assert protocol.outputVolumes.getSize() == 2
     assert protocol.outputClasses.getSize() == 2
     assert sorted(os.listdir(protocol._getExtraPath("result", "volumes"))) == [
@@ -176,7 +176,7 @@ def test_continue_redoes_what_depends_on_a_changed_parameter(scipion, stages):
     stages.clear()
     protocol.components.set(3)
     scipion.run(protocol)
-    assert stages == ["components", "cluster", "volumes"]
+    assert stages == ["components", "cluster", "class-volumes"]
     assert protocol.outputComponents.getSize() == 3
 
     stages.clear()
@@ -202,7 +202,7 @@ def test_variance_map_alone_then_the_volumes(scipion, stages):
     stages.clear()
     protocol.onlyVariance.set(False)
     scipion.run(protocol)
-    assert stages == ["cluster", "volumes"]
+    assert stages == ["cluster", "class-volumes"]
     assert protocol.outputVolumes.getSize() >= 1 and protocol.outputVarianceMap is not None
 
 
@@ -229,8 +229,8 @@ def test_continue_notices_changed_images(scipion, stages):
 
 
 @pytest.mark.parametrize("lost, redone", [
-    ("work/cluster.npz", ["cluster", "volumes"]), ("work/values.npy", STAGES),
-    ("input_particles.star", STAGES), ("result/volumes/class_002.mrc", ["volumes"])])
+    ("work/cluster.npz", ["cluster", "class-volumes"]), ("work/values.npy", STAGES),
+    ("input_particles.star", STAGES), ("result/volumes/class_002.mrc", ["class-volumes"])])
 def test_continue_redoes_what_lost_files_lead_to(scipion, stages, lost, redone):
     protocol = scipion.run(scipion.new_volumes())
     os.remove(protocol._getExtraPath(*lost.split("/")))

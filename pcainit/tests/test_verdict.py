@@ -83,3 +83,17 @@ def test_what_the_search_of_regions_says():
                          "found from a share of about 2.3 %.")
     nothing = verdict(regions_tried=36, changing_places=[], local_components=0, detectable=None)
     assert "search" not in nothing and "would have been" not in nothing
+
+
+def test_components_that_were_given():
+    taken = dict(use="fixed", files=["x/a.mrc", "x/b.mrc"], score=[41.2, 0.3], nuisance=[0.1, 0.7])
+    text = verdict(given=taken, significant_components=None, half_set_cosines=[])
+    assert text.startswith("The given components were taken at their word: no half-set test")
+    assert "a.mrc 41.2, b.mrc 0.3 (over 5 is clear)" in text
+    assert "b.mrc looks like contrast or pose errors. 3 classes (50, 30, 20 %)." in text
+    started = dict(use="start", files=["x/a.mrc"], found=[0.97])
+    text = verdict(given=started)
+    assert "Both half-sets started from the given component (cosine with what was found: a.mrc " \
+        "0.97)" in text and "run once without: only what is found then too" in text
+    text = verdict(given=started, significant_components=0, classes=1)
+    assert "started from the given component and did not confirm it." in text
