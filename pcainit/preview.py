@@ -14,7 +14,7 @@ from scipy import fft
 
 from pcainit.engine.grid import Grid
 from pcainit.engine.masks import auto_mask
-from pcainit.engine.prepare import chunk_length, prepare_slices
+from pcainit.engine.prepare import check_usable, chunk_length, prepare_slices
 from pcainit.engine.reconstruction import reconstruct_consensus
 from pcainit.files.atomic import write_arrays
 from pcainit.files.stacks import read_chunks
@@ -121,6 +121,7 @@ def make_preview(star: str, data_dir: Optional[str], settings: Settings, *, tota
                          chunk_length(particles.box_px))
     slices = prepare_slices(particles, grid, chunks, invert=settings.invert_contrast,
                             normalise=settings.normalise, threads=threads, progress=progress)
+    check_usable(slices.usable)
     return Preview(mean=reconstruct_consensus(slices).mean, box_px=particles.box_px,
                    sampling=particles.sampling, finest=finest, count=len(particles), total=total)
 

@@ -10,6 +10,7 @@ from scipy import fft
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid, radial_distance
 from pcainit.engine.particles import Particles, Slices
+from pcainit.engine.products import multiply, power
 from pcainit.settings import InputError
 
 CHUNK_BYTES = 48 * 2 ** 20
@@ -45,8 +46,10 @@ def crop_images(images: np.ndarray, grid: Grid, workers: int = 1) -> np.ndarray:
 
 def shift_phases(shifts_px: np.ndarray, grid: Grid) -> np.ndarray:
     """Phase factors that move images by (x, y) pixels, (n, p) complex64."""
-    angle = (-2 * np.pi / grid.box_px) * (shifts_px.astype(np.float32)
-                                          @ grid.frequencies.T.astype(np.float32))
+    x, y = shifts_px.astype(np.float32).T[:, :, None]
+    kx, ky = grid.frequencies.T.astype(np.float32)
+    # No matrix product: BLAS may round one image differently in company of others.
+    angle = np.float32(-2 * np.pi / grid.box_px) * (x * kx + y * ky)
     return np.cos(angle) + 1j * np.sin(angle)
 
 
@@ -91,7 +94,7 @@ def prepare_slices(particles: Particles, grid: Grid,
     Raises
     ------
     InputError
-        An image holds something that is not a finite number, or all are constant.
+        An image holds something that is not a finite number.
     """
     n, p = len(particles), len(grid.frequencies)
     allocate = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
@@ -109,16 +112,26 @@ def prepare_slices(particles: Particles, grid: Grid,
             raise InputError("Image %d of %s holds values that are not finite numbers: remove this "
                              "particle." % (particles.row[bad] + 1,
                                             particles.stacks[particles.stack[bad]]))
-        power = (np.abs(crops[:, 1:]) ** 2).sum(axis=1)
-        usable[index] = power > 1e-12 * np.abs(crops[:, 0]) ** 2 + 1e-30
+        varied = power(crops[:, 1:]).sum(axis=1)
+        usable[index] = varied > 1e-12 * power(crops[:, 0]) + 1e-30
         if invert:
             crops = -crops
-        values[index] = crops * shift_phases(particles.shifts_px[index], grid)
+        values[index] = multiply(crops, shift_phases(particles.shifts_px[index], grid))
         ctf[index] = (1 if particles.ctf is None
                       else evaluate_ctf(particles.ctf.take(index), spatial))
         done += len(index)
         progress(done / n)
+    return Slices(values, ctf, particles.rotations, particles.half, usable, grid)
+
+
+def check_usable(usable: np.ndarray) -> None:
+    """Whether there is anything to work with.
+
+    Raises
+    ------
+    InputError
+        All images are constant.
+    """
     if not usable.any():
         raise InputError("All images are constant (for instance all zero): these are not particle "
                          "images.")
-    return Slices(values, ctf, particles.rotations, particles.half, usable, grid)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pcainit.engine.particles import CTF, Particles
 from pcainit.engine.poses import rotation_from_euler
-from pcainit.files.atomic import replacing
+from pcainit.files.atomic import write_text
 from pcainit.files.stacks import locate_stacks
 from pcainit.settings import InputError
 
@@ -133,8 +133,7 @@ class ParticleTable:
             cells[k::loop.width()] = [str(value) for value in values]
             by_column = [cells[c::loop.width()] for c in range(loop.width())]
             loop.set_all_values(by_column)
-        with replacing(path) as temporary:
-            document.write_file(str(temporary))
+        write_text(path, document.as_string())      # gemmi's own would not notice a full disk
 
 
 def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
