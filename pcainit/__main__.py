@@ -21,6 +21,7 @@ from pcainit.commands import (
     variance,
     volumes,
 )
+from pcainit.commands.outcome import add_status, machine_trouble, write_status
 from pcainit.settings import COMMANDS, InputError
 
 
@@ -46,10 +47,12 @@ def make_parser() -> argparse.ArgumentParser:
             (simulate, "make a small set with known truth")):
         sub = command(module.__name__.rpartition(".")[2], text, module.__doc__ or "")
         module.add_arguments(sub)
+        add_status(sub)
         sub.set_defaults(main=module.main)
     for stage, name in COMMANDS.items():
         sub = command(name, "one stage of run: " + stages.HELP[stage], stages.__doc__)
         stages.add_arguments(sub, stage)
+        add_status(sub)
         sub.set_defaults(main=lambda args, stage=stage: stages.main(args, stage))
     return parser
 
@@ -60,21 +63,26 @@ def main(argv: Optional[List[str]] = None) -> int:
     Returns
     -------
     int
-        0 on success, 2 on bad input (one sentence on standard error).
+        0 on success, 2 on bad input, 1 on trouble with disk or memory (one sentence on standard
+        error).
     """
     args = make_parser().parse_args(argv)
     try:
-        return args.main(args)
+        code, text = args.main(args), ""
     except InputError as error:
-        sys.stderr.write("pcainit: %s\n" % " ".join(str(error).split()))
-        return 2
-    except MemoryError:
-        sys.stderr.write("pcainit: There is not enough memory for this: take a coarser resolution, "
-                         "fewer particles or a smaller box, or a larger machine.\n")
-        return 2
+        code, text = 2, str(error)
     except KeyboardInterrupt:
-        sys.stderr.write("pcainit: stopped.\n")
-        return 130
+        code, text = 130, "stopped."
+    except (OSError, MemoryError) as error:
+        code, text = 1, machine_trouble(error)
+        if not text:
+            raise
+    text = " ".join(text.split())
+    if text:
+        sys.stderr.write("pcainit: %s\n" % text)
+    if args.status:
+        write_status(args.status, code, text)
+    return code
 
 
 if __name__ == "__main__":

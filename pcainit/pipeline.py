@@ -2,81 +2,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import os
 from typing import Callable, Dict, Optional
 
 import numpy as np
 
-from pcainit import batch_method, checks, particle_components, particle_method
+from pcainit import batch_method, particle_components, particle_method
 from pcainit.engine.clean_consensus import clean_consensus
-from pcainit.engine.grid import Grid
 from pcainit.engine.masks import auto_mask, fit_mask
 from pcainit.engine.poses import symmetry_matrices
-from pcainit.engine.prepare import chunk_length, prepare_slices
 from pcainit.engine.reconstruction import reconstruct_consensus
-from pcainit.files.identity import file_identity
+from pcainit.files.identity import content_identity
 from pcainit.files.maps import read_map
-from pcainit.files.stacks import read_chunks
-from pcainit.files.star import ParticleTable, read_particles
 from pcainit.files.workspace import Workspace
-from pcainit.given_volumes import check_given, given_identity
+from pcainit.given_volumes import given_identity
+from pcainit.preparation import prepare
 from pcainit.settings import STAGES, InputError, Settings
+
+__all__ = ["prepare", "reconstruct", "components", "cluster", "volumes"]
 
 Progress = Callable[[float], None]
 Arrays = Dict[str, np.ndarray]
 
 
-def prepare(workspace: Workspace, star: str, data_dir: Optional[str], settings: Settings,
-            threads: int, progress: Progress) -> None:
-    """Read the particles, check everything, crop the images.
-
-    Raises
-    ------
-    InputError
-        Before anything is written, when the input or the settings do not fit.
-    """
-    table = ParticleTable(star)
-    particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf)
-    wrong = checks.problems(settings, len(particles), particles.box_px, particles.sampling)
-    if wrong:
-        raise InputError(" ".join(wrong))
-    symmetry_matrices(settings.symmetry)
-    grid = Grid(particles.box_px, particles.sampling, settings.resolution)
-    if settings.mask:
-        fit_mask(*read_map(settings.mask, "mask"), grid)
-    check_given(settings)
-    identity = file_identity([star, *particles.stacks])
-    digest = settings.digest("prepare", identity)
-    if workspace.has("prepare", digest) and workspace.folder is not None:
-        try:
-            workspace.slices()
-            return
-        except InputError:
-            pass                        # damaged: prepare again
-    chunks = read_chunks(particles.stacks, particles.stack, particles.row,
-                         chunk_length(particles.box_px))
-    try:
-        slices = prepare_slices(particles, grid, chunks, invert=settings.invert_contrast,
-                                normalise=settings.normalise, threads=threads,
-                                allocate=workspace.allocate, progress=progress)
-    except BaseException:
-        workspace.discard_unfinished()
-        raise
-    workspace.keep_slices(slices)
-    workspace.put("prepare", digest, dict(
-        box_px=np.array(grid.box_px), sampling=np.array(grid.sampling),
-        resolution=np.array(grid.resolution), rotations=slices.rotations, half=slices.half,
-        usable=slices.usable, star=np.array(os.path.abspath(star)), identity=np.array(identity),
-        star_identity=np.array(file_identity([star]))))
-
-
 def _digest(workspace: Workspace, settings: Settings, stage: str) -> str:
     identity = str(workspace.get("prepare")["identity"])
     if settings.mask and stage != "prepare":
-        identity += file_identity([settings.mask])
+        identity += _mask_identity(settings.mask)
     if STAGES.index(stage) >= STAGES.index("components"):
         identity += given_identity(settings)
     return settings.digest(stage, identity)
+
+
+def _mask_identity(mask: str) -> str:
+    try:
+        return content_identity(mask)
+    except OSError as error:
+        raise InputError("The mask %s cannot be read (%s): check the path."
+                         % (mask, error.strerror)) from None
 
 
 def _start(workspace: Workspace, settings: Settings, stage: str) -> Optional[str]:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from pcainit import __version__
 from pcainit.engine.grid import Grid
 from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
-from pcainit.files.identity import file_identity
+from pcainit.files.identity import content_identity
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
@@ -47,7 +47,8 @@ _LATENTS = ("coordinates", "covariance", "posterior", "label", "junk", "contrast
 
 
 def publish(workspace: Workspace, settings: Settings, output: str | Path, *, threads: int = 1,
-            seconds: Dict[str, float] | None = None) -> Dict[str, Any]:
+            seconds: Dict[str, float] | None = None,
+            hold: Callable[[Path], object] = lambda folder: None) -> Dict[str, Any]:
     """Write volumes, components, particles, arrays, summary and report; each file whole.
 
     Parameters
@@ -59,6 +60,8 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     threads : int
     seconds : dict, optional
         Time of each stage, for the summary.
+    hold : callable(folder), optional
+        Called before anything is written.
 
     Returns
     -------
@@ -69,11 +72,12 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     meta = workspace.get("prepare")
     star = str(meta["star"])
     refuse_overwriting(folder, star, *user_files(settings))
-    if not Path(star).is_file() or file_identity([star]) != str(meta["star_identity"]):
+    if not Path(star).is_file() or content_identity(star) != str(meta["star_identity"]):
         raise InputError("The particle STAR file %s has changed since the particles were prepared: "
                          "run the step prepare again." % star)
     stages = {name: workspace.get(name) for name in _ANALYSIS}
     summary = summarise(workspace, settings, stages, seconds or {}, threads)
+    hold(folder)
     return write_result(folder, stages, workspace.slices().grid, dict(
         summary, verdict=write_verdict(summary)), threads=threads, star=star)
 
@@ -106,10 +110,9 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
         _write_particles(folder, ParticleTable(star), stages["volumes"])
     write_arrays(folder / "analysis.npz", _analysis(stages, grid))
     summary = plain(summary)
-    write_json(folder / ".summary.json", summary)
     from pcainit.report import write_report
     write_report(folder, summary)
-    (folder / ".summary.json").replace(folder / "summary.json")
+    write_json(folder / "summary.json", summary)        # last: its presence means complete
     return summary
 
 

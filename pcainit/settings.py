@@ -141,7 +141,12 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", str(self.classes).strip().lower())
         object.__setattr__(self, "symmetry", str(self.symmetry).strip().lower())
-        object.__setattr__(self, "given_components", tuple(self.given_components))
+        given = self.given_components
+        if isinstance(given, str) or not isinstance(given, Iterable) \
+                or not all(isinstance(path, str) for path in given):
+            raise InputError("given_components is %s: give paths of maps or of lists of maps."
+                             % shorten(repr(given)))
+        object.__setattr__(self, "given_components", tuple(given))
         for name, info in self.fields().items():
             _check(name, getattr(self, name), info)
         if self.classes != AUTO:

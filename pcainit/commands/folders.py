@@ -9,13 +9,39 @@ from typing import Iterator
 
 
 @contextlib.contextmanager
-def gone_if_failed(folder: Path) -> Iterator[None]:
-    """Make a folder; if what follows fails, remove what was made of it and is still empty."""
-    from pcainit.files.workspace import make_folder
+def held(folder: Path, name: str = "", shared: bool = False) -> Iterator[None]:
+    """Make a folder and hold it; if what follows fails and it is still empty, remove it.
+
+    What a run that was killed left unfinished there is removed, and a result that turns out to be
+    damaged, so that the step that makes it can be done again.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of one of several locks in a shared folder.
+    shared : bool
+        Together with others that share it.
+
+    Raises
+    ------
+    InputError
+        It cannot be written to, or another run holds it.
+    """
+    from pcainit.files.atomic import remove_unfinished
+    from pcainit.files.locks import LOCK, locked
+    from pcainit.files.workspace import DamagedResult, make_folder
     new = [part for part in (folder, *folder.parents) if not os.path.exists(str(part))]
     make_folder(folder)
     try:
-        yield
+        with locked(folder, LOCK + name, shared):
+            for place in (folder, folder / "volumes", folder / "components"):
+                remove_unfinished(place)
+            try:
+                yield
+            except DamagedResult as error:
+                error.path.unlink(missing_ok=True)
+                raise
     except BaseException:
         with contextlib.suppress(OSError):
             for part in new:            # the innermost first, up to the first that is not empty

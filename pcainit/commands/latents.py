@@ -18,7 +18,7 @@ from typing import Any, Dict
 
 import numpy as np
 
-from pcainit.commands.folders import gone_if_failed
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.commands.run import announce
@@ -53,22 +53,23 @@ def main(args: argparse.Namespace) -> int:
     latent_method.check_axis(args.along, coordinates.shape[1], settings)
     set_threads(args.threads)
     workspace, reporter, done = Workspace(None, scratch=output), Reporter(), []
-    with gone_if_failed(output):
+    with held(output):
         reporter.run("prepare", lambda progress: pipeline.prepare(
             workspace, args.particles, args.data_dir, settings, args.threads, progress))
         slices = workspace.slices()
         reporter.run("volumes", lambda progress: done.append(latent_method.reconstruct(
             slices, coordinates, settings, symmetry_matrices(settings.symmetry), args.along,
             progress)))
-    stages, grid = done[0], slices.grid
-    final = stages["volumes"]
-    summary: Dict[str, Any] = dict(
-        record(settings, grid, "latents", args.threads, reporter.seconds, along=args.along),
-        particles=len(slices), classes=len(final["volumes"]), class_weights=final["weights"],
-        class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
-        pairwise_differences=final["pairwise"], **left_out(slices),
-        coordinates=args.coordinates, matched_by=matched_by,
-        verdict=latent_method.verdict(stages, settings, args.along, matched_by))
-    announce(output, write_result(output, stages, grid, summary, threads=args.threads,
-                                  star=args.particles))
+        stages, grid = done[0], slices.grid
+        final = stages["volumes"]
+        summary: Dict[str, Any] = dict(
+            record(settings, grid, "latents", args.threads, reporter.seconds, along=args.along),
+            particles=len(slices), classes=len(final["volumes"]), class_weights=final["weights"],
+            class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
+            pairwise_differences=final["pairwise"], **left_out(slices),
+            coordinates=args.coordinates, matched_by=matched_by,
+            verdict=latent_method.verdict(stages, settings, args.along, matched_by))
+        written = write_result(output, stages, grid, summary, threads=args.threads,
+                               star=args.particles)
+    announce(output, written)
     return 0

@@ -9,7 +9,7 @@ import argparse
 import functools
 from pathlib import Path
 
-from pcainit.commands.folders import gone_if_failed
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 
@@ -37,15 +37,15 @@ def main(args: argparse.Namespace) -> int:
     refuse_overwriting(output, args.particles, *user_files(settings))
     set_threads(args.threads)
     workspace, reporter = Workspace(None, scratch=output), Reporter()
-    with gone_if_failed(output):
+    with held(output):
         reporter.run("prepare", lambda progress: pipeline.prepare(
             workspace, args.particles, args.data_dir, settings, args.threads, progress))
         for name in ("reconstruct", "components", "cluster", "volumes"):
             stage = getattr(pipeline, name)
             reporter.run(name, functools.partial(stage, workspace, settings))
-    summary = {}
-    reporter.run("write", lambda progress: summary.update(publish(
-        workspace, settings, output, threads=args.threads, seconds=reporter.seconds)))
+        summary = {}
+        reporter.run("write", lambda progress: summary.update(publish(
+            workspace, settings, output, threads=args.threads, seconds=reporter.seconds)))
     announce(output, summary)
     return 0
 

@@ -7,14 +7,18 @@ already.  Give every stage the same parameters.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
+from typing import Callable, Tuple
 
-from pcainit.commands.folders import gone_if_failed
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.commands.run import announce
-from pcainit.settings import STAGES, InputError
+from pcainit.settings import STAGES, InputError, Settings
+
+MOST_CHUNKS = 999
 
 HELP = {
     "prepare": "read and crop all images",
@@ -30,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage == "prepare":
         parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
         parser.add_argument("--data-dir", metavar="ROOT", help="folder that image paths start from")
+        parser.add_argument("--chunk", default="", metavar="I/N",
+                            help="read only the I-th of N parts of the particles, each a job of "
+                                 "its own, side by side if wanted")
+        parser.add_argument("--join", type=int, default=0, metavar="N",
+                            help="join the N parts once all are done: the same as without parts")
     parser.add_argument("--work", required=True, metavar="WORK", help="folder the stages share")
     if stage == "volumes":
         parser.add_argument("-o", "--output", required=True, metavar="DIR",
@@ -40,27 +49,70 @@ def add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 def main(args: argparse.Namespace, stage: str) -> int:
     """Run one stage."""
     settings = settings_from(args)
+    if stage == "prepare":
+        return _prepare(args, settings)
     from pcainit import pipeline
     from pcainit.engine.slicing import set_threads
     from pcainit.files.workspace import Workspace
     from pcainit.publish import publish
     set_threads(args.threads)
-    folder = Path(args.work)
     reporter = Reporter()
-    if stage == "prepare":
-        with gone_if_failed(folder):
-            workspace = Workspace(folder)
-            reporter.run(stage, lambda progress: pipeline.prepare(
-                workspace, args.particles, args.data_dir, settings, args.threads, progress))
-    else:
-        workspace = Workspace(folder)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(held(Path(args.work)))
+        workspace = Workspace(Path(args.work))
         work = getattr(pipeline, stage)
         reporter.run(stage, lambda progress: work(workspace, settings, progress))
-    seconds = _add_seconds(Path(args.work) / "seconds.json", reporter.seconds)
+        seconds = _add_seconds(Path(args.work) / "seconds.json", reporter.seconds)
+        if stage == "volumes":
+            summary = publish(workspace, settings, args.output, threads=args.threads,
+                              seconds=seconds,
+                              hold=lambda folder: stack.enter_context(held(folder)))
     if stage == "volumes":
-        announce(Path(args.output), publish(workspace, settings, args.output,
-                                            threads=args.threads, seconds=seconds))
+        announce(Path(args.output), summary)
     return 0
+
+
+def _prepare(args: argparse.Namespace, settings: Settings) -> int:
+    """Read the particles, or a part of them, or join the parts."""
+    number, parts = _chunk(args.chunk)
+    if args.join < 0 or args.join and parts:
+        raise InputError("join is %d: give the number of chunks, once all of them are done."
+                         % args.join)
+    from pcainit import preparation
+    from pcainit.engine.slicing import set_threads
+    from pcainit.files.workspace import Workspace
+    set_threads(args.threads)
+    folder, reporter = Path(args.work), Reporter()
+    given = args.particles, args.data_dir, settings
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(held(folder, shared=bool(parts)))
+        if parts:
+            stack.enter_context(held(folder, "." + preparation.part_name(number, parts)))
+        workspace = Workspace(folder)
+
+        def work(progress: Callable[[float], None]) -> None:
+            if parts:
+                preparation.prepare_part(workspace, *given, number, parts, args.threads, progress)
+            elif args.join:
+                preparation.join_parts(workspace, *given, args.join, progress)
+            else:
+                preparation.prepare(workspace, *given, args.threads, progress)
+
+        reporter.run("prepare", work)
+        if not parts:
+            _add_seconds(folder / "seconds.json", reporter.seconds)
+    return 0
+
+
+def _chunk(text: str) -> Tuple[int, int]:
+    """Number and count of ``3/8``; zeros for none."""
+    if not text:
+        return 0, 0
+    number, _, parts = text.partition("/")
+    if not (number.isdigit() and parts.isdigit() and 1 <= int(number) <= int(parts) <= MOST_CHUNKS):
+        raise InputError("chunk is %r: give its number and how many there are (at most %d), for "
+                         "instance 3/8." % (text, MOST_CHUNKS))
+    return int(number), int(parts)
 
 
 def _add_seconds(path: Path, new: dict[str, float]) -> dict[str, float]:
@@ -74,9 +126,5 @@ def _add_seconds(path: Path, new: dict[str, float]) -> dict[str, float]:
     for name, value in new.items():     # a stage that was skipped keeps its time
         known[name] = max(value, known.get(name, 0.0))
     known = {name: known[name] for name in STAGES if name in known}
-    try:
-        write_json(path, known)
-    except OSError as error:
-        raise InputError("The folder %s cannot be written to (%s)." % (path.parent, error.strerror)
-                         ) from None
+    write_json(path, known)
     return known

@@ -12,11 +12,12 @@ Example: pcainit variance particles.star -o look --resolution 20
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
 
-from pcainit.commands.folders import gone_if_failed
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.settings import InputError
@@ -53,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     if args.particles:
         settings = dataclasses.replace(settings, no_local_search=True)
         refuse_overwriting(output, args.particles, *user_files(settings))
-    with gone_if_failed(output):
+    with held(output), held(Path(args.work)) if args.work else contextlib.nullcontext():
         if args.particles:
             workspace = Workspace(None, scratch=output)
             reporter.run("prepare", lambda progress: pipeline.prepare(
@@ -63,8 +64,8 @@ def main(args: argparse.Namespace) -> int:
         for name in ("reconstruct", "components"):      # done already, with --work
             stage = getattr(pipeline, name)
             reporter.run(name, functools.partial(stage, workspace, settings))
-    summary = publish_variance(workspace, settings, output, threads=args.threads,
-                               seconds=reporter.seconds)
+        summary = publish_variance(workspace, settings, output, threads=args.threads,
+                                   seconds=reporter.seconds)
     print(summary["verdict"])
     print(output / "components" / "variance.mrc")
     return 0

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict
 
-from pcainit.commands.folders import gone_if_failed
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.settings import AUTO, InputError
@@ -48,27 +48,27 @@ def main(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     reporter, done = Reporter(), []
     workspace = Workspace(None, scratch=output)
-    with gone_if_failed(output):
+    with held(output):
         reporter.run("analyse", lambda progress: done.append(analyse_volumes(
             entries, settings, workspace.allocate, align_greyscale=args.align_greyscale,
             progress=progress)))
-    stages, grid, extra = done[0]
-    final, found = stages["volumes"], stages["components"]
-    summary: Dict[str, Any] = dict(
-        record(settings, grid, "volumes", args.threads, reporter.seconds,
-               align_greyscale=args.align_greyscale), input_volumes=len(entries),
-        classes=len(final["volumes"]), class_weights=final["weights"],
-        class_sizes=[int((extra["posterior"].argmax(axis=1) == k).sum())
-                     for k in range(len(final["volumes"]))],
-        eigenvalues=found["eigenvalues"], noise_edge=found["noise_edge"],
-        pairwise_differences=final["pairwise"], greyscale=extra["gains"],
-        files=[entry.path for entry in entries],
-        weights=[entry.weight for entry in entries],
-        verdict=verdict(stages, settings.classes == AUTO))
+        stages, grid, extra = done[0]
+        final, found = stages["volumes"], stages["components"]
+        summary: Dict[str, Any] = dict(
+            record(settings, grid, "volumes", args.threads, reporter.seconds,
+                   align_greyscale=args.align_greyscale), input_volumes=len(entries),
+            classes=len(final["volumes"]), class_weights=final["weights"],
+            class_sizes=[int((extra["posterior"].argmax(axis=1) == k).sum())
+                         for k in range(len(final["volumes"]))],
+            eigenvalues=found["eigenvalues"], noise_edge=found["noise_edge"],
+            pairwise_differences=final["pairwise"], greyscale=extra["gains"],
+            files=[entry.path for entry in entries],
+            weights=[entry.weight for entry in entries],
+            verdict=verdict(stages, settings.classes == AUTO))
 
-    write_text(output / "coordinates.txt", coordinates_table(entries, extra["posterior"],
-                                                             found["batch_coordinates"]))
-    write_result(output, stages, grid, summary, threads=args.threads)
+        write_text(output / "coordinates.txt", coordinates_table(entries, extra["posterior"],
+                                                                 found["batch_coordinates"]))
+        write_result(output, stages, grid, summary, threads=args.threads)
     print(summary["verdict"])
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d volumes" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))

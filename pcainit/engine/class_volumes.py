@@ -10,6 +10,7 @@ from scipy import fft
 
 from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
 from pcainit.engine.particle_pca import maximise
+from pcainit.engine.products import cross_power, power
 from pcainit.engine.slicing import extract_slices
 
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
@@ -208,6 +209,6 @@ def _shell_products(background: Background, differences: np.ndarray, resp: np.nd
         rest = slices.values[some] * background.whitening - views[..., 0]
         for k in range(len(differences)):
             view, weight = views[..., k + 1], resp[first:first + at_a_time, k]
-            product[k] += np.bincount(grid.shell, weight @ (view.conj() * rest).real)
-            square[k] += np.bincount(grid.shell, weight @ (view.conj() * view).real)
+            product[k] += np.bincount(grid.shell, weight @ cross_power(view, rest))
+            square[k] += np.bincount(grid.shell, weight @ power(view))
     return product, square

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import fft
 
 from pcainit.checks import WORKING_BOX_FACTOR
+from pcainit.engine.products import cross_power
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ class Grid:
         With a second volume, the mean of their cross power (which noise does not bias).
         """
         one = fft.rfftn(volume)
-        power = (one * np.conj(one if other is None else fft.rfftn(other))).real
+        power = cross_power(one, one if other is None else fft.rfftn(other))
         power = power.astype(np.float64) * self._scale ** 2
         x = fft.rfftfreq(self.box, 1 / self.box)
         shell = self.box_shells

@@ -18,6 +18,8 @@ from scipy.spatial.transform import Rotation
 from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
 from pcainit.engine.particles import Slices
 from pcainit.engine.prepare import shift_phases
+from pcainit.engine.products import multiply
+from pcainit.engine.scratch import scratch_array
 
 # Phase (radians, standard deviation at the resolution limit) from which poses are moved.
 LARGE_PHASE = 0.5
@@ -57,7 +59,8 @@ def correct_slices(slices: Slices, offsets: np.ndarray) -> Slices:
         values = _room_like(slices.values)
         for first in range(0, len(slices), 4096):
             part = slice(first, first + 4096)
-            values[part] = slices.values[part] * shift_phases(-offsets[part, _SHIFT], slices.grid)
+            values[part] = multiply(slices.values[part],
+                                    shift_phases(-offsets[part, _SHIFT], slices.grid))
     return dataclasses.replace(slices, values=values, rotations=rotations)
 
 
@@ -65,9 +68,8 @@ def _room_like(values: np.ndarray) -> np.ndarray:
     """An array of the same size: where that is a file, an unnamed file beside it."""
     if not isinstance(values, np.memmap):
         return np.empty_like(values)
-    folder = os.path.dirname(values.filename) if values.filename else None
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, dtype=values.dtype, mode="w+", shape=values.shape)
+    folder = os.path.dirname(values.filename) if values.filename else tempfile.gettempdir()
+    return scratch_array(folder, values.shape, values.dtype.type)
 
 
 def improve_offsets(background: Background, index: np.ndarray, spread: NuisanceSpread

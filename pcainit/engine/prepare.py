@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Callable, Iterable, Optional, Tuple
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable, Optional, Tuple
 
 import numpy as np
 from scipy import fft
@@ -11,6 +13,7 @@ from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid, radial_distance
 from pcainit.engine.particles import Particles, Slices, varies
+from pcainit.engine.products import multiply, power
 from pcainit.settings import InputError
 
 CHUNK_BYTES = 48 * 2 ** 20
@@ -49,8 +52,10 @@ def crop_images(images: np.ndarray, grid: Grid, workers: int = 1) -> np.ndarray:
 
 def shift_phases(shifts_px: np.ndarray, grid: Grid) -> np.ndarray:
     """Phase factors that move images by (x, y) pixels, (n, p) complex64."""
-    angle = (-2 * np.pi / grid.box_px) * (shifts_px.astype(np.float32)
-                                          @ grid.frequencies.T.astype(np.float32))
+    x, y = shifts_px.astype(np.float32).T[:, :, None]
+    kx, ky = grid.frequencies.T.astype(np.float32)
+    # No matrix product: BLAS may round one image differently in company of others.
+    angle = np.float32(-2 * np.pi / grid.box_px) * (x * kx + y * ky)
     return np.cos(angle) + 1j * np.sin(angle)
 
 
@@ -65,11 +70,73 @@ def normalise_background(images: np.ndarray) -> np.ndarray:
     return images
 
 
+@dataclass(frozen=True, eq=False)
+class Census:
+    """What the images of some particles are like.
+
+    Parameters
+    ----------
+    powers : (n,) float64
+        Sum of squared moduli of each image's samples but the first.
+    varied : (n,) bool
+        Whether the image is more than a constant.
+    transferred : float
+        Largest modulus of the CTF.
+    """
+
+    powers: np.ndarray
+    varied: np.ndarray
+    transferred: float
+
+    def usable(self, n_samples: int) -> np.ndarray:
+        """Which images can be used, (n,) bool.
+
+        Raises
+        ------
+        InputError
+            Too few can: all are constant, copies of each other, of extreme size, or the CTF is
+            zero.
+        """
+        usable, n = self.varied.copy(), len(self.varied)
+        if not usable.any():
+            raise InputError("All images are constant (for instance all zero): these are not "
+                             "particle images.")
+        different = len(np.unique(self.powers[usable]))     # equal to the last digit: one image
+        if different < MIN_PARTICLES <= n:
+            raise InputError("Only %d of the %d images can be used: the others are constant or "
+                             "copies of these. At least %d are needed."
+                             % (different, n, MIN_PARTICLES))
+        size = np.sqrt(np.median(self.powers[usable]) / n_samples)
+        if not SMALLEST < size < LARGEST:
+            raise InputError("The images' values are about %.0e in size, which single precision "
+                             "cannot work with: rescale them, for instance to a background with a "
+                             "standard deviation of 1." % size)
+        usable &= self.powers <= MOST_POWER * np.median(self.powers[usable])
+        if not self.transferred > LEAST_CTF:
+            raise InputError("The CTF of all particles is zero at this resolution: check their "
+                             "defocus, or run without CTF correction (--no-ctf).")
+        return usable
+
+
 def prepare_slices(particles: Particles, grid: Grid,
+                   chunks: Iterable[Tuple[np.ndarray, np.ndarray]], **options: Any) -> Slices:
+    """`crop_particles`, with what cannot be used set aside.
+
+    Raises
+    ------
+    InputError
+        An image holds something that is not a finite number, or too few images can be used.
+    """
+    slices, census = crop_particles(particles, grid, chunks, **options)
+    return dataclasses.replace(slices, usable=census.usable(len(grid.frequencies)))
+
+
+def crop_particles(particles: Particles, grid: Grid,
                    chunks: Iterable[Tuple[np.ndarray, np.ndarray]], *,
                    invert: bool = False, normalise: bool = False, threads: int = 1,
                    allocate: Optional[Callable[..., np.ndarray]] = None,
-                   progress: Callable[[float], None] = lambda share: None) -> Slices:
+                   progress: Callable[[float], None] = lambda share: None
+                   ) -> Tuple[Slices, Census]:
     """Crop and centre all images, and evaluate their CTF on the same samples.
 
     Parameters
@@ -91,18 +158,19 @@ def prepare_slices(particles: Particles, grid: Grid,
     Returns
     -------
     Slices
+        All taken for usable.
+    Census
 
     Raises
     ------
     InputError
-        An image holds something that is not a finite number, or all are constant, or all have a
-        CTF of zero.
+        An image holds something that is not a finite number.
     """
     n, p = len(particles), len(grid.frequencies)
     allocate = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
     values = allocate("values", (n, p), np.complex64)
     ctf = allocate("ctf", (n, p), np.float32)
-    powers, usable = np.zeros(n), np.ones(n, bool)
+    powers, varied = np.zeros(n), np.ones(n, bool)
     spatial = grid.frequencies / (grid.box_px * grid.sampling)
     done, transferred = 0, 0.0
     for index, images in chunks:
@@ -110,35 +178,20 @@ def prepare_slices(particles: Particles, grid: Grid,
             if normalise:
                 images = normalise_background(images)
             crops = crop_images(images, grid, threads)
-            power = np.square(np.abs(crops[:, 1:]), dtype=np.float64).sum(axis=1)
-        if not np.isfinite(crops).all() or not np.isfinite(power).all():
-            bad = index[int(np.argmax(~(np.isfinite(crops).all(axis=1) & np.isfinite(power))))]
+            strength = power(crops[:, 1:]).sum(axis=1, dtype=np.float64)
+        if not np.isfinite(crops).all() or not np.isfinite(strength).all():
+            bad = index[int(np.argmax(~(np.isfinite(crops).all(axis=1) & np.isfinite(strength))))]
             raise InputError("Image %d of %s holds values that are not finite numbers, or too "
                              "large ones: remove this particle."
                              % (particles.row[bad] + 1, particles.stacks[particles.stack[bad]]))
-        powers[index], usable[index] = power, varies(crops)
+        powers[index], varied[index] = strength, varies(crops)
         if invert:
             crops = -crops
-        values[index] = crops * shift_phases(particles.shifts_px[index], grid)
+        values[index] = multiply(crops, shift_phases(particles.shifts_px[index], grid))
         ctf[index] = (1 if particles.ctf is None
                       else evaluate_ctf(particles.ctf.take(index), spatial))
         transferred = max(transferred, float(np.abs(ctf[index]).max()))
         done += len(index)
         progress(done / n)
-    if not usable.any():
-        raise InputError("All images are constant (for instance all zero): these are not particle "
-                         "images.")
-    different = len(np.unique(powers[usable]))      # equal to the last digit: the same image
-    if different < MIN_PARTICLES <= n:
-        raise InputError("Only %d of the %d images can be used: the others are constant or copies "
-                         "of these. At least %d are needed." % (different, n, MIN_PARTICLES))
-    size = np.sqrt(np.median(powers[usable]) / p)
-    if not SMALLEST < size < LARGEST:
-        raise InputError("The images' values are about %.0e in size, which single precision cannot "
-                         "work with: rescale them, for instance to a background with a standard "
-                         "deviation of 1." % size)
-    usable &= powers <= MOST_POWER * np.median(powers[usable])
-    if not transferred > LEAST_CTF:
-        raise InputError("The CTF of all particles is zero at this resolution: check their "
-                         "defocus, or run without CTF correction (--no-ctf).")
-    return Slices(values, ctf, particles.rotations, particles.half, usable, grid)
+    slices = Slices(values, ctf, particles.rotations, particles.half, np.ones(n, bool), grid)
+    return slices, Census(powers, varied, transferred)

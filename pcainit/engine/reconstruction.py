@@ -11,6 +11,7 @@ import numpy as np
 from pcainit.engine.grid import Grid, radial_distance
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.particles import Slices
+from pcainit.engine.products import power
 from pcainit.engine.slicing import insert_slices, residual_power
 
 # The consensus is worth a finer grid: at 1.5 its outer shells lose 0.3 % of their correlation.
@@ -96,7 +97,7 @@ def reconstruct_consensus(slices: Slices, symmetry: Optional[np.ndarray] = None)
     numerator, weight = numerator[0], weight[0]
     # First guess of both spectra: all is noise, and a signal of about that power.
     usable = np.flatnonzero(slices.usable)
-    sample = np.abs(slices.values[usable[:5000]]) ** 2
+    sample = power(slices.values[usable[:5000]])
     count = np.bincount(grid.shell)
     noise = np.bincount(grid.shell, sample.mean(axis=0)) / count
     signal = np.full(grid.n_shells, noise.mean())

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 import numpy as np
+
+from pcainit.files.locks import try_lock
+
+UNFINISHED = ".pcainit."        # how names of files begin that are still being written
 
 
 @contextlib.contextmanager
@@ -20,19 +26,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=str(target.parent), prefix="." + target.stem + ".",
+    handle, name = tempfile.mkstemp(dir=str(target.parent), prefix=UNFINISHED,
                                     suffix=target.suffix)
-    os.close(handle)
     temporary = Path(name)
     try:
+        try_lock(handle)                # held while it is written: see `remove_unfinished`
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, str(target))
     finally:
+        os.close(handle)
         if temporary.exists():
             temporary.unlink()
+
+
+def remove_unfinished(folder: str | Path) -> None:
+    """Remove what programs that were killed had not finished writing in a folder.
+
+    A file that a living program is writing is locked by it, and stays.
+    """
+    for path in Path(folder).glob(UNFINISHED + "*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(str(path), os.O_RDWR)
+            try:
+                if try_lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -53,9 +75,12 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Arrays of an ``.npz`` file; pickled objects are refused."""
-    with np.load(str(path), allow_pickle=False) as data:
-        return {name: data[name] for name in data.files}
+    """Arrays of an ``.npz`` file, each against its checksum; pickled objects are refused."""
+    with zipfile.ZipFile(str(path)) as data:
+        # Whole members: numpy alone would trust the shape in a damaged header and stop reading.
+        return {name[:-len(".npy")]: np.lib.format.read_array(io.BytesIO(data.read(name)),
+                                                              allow_pickle=False)
+                for name in data.namelist()}
 
 
 def plain(value: Any) -> Any:

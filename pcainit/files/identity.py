@@ -9,6 +9,20 @@ from typing import Sequence
 
 
 def file_identity(paths: Sequence[str]) -> str:
-    """Text that changes when one of these files is replaced or edited."""
-    stats = [(os.path.realpath(p), os.stat(p).st_size, os.stat(p).st_mtime_ns) for p in paths]
+    """Text that changes when one of these files is replaced or edited, without reading them.
+
+    The time of the last change of any kind (ctime) is part of it: nobody can set it back, so that
+    a file of the same size and modification time does not pass for the one before.
+    """
+    stats = [(os.path.realpath(p), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+             for p, status in ((p, os.stat(p)) for p in paths)]
     return hashlib.sha256(json.dumps(sorted(stats)).encode()).hexdigest()[:16]
+
+
+def content_identity(path: str) -> str:
+    """Text that changes when the content of a file does."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()[:16]

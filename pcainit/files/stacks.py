@@ -90,7 +90,7 @@ def stack_box(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> in
     last = np.zeros(len(stacks), np.int64)
     np.maximum.at(last, stack, row)
     for path, highest in zip(stacks, last):
-        count, ny, nx = _open_stack(path).shape
+        count, ny, nx = _read_header(path)[2]
         if ny != nx:
             raise InputError("The images of %s are %d x %d pixels: they must be square."
                              % (path, nx, ny))
@@ -104,8 +104,8 @@ def stack_box(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> in
     return int(box or 0)
 
 
-def _open_stack(path: str) -> np.ndarray:
-    """The images of one MRC stack as a read-only memory map (images, y, x)."""
+def _read_header(path: str) -> Tuple[np.dtype, int, Tuple[int, int, int]]:
+    """Type of the numbers of one MRC stack, where they begin, and (images, y, x)."""
     try:
         layout = read_layout(path)
     except (ValueError, OSError) as error:
@@ -114,7 +114,7 @@ def _open_stack(path: str) -> np.ndarray:
     if layout.present < layout.shape[0]:
         raise InputError("The particle stack %s is truncated: %d of its %d images are there. Copy "
                          "it again." % (path, layout.present, layout.shape[0]))
-    return layout.memory_map()
+    return layout.dtype, layout.offset, layout.shape
 
 
 def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chunk: int
@@ -148,15 +148,40 @@ def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chu
 
 
 def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Images (m, box, box) float32; `stack` and `row` are sorted.
+
+    Read, not mapped: a file that is cut short meanwhile would kill a process that has mapped it.
+    """
     out: Any = None
     for number in np.unique(stack):
-        data = _open_stack(stacks[number])
+        dtype, offset, (_, ny, nx) = _read_header(stacks[number])
         mine = np.flatnonzero(stack == number)
         if out is None:
-            out = np.empty((len(stack),) + data.shape[1:], np.float32)
-        wanted = row[mine]
-        if (np.diff(wanted) == 1).all():        # a run without gaps or repeats
-            out[mine[0]:mine[-1] + 1] = data[wanted[0]:wanted[-1] + 1]
-        else:
-            out[mine] = data[wanted]
+            out = np.empty((len(stack), ny, nx), np.float32)
+        wanted, size = row[mine], ny * nx * dtype.itemsize
+        bounds = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(mine)]
+        try:
+            with open(stacks[number], "rb", buffering=0) as file:
+                for first, end in zip(bounds[:-1], bounds[1:]):     # runs without gaps or repeats
+                    file.seek(offset + int(wanted[first]) * size)
+                    place = out[mine[first]:mine[end - 1] + 1]
+                    direct = dtype == np.float32
+                    images = place if direct else np.empty(place.shape, dtype)
+                    _read_fully(file, images.reshape(-1).view(np.uint8), stacks[number])
+                    if not direct:
+                        place[:] = images
+        except OSError as error:
+            raise InputError("The particle stack %s cannot be read (%s): see that it is all there "
+                             "and that you may read it." % (stacks[number], error.strerror)
+                             ) from None
     return out
+
+
+def _read_fully(file: Any, room: np.ndarray, path: str) -> None:
+    done = 0
+    while done < len(room):
+        count = file.readinto(room[done:])
+        if not count:
+            raise InputError("The particle stack %s was cut short while it was read: copy it "
+                             "again." % path)
+        done += count

@@ -59,5 +59,6 @@ def _letter(code: Any) -> str:
 
 def write_document(document: Any, path: str | Path) -> None:
     """Write a document whole."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(plain_text(document.as_string()).encode("utf-8", "surrogateescape"))
+    text = plain_text(document.as_string()).encode("utf-8", "surrogateescape")
+    with replacing(path) as temporary:          # gemmi's own writer would not notice a full disk
+        temporary.write_bytes(text)

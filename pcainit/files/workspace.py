@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zipfile
+import zlib
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 
 from pcainit.engine.grid import Grid
 from pcainit.engine.particles import Slices
+from pcainit.engine.scratch import reserve, scratch_array
 from pcainit.files.atomic import read_arrays, write_arrays
 from pcainit.settings import InputError
 
 IN_MEMORY_BYTES = 4 * 2 ** 30
+ROWS = 1024                     # of a large array that share a checksum
+
+LARGE = {"values": np.complex64, "ctf": np.float32}     # what the particles are kept in
+
+Arrays = Dict[str, np.ndarray]
+
+
+class DamagedResult(InputError):
+    """A result of a stage that is missing or damaged; `path` is its file."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class Workspace:
@@ -33,9 +47,9 @@ class Workspace:
     def __init__(self, folder: Optional[Path], scratch: Optional[Path] = None) -> None:
         self.folder = Path(folder) if folder is not None else None
         self.scratch = Path(scratch) if scratch is not None else None
-        self._results: Dict[str, Dict[str, np.ndarray]] = {}
+        self._results: Dict[str, Arrays] = {}
         self._slices: Optional[Slices] = None
-        self._unfinished: List[Path] = []
+        self._unfinished: Dict[Path, np.ndarray] = {}
         if self.folder is not None:
             make_folder(self.folder)
 
@@ -46,14 +60,16 @@ class Workspace:
         except InputError:
             return False
 
-    def put(self, stage: str, digest: str, arrays: Dict[str, np.ndarray]) -> None:
+    def put(self, stage: str, digest: str, arrays: Arrays) -> None:
         """Keep a stage's result."""
-        arrays = dict(arrays, digest=np.array(digest))
+        # In the order that files keep: sums over other orders are rounded otherwise.
+        arrays = {name: np.asarray(value, order="C")
+                  for name, value in dict(arrays, digest=np.array(digest)).items()}
         self._results[stage] = arrays
         if self.folder is not None:
             write_arrays(self.folder / (stage + ".npz"), arrays)
 
-    def get(self, stage: str) -> Dict[str, np.ndarray]:
+    def get(self, stage: str) -> Arrays:
         """A stage's result.
 
         Raises
@@ -68,12 +84,12 @@ class Workspace:
                                  % (stage, self.folder))
             try:
                 self._results[stage] = read_arrays(path)
-            except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
-                raise InputError("The result of the step %s in %s is damaged: run that step again."
-                                 % (stage, self.folder)) from None
+            except Exception:           # whatever a damaged file makes the readers raise
+                raise DamagedResult("The result of the step %s in %s is damaged: run that step "
+                                    "again." % (stage, self.folder), path) from None
         return self._results[stage]
 
-    def expect(self, stage: str, digest: str) -> Dict[str, np.ndarray]:
+    def expect(self, stage: str, digest: str) -> Arrays:
         """A stage's result that must have been made with these settings."""
         if not self.has(stage, digest):
             self.get(stage)
@@ -81,35 +97,83 @@ class Workspace:
                              "that step again." % (stage, self.folder))
         return self.get(stage)
 
-    def allocate(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        """Room for a large array: a file of the folder, memory, or an unnamed scratch file."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if self.folder is not None:
-            path = self.folder / (name + ".npy.part")
-            self._unfinished.append(path)
-            return np.lib.format.open_memmap(str(path), mode="w+", dtype=dtype, shape=shape)
-        if size <= IN_MEMORY_BYTES or self.scratch is None:
-            return np.empty(shape, dtype)
-        make_folder(self.scratch)
-        handle, path_name = tempfile.mkstemp(dir=str(self.scratch), prefix=".slices.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.truncate(size)
-        array = np.memmap(path_name, dtype=dtype, mode="r+", shape=shape)
-        os.unlink(path_name)            # the space goes back when the process ends, however it ends
-        return array
+    def allocate(self, name: str, shape: Tuple[int, ...], dtype: type) -> np.ndarray:
+        """Room for a large array: a file of the folder, memory, or an unnamed scratch file.
 
-    def keep_slices(self, slices: Slices) -> None:
-        """Keep the slices whose arrays came from `allocate`."""
-        for path in self._unfinished:
+        Raises
+        ------
+        InputError
+            The disk has no space for it.
+        """
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if self.folder is None and (size <= IN_MEMORY_BYTES or self.scratch is None):
+            return np.empty(shape, dtype)
+        place = self.folder or self.scratch
+        try:
+            if self.folder is None:
+                make_folder(Path(str(self.scratch)))
+                return scratch_array(str(self.scratch), shape, dtype)
+            path = self.folder / (name + ".npy.part")
+            array = _new_file(path, shape, dtype)
+            self._unfinished[path] = array
+            return array
+        except OSError as error:
+            self.discard_unfinished()
+            raise InputError("There is no room for the %.1f MB of cropped images in %s (%s): free "
+                             "some space, or choose another folder."
+                             % (size / 1e6, place, error.strerror)) from None
+
+    def keep_slices(self, slices: Slices) -> Arrays:
+        """Keep the slices whose arrays came from `allocate`.
+
+        Returns
+        -------
+        dict
+            Their checksums, to be kept with the result of the stage.
+        """
+        sums = {}
+        for path, array in self._unfinished.items():
+            sums[path.name.split(".")[0] + "_sums"] = checksums(array)
+            if not isinstance(array, np.memmap):        # the file could not be mapped
+                with open(path, "r+b") as file:
+                    file.seek(_header_bytes(path))
+                    file.write(_bytes(array).data)
             os.replace(str(path), str(path)[:-len(".part")])
         self._unfinished.clear()
-        self._slices = slices if self.folder is None else None      # else read again when needed
+        self._slices = _frozen(slices) if self.folder is None else None     # else read again
+        return sums
 
     def discard_unfinished(self) -> None:
         """Remove the files from `allocate` that were not filled."""
         for path in self._unfinished:
             path.unlink()
         self._unfinished.clear()
+
+    def discard(self, pattern: str) -> None:
+        """Remove files of the folder."""
+        for path in self.folder.glob(pattern):
+            path.unlink()
+
+    def large(self, name: str, shape: Tuple[int, ...], dtype: type, sums: np.ndarray
+              ) -> np.ndarray:
+        """A large array of the folder, read-only, checked against its checksums.
+
+        Raises
+        ------
+        DamagedResult
+            It is missing or damaged.
+        """
+        path = Path(str(self.folder), name + ".npy")
+        try:
+            fits = path.stat().st_size <= IN_MEMORY_BYTES
+            array = np.load(str(path), mmap_mode=None if fits else "r", allow_pickle=False)
+        except Exception:               # whatever a damaged file makes the reader raise
+            array = np.zeros(0)
+        if (array.shape, array.dtype) != (shape, np.dtype(dtype)) \
+                or not np.array_equal(checksums(array), sums):
+            raise DamagedResult("The prepared particles in %s are missing or damaged (%s): run the "
+                                "step prepare again." % (self.folder, path.name), path)
+        return array
 
     def slices(self) -> Slices:
         """The slices of all particles.
@@ -124,20 +188,55 @@ class Workspace:
                 raise InputError("The particles have not been prepared.")
             meta = self.get("prepare")
             grid = Grid(int(meta["box_px"]), float(meta["sampling"]), float(meta["resolution"]))
-            try:
-                large = [np.load(str(self.folder / (name + ".npy")), mmap_mode="r",
-                                 allow_pickle=False) for name in ("values", "ctf")]
-            except (OSError, ValueError):
-                large = []
-            if any(a.shape != (len(meta["half"]), len(grid.frequencies)) for a in large) \
-                    or len(large) != 2:
-                raise InputError("The prepared particles in %s are missing or damaged: run the "
-                                 "step prepare again." % self.folder)
-            if sum(a.nbytes for a in large) <= IN_MEMORY_BYTES:
-                large = [np.array(a) for a in large]
-            self._slices = Slices(large[0], large[1], meta["rotations"], meta["half"],
-                                  meta["usable"], grid)
+            shape = len(meta["half"]), len(grid.frequencies)
+            values, ctf = (self.large(name, shape, dtype, meta.get(name + "_sums", np.zeros(0)))
+                           for name, dtype in LARGE.items())
+            self._slices = _frozen(Slices(values, ctf, meta["rotations"], meta["half"],
+                                          meta["usable"], grid))
         return self._slices
+
+
+def checksums(array: np.ndarray) -> np.ndarray:
+    """CRC-32 of each thousand rows of an array, (m,) uint32."""
+    return np.array([zlib.crc32(_bytes(array[first:first + ROWS]).data)
+                     for first in range(0, len(array), ROWS)], np.uint32)
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _frozen(slices: Slices) -> Slices:
+    """The same, read-only, as mapped files are: kernels compiled for either may round otherwise."""
+    for name in ("values", "ctf", "rotations", "half", "usable"):
+        getattr(slices, name).flags.writeable = False
+    return slices
+
+
+def _new_file(path: Path, shape: Tuple[int, ...], dtype: type) -> np.ndarray:
+    """An ``.npy`` file with its space reserved, mapped, or memory where it cannot be mapped."""
+    header = dict(descr=np.lib.format.dtype_to_descr(np.dtype(dtype)), fortran_order=False,
+                  shape=shape)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        file.flush()
+        try:
+            reserve(file.fileno(), offset + int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        except OSError:
+            path.unlink()
+            raise
+    try:
+        return np.memmap(str(path), dtype=dtype, mode="r+", offset=offset, shape=shape)
+    except OSError:
+        return np.empty(shape, dtype)
+
+
+def _header_bytes(path: Path) -> int:
+    with open(path, "rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        return file.tell()
 
 
 def make_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import numpy as np
 
 from pcainit.files.atomic import replacing
+from pcainit.files.identity import file_identity
 from pcainit.settings import InputError
 
 # Attribute of a Scipion particle -> field of `ParticleTable`
@@ -173,7 +174,7 @@ def identity(particles, mask: Optional[str] = None) -> str:
     Returns
     -------
     str
-        From the set's whole table and the size and time of each image file.
+        From the set's whole table and the size and times of each image file.
     """
     digest = hashlib.sha256()
     with open(particles.getFileName(), "rb") as file:
@@ -181,11 +182,7 @@ def identity(particles, mask: Optional[str] = None) -> str:
             digest.update(block)
     digest.update(repr((particles.getPrefix(), particles.getSamplingRate())).encode())
     for path in stack_files(particles) + ([mask] if mask else []):
-        if os.path.exists(path):
-            status = os.stat(path)
-            digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
-        else:
-            digest.update(repr((path, None)).encode())
+        digest.update(repr((path, file_identity([path]) if os.path.exists(path) else "")).encode())
     return digest.hexdigest()[:12]
 
 

@@ -87,7 +87,7 @@ def command_case(rng, folder):
         values = [str(place / rng.choice(sane[action.dest])) if action.dest in sane
                   and action.type is not int and rng.random() < 0.8
                   else _value(action, rng, place) for _ in range(count)]
-        if action.dest in ("output", "work"):       # where files go is the user's to say, but here
+        if action.dest in ("output", "work", "status"):     # where files go is the user's to say, but here
             values = [value if value.startswith(str(place)) else str(place / "out")
                       for value in values]
         if action.option_strings:

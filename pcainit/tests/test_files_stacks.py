@@ -262,8 +262,9 @@ def keep_slices(work, grid, n=5):
     values[:], ctf[:] = np.arange(n)[:, None] * 1j, 2
     slices = Slices(values, ctf, np.tile(np.eye(3, dtype=np.float32), (n, 1, 1)),
                     np.ones(n, np.int8), np.ones(n, bool), grid)
-    work.keep_slices(slices)
+    sums = work.keep_slices(slices)
     work.put("prepare", "abc", dict(
+        sums,
         box_px=np.array(grid.box_px), sampling=np.array(grid.sampling),
         resolution=np.array(grid.resolution), rotations=slices.rotations, half=slices.half,
         usable=slices.usable))

@@ -13,7 +13,7 @@ from pcainit.tests.hostile_commands import command_case, commands
 
 
 def test_all_commands_are_tried():
-    assert len(commands()) == 12
+    assert len(commands()) == 13
 
 
 def test_any_command_line_ends_in_a_result_or_one_sentence(tmp_path):

@@ -1,0 +1,44 @@
+"""Large arrays in files without a name: their space goes back when the process ends."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Tuple
+
+import numpy as np
+
+
+def reserve(handle: int, size: int) -> None:
+    """Give an open file its whole size and the disk space for it.
+
+    Without the space, a write through a memory map to a full disk would kill the process.
+
+    Raises
+    ------
+    OSError
+        There is not enough space.
+    """
+    if size:
+        os.posix_fallocate(handle, 0, size)
+
+
+def scratch_array(folder: str, shape: Tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array in an unnamed file of a folder, or in memory where files cannot be mapped.
+
+    Raises
+    ------
+    OSError
+        There is not enough space.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".pcainit.")
+    try:
+        reserve(handle, size)
+        try:
+            return np.memmap(name, dtype=dtype, mode="r+", shape=shape)
+        except OSError:
+            return np.empty(shape, dtype)
+    finally:
+        os.close(handle)
+        os.unlink(name)

@@ -1,0 +1,222 @@
+"""The stage prepare: in one go, or in parts that are made side by side and joined."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Callable, List, Optional, Tuple
+
+import numpy as np
+
+from pcainit import checks
+from pcainit.engine.grid import Grid
+from pcainit.engine.masks import fit_mask
+from pcainit.engine.particles import Particles, Slices
+from pcainit.engine.poses import symmetry_matrices
+from pcainit.engine.prepare import Census, chunk_length, crop_particles
+from pcainit.files.identity import content_identity, file_identity
+from pcainit.files.maps import read_map
+from pcainit.files.stacks import read_chunks
+from pcainit.files.star import ParticleTable, read_particles
+from pcainit.files.workspace import LARGE, Arrays, DamagedResult, Workspace
+from pcainit.given_volumes import check_given
+from pcainit.settings import InputError, Settings
+
+Progress = Callable[[float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is prepared: particles that fit the settings, and what they are recognised by."""
+
+    star: str
+    particles: Particles
+    grid: Grid
+    star_identity: str
+    identity: str
+
+    @classmethod
+    def find(cls, star: str, data_dir: Optional[str], settings: Settings) -> Source:
+        """Read the STAR file and check everything.
+
+        Raises
+        ------
+        InputError
+            The input or the settings do not fit.
+        """
+        table = ParticleTable(star)
+        star_identity = content_identity(star)
+        particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf)
+        wrong = checks.problems(settings, len(particles), particles.box_px, particles.sampling)
+        if wrong:
+            raise InputError(" ".join(wrong))
+        symmetry_matrices(settings.symmetry)
+        grid = Grid(particles.box_px, particles.sampling, settings.resolution)
+        if settings.mask:
+            fit_mask(*read_map(settings.mask, "mask"), grid)
+        check_given(settings)
+        return cls(star, particles, grid, star_identity,
+                   star_identity + file_identity(particles.stacks))
+
+    def read(self, workspace: Workspace, settings: Settings, rows: slice, suffix: str,
+             threads: int, progress: Progress) -> Tuple[Slices, Census, Arrays]:
+        """Crop the images of some particles into the workspace; they and their checksums."""
+        some = self.particles.take(rows)
+        chunks = read_chunks(some.stacks, some.stack, some.row, chunk_length(some.box_px))
+        try:
+            slices, census = crop_particles(
+                some, self.grid, chunks, invert=settings.invert_contrast,
+                normalise=settings.normalise, threads=threads, progress=progress,
+                allocate=lambda name, *room: workspace.allocate(name + suffix, *room))
+            if self.star_identity + file_identity(some.stacks) != self.identity:
+                raise InputError("The particle images of %s changed while they were read: run the "
+                                 "step prepare again when they are complete." % self.star)
+            if rows == slice(None):             # of a part alone nothing can be said
+                slices = dataclasses.replace(slices, usable=self.usable(census))
+        except BaseException:
+            workspace.discard_unfinished()
+            raise
+        return slices, census, workspace.keep_slices(slices)
+
+    def usable(self, census: Census) -> np.ndarray:
+        """Which images can be used; see `Census.usable`."""
+        return census.usable(len(self.grid.frequencies))
+
+    def result(self, slices: Slices, sums: Arrays) -> Arrays:
+        """The result of the stage."""
+        grid = self.grid
+        return dict(
+            sums, box_px=np.array(grid.box_px), sampling=np.array(grid.sampling),
+            resolution=np.array(grid.resolution), rotations=slices.rotations, half=slices.half,
+            usable=slices.usable, star=np.array(os.path.abspath(self.star)),
+            identity=np.array(self.identity), star_identity=np.array(self.star_identity))
+
+
+def prepare(workspace: Workspace, star: str, data_dir: Optional[str], settings: Settings,
+            threads: int, progress: Progress) -> None:
+    """Read the particles, check everything, crop the images.
+
+    Raises
+    ------
+    InputError
+        Before anything is written, when the input or the settings do not fit.
+    """
+    source = Source.find(star, data_dir, settings)
+    digest = settings.digest("prepare", source.identity)
+    if _is_done(workspace, digest):
+        return
+    slices, _, sums = source.read(workspace, settings, slice(None), "", threads, progress)
+    workspace.put("prepare", digest, source.result(slices, sums))
+
+
+def _is_done(workspace: Workspace, digest: str) -> bool:
+    if workspace.folder is None or not workspace.has("prepare", digest):
+        return False
+    try:
+        workspace.slices()
+    except DamagedResult:
+        return False
+    return True
+
+
+def part_name(number: int, parts: int) -> str:
+    """What a part's files are called, number counted from 1."""
+    return "part_%03d_of_%03d" % (number, parts)
+
+
+def _rows(number: int, parts: int, count: int) -> slice:
+    return slice(count * (number - 1) // parts, count * number // parts)
+
+
+def prepare_part(workspace: Workspace, star: str, data_dir: Optional[str], settings: Settings,
+                 number: int, parts: int, threads: int, progress: Progress) -> None:
+    """One part of the particles, for `join_parts`; nothing to do if it is there already.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        In a folder, which the other parts may be using at the same time.
+    star, data_dir, settings, threads, progress : see `prepare`
+    number : int
+        From 1.
+    parts : int
+
+    Raises
+    ------
+    InputError
+        As for `prepare`.
+    """
+    source = Source.find(star, data_dir, settings)
+    digest, name = settings.digest("prepare", source.identity), part_name(number, parts)
+    if workspace.has("prepare", digest):
+        return
+    rows = _rows(number, parts, len(source.particles))
+    if workspace.has(name, digest):
+        try:
+            _load_part(workspace, source, rows, name)
+            return
+        except DamagedResult:
+            pass
+    _, census, sums = source.read(workspace, settings, rows, "_" + name, threads, progress)
+    workspace.put(name, digest, dict(sums, powers=census.powers, varied=census.varied,
+                                     transferred=np.array(census.transferred)))
+
+
+def _load_part(workspace: Workspace, source: Source, rows: slice, name: str) -> List[np.ndarray]:
+    """Values and CTF of a part."""
+    meta, shape = workspace.get(name), (rows.stop - rows.start, len(source.grid.frequencies))
+    return [workspace.large("%s_%s" % (kind, name), shape, dtype, meta["%s_%s_sums" % (kind, name)])
+            for kind, dtype in LARGE.items()]
+
+
+def join_parts(workspace: Workspace, star: str, data_dir: Optional[str], settings: Settings,
+               parts: int, progress: Progress) -> None:
+    """The same result as `prepare` gives, from the parts.
+
+    Raises
+    ------
+    InputError
+        A part is missing, damaged, or was made of other particles or with other parameters.
+    """
+    source = Source.find(star, data_dir, settings)
+    digest = settings.digest("prepare", source.identity)
+    if not _is_done(workspace, digest):
+        count = len(source.particles)
+        found = []
+        for number in range(1, parts + 1):
+            name = part_name(number, parts)
+            if not workspace.has(name, digest):
+                raise _missing(workspace, number, parts, "is missing, or was made with other "
+                               "parameters or particles")
+            found.append(workspace.get(name))
+        usable = source.usable(Census(
+            np.concatenate([part["powers"] for part in found]),
+            np.concatenate([part["varied"] for part in found]),
+            max(float(part["transferred"]) for part in found)))
+        shape = count, len(source.grid.frequencies)
+        room = [workspace.allocate(kind, shape, dtype) for kind, dtype in LARGE.items()]
+        try:
+            for number in range(1, parts + 1):
+                rows = _rows(number, parts, count)
+                try:
+                    loaded = _load_part(workspace, source, rows, part_name(number, parts))
+                except DamagedResult:
+                    raise _missing(workspace, number, parts, "is damaged") from None
+                for target, values in zip(room, loaded):
+                    target[rows] = values
+                progress(number / parts)
+        except BaseException:
+            workspace.discard_unfinished()
+            raise
+        slices = Slices(room[0], room[1], source.particles.rotations, source.particles.half,
+                        usable, source.grid)
+        workspace.put("prepare", digest, source.result(slices, workspace.keep_slices(slices)))
+    workspace.discard("*part_[0-9]*_of_[0-9]*.np[yz]")
+
+
+def _missing(workspace: Workspace, number: int, parts: int, what: str) -> DamagedResult:
+    folder = str(workspace.folder)
+    return DamagedResult("Part %d of %d of the particles %s in %s: run pcainit prepare --chunk "
+                         "%d/%d again." % (number, parts, what, folder, number, parts),
+                         Path(folder, part_name(number, parts) + ".npz"))
