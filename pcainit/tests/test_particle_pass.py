@@ -79,8 +79,8 @@ def test_statistics_and_marginal_likelihood(tiny):
     residual, columns = dense_columns(background, volumes)
     r, a = as_real(residual, TINY), as_real(columns, TINY)
     gram, score = np.einsum("npa,npb->nab", a, a), np.einsum("npa,np->na", a, r)
-    assert result.grams == pytest.approx(gram, abs=1e-4 * np.abs(gram).max())
-    assert result.scores == pytest.approx(score, abs=1e-4 * np.abs(score).max())
+    assert result.grams == pytest.approx(gram, abs=1e-4 * float(np.abs(gram).max()))
+    assert result.scores == pytest.approx(score, abs=1e-4 * float(np.abs(score).max()))
     eye = np.eye(r.shape[1])
     for i in range(N):
         covariance = eye + (a[i] / PRECISION) @ a[i].T
