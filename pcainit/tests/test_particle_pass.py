@@ -197,7 +197,7 @@ def test_only_the_particles_asked_for(tiny):
     assert np.array_equal(some.gains, everyone.gains[index])
     parts = [run_pass(background, volumes, PRECISION, np.array([i]), update=True).sums
              for i in index]
-    assert some.sums == pytest.approx(sum(parts), abs=1e-5 * np.abs(some.sums).max())
+    assert some.sums == pytest.approx(sum(parts), abs=1e-5 * float(np.abs(some.sums).max()))
 
 
 @pytest.fixture(scope="module")
