@@ -1,5 +1,7 @@
 # make demo   the main job on a small simulated set (under 3 minutes once installed)
 # make test   all tests        make lint   style and types        make venv   installation only
+# make test-oldest   on Python 3.8 and the oldest versions that are supported, inside Scipion
+# make test-newest   on the newest Python and versions, which Scipion does not take yet
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
@@ -10,7 +12,7 @@ DEMO   ?= demo
 export OMP_NUM_THREADS      ?= 2
 export OPENBLAS_NUM_THREADS ?= 2
 
-.PHONY: demo test lint venv clean
+.PHONY: demo test test-oldest test-newest lint venv clean
 
 venv: $(READY)
 
@@ -32,9 +34,33 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# Two further environments, where there is such a Python; else it is said and nothing is done.
+OLDEST := $(shell .ci/find-python 3.8)
+NEWEST := $(shell .ci/find-python 3.14 || .ci/find-python 3.13)
+PIP     = -m pip install --quiet --disable-pip-version-check
+
+test-oldest:
+ifeq ($(OLDEST),)
+	@echo "No Python 3.8 here: the oldest versions are not tested."
+else
+	test -d $(VENV)-oldest || $(OLDEST) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python $(PIP) --constraint .ci/oldest.txt --editable ".[test]"
+	$(VENV)-oldest/bin/python -m pytest -q -m "not display and not relion"
+endif
+
+test-newest:
+ifeq ($(NEWEST),)
+	@echo "No Python 3.13 or newer here: the newest versions are not tested."
+else
+	test -d $(VENV)-newest || $(NEWEST) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python $(PIP) --upgrade --upgrade-strategy eager --editable . \
+		pytest hypothesis setuptools
+	$(VENV)-newest/bin/python -m pytest -q -m "not scipion and not display and not relion"
+endif
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest $(DEMO) build dist *.egg-info

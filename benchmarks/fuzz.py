@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcainit.tests import hostile, hostile_commands
+from pcainit.tests import hostile, hostile_commands, hostile_files
 
 MEMORY = 8 * 2 ** 30        # address space of a target, bytes
 FORMS, GIANTS, LINES = "forms of all protocols", "giant files", "command lines"
@@ -37,9 +37,9 @@ def giant_case(rng, folder):
     size = rng.choice([10 ** 6, 10 ** 7, 5 * 10 ** 7])
     kind = rng.randrange(8)
     path = folder / ("giant" + (".txt" if kind == 6 else ".npy" if kind == 7 else ".star"))
-    star = hostile.good_star(rng).encode()
+    star = hostile_files.good_star(rng).encode()
     if kind == 5:                               # a hole in the place of voxels
-        path.write_bytes(hostile.mrc_file(np.zeros((1, 1, 1)), nx=500, ny=500, nz=500))
+        path.write_bytes(hostile_files.mrc_file(np.zeros((1, 1, 1)), nx=500, ny=500, nz=500))
         os.truncate(str(path), 1024 + 4 * 500 ** 3)
         return lambda: read_map(path), lambda found: not found[0].any()
     path.write_bytes([
@@ -50,9 +50,10 @@ def giant_case(rng, folder):
     ][kind])
     if kind >= 6:
         return lambda: read_coordinates(path, 50), lambda found: len(found) == 50
-    (folder / "stack.mrcs").write_bytes(hostile.mrc_file(np.random.default_rng(0).normal(
-        size=(hostile.COUNT, hostile.BOX, hostile.BOX))))
-    return lambda: read_particles(ParticleTable(path)), lambda found: len(found) == hostile.COUNT
+    (folder / "stack.mrcs").write_bytes(hostile_files.mrc_file(np.random.default_rng(0).normal(
+        size=(hostile_files.COUNT, hostile_files.BOX, hostile_files.BOX))))
+    return (lambda: read_particles(ParticleTable(path)),
+            lambda found: len(found) == hostile_files.COUNT)
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ def run_target(name, cases, seed):
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
         folder = Path(place)
-        makers = {**hostile.READERS, LINES: hostile_commands.command_case, GIANTS: giant_case}
+        makers = {**hostile_files.READERS, LINES: hostile_commands.command_case, GIANTS: giant_case}
         if name == FORMS:
             scipion, objects = stack.enter_context(scipion_project(folder))
             from pcainit.tests.hostile_protocols import protocol_case
@@ -97,7 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=2000, help="of each target; a tenth of it of "
-                        "command lines, a fiftieth of giant files (default: %(default)s)")
+                        "command lines, a two-hundredth of giant files (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -105,11 +106,11 @@ def main():
         row = run_target(args.target, args.cases, args.seed)
         print("\n" + json.dumps(row))
         return 0
-    share = {LINES: 10, GIANTS: 50}
+    share = {LINES: 10, GIANTS: 200}
     print("| target | cases | results | refusals | broken | peak memory (MB) | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     broken = []
-    for name in (*hostile.READERS, GIANTS, LINES, FORMS):
+    for name in (*hostile_files.READERS, GIANTS, LINES, FORMS):
         cases = max(1, args.cases // share.get(name, 1))
         done = subprocess.run([sys.executable, __file__, "--target", name, "--cases", str(cases),
                                "--seed", str(args.seed)], stdout=subprocess.PIPE)

@@ -7,17 +7,8 @@ import shutil
 
 import numpy as np
 
-from pcainit.tests.hostile import (
-    BOX,
-    COUNT,
-    NUMBERS,
-    BrokenError,
-    Watch,
-    damage_bytes,
-    damage_text,
-    good_star,
-    mrc_file,
-)
+from pcainit.tests.hostile import NUMBERS, BrokenError, Watch, damage_bytes, damage_text
+from pcainit.tests.hostile_files import BOX, COUNT, good_star, mrc_file
 
 WORDS = ["", " ", "auto", "-", "--", "c1", "C4", "d7", "i9", "c999999", "../..", "/nowhere/x",
          "a" * 300, "x" * 5000, "1,2,3", "20,nan", ",", "\u00e9\udcff", "%s", "$(true)", "NAME=",
@@ -75,17 +66,17 @@ def command_case(rng, folder):
             "maps": ["a.mrc", "b.mrc", "list.txt", "mask.mrc", "bad.mrc"], "rows": ["rows.txt"],
             "sets": ["a.mrc", "x=b.mrc", "list.txt", "bad.mrc"], "mask": ["mask.mrc", "bad.mrc"],
             "work": ["work"], "output": ["out", "out/deeper", "good.star", "v.mrc"]}
-    words = [name]
+    words, hostility = [name], rng.choice([0.0, 0.02, 0.15])
     for action in commands()[name]:
         if action.dest in ("help", "version"):
             continue
-        if action.option_strings and not action.required and rng.random() > 0.15:
+        if action.option_strings and not action.required and rng.random() >= hostility:
             continue
         count = action.nargs if isinstance(action.nargs, int) else 1
         if action.nargs in ("+", "*", "?"):
             count = rng.randint(0 if action.nargs != "+" else 1, 1 if action.nargs == "?" else 4)
         values = [str(place / rng.choice(sane[action.dest])) if action.dest in sane
-                  and action.type is not int and rng.random() < 0.8
+                  and action.type is not int and rng.random() < 1 - hostility
                   else _value(action, rng, place) for _ in range(count)]
         if action.dest in ("output", "work", "status"):     # where files go is the user's to say, but here
             values = [value if value.startswith(str(place)) else str(place / "out")

@@ -105,7 +105,7 @@ def test_wiener_filter_trusts_data_where_there_are_many():
                               GRID)
         volume = wiener_volume(numerator, np.full(shape, weight, np.float32), noise, signal, GRID)
         shrink = weight / (weight + 3.0 / 2.0 / GRID.oversampling ** 3)
-        assert volume == pytest.approx(sharp * shrink, abs=1e-4 * np.abs(sharp).max())
+        assert volume == pytest.approx(sharp * shrink, abs=1e-4 * float(np.abs(sharp).max()))
     assert not wiener_volume(np.zeros(shape, np.complex64), np.zeros(shape, np.float32), noise,
                              signal, GRID).any()
 

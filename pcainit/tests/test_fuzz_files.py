@@ -14,16 +14,16 @@ from pcainit.files.maps import read_map
 from pcainit.files.stacks import stack_box
 from pcainit.files.star import ParticleTable, read_particles
 from pcainit.settings import InputError
-from pcainit.tests import hostile
-from pcainit.tests.hostile import BOX, COUNT, mrc_file
+from pcainit.tests import hostile, hostile_files
+from pcainit.tests.hostile_files import BOX, COUNT, good_star, mrc_file
 
 LEAST_RESULTS = {"preview": 0}      # most damage to a small zip archive is fatal
 QUICK = settings(max_examples=60, deadline=None)
 
 
-@pytest.mark.parametrize("name", list(hostile.READERS))
+@pytest.mark.parametrize("name", list(hostile_files.READERS))
 def test_a_result_or_one_sentence(name, tmp_path):
-    found = hostile.run_cases(hostile.READERS[name], 250, 1, tmp_path)
+    found = hostile.run_cases(hostile_files.READERS[name], 250, 1, tmp_path)
     assert found["broken"] == []
     assert found["result"] >= LEAST_RESULTS.get(name, 25) and found["refusal"] >= 25
 
@@ -32,7 +32,7 @@ def write_star(folder, text=None, change=lambda text: text):
     """A good STAR file with a change, beside its stack."""
     (folder / "stack.mrcs").write_bytes(mrc_file(
         np.random.default_rng(0).normal(size=(COUNT, BOX, BOX))))
-    text = change(hostile.good_star(random.Random(0))) if text is None else text
+    text = change(good_star(random.Random(0))) if text is None else text
     path = folder / "particles.star"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
@@ -101,7 +101,7 @@ def test_wrong_in_silence(tmp_path, change, words):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "latin-1"])
 def test_other_encodings_are_read_and_kept(tmp_path, encoding):
-    text = column("rlnMicrographName", ["m\u00edc\u00fa.mrc"])(hostile.good_star(random.Random(0)))
+    text = column("rlnMicrographName", ["m\u00edc\u00fa.mrc"])(good_star(random.Random(0)))
     data = text.encode(encoding)
     path = write_star(tmp_path, b"\xfe\xff" + data if encoding == "utf-16-be" else data)
     table = ParticleTable(path)

@@ -79,8 +79,8 @@ def test_statistics_and_marginal_likelihood(tiny):
     residual, columns = dense_columns(background, volumes)
     r, a = as_real(residual, TINY), as_real(columns, TINY)
     gram, score = np.einsum("npa,npb->nab", a, a), np.einsum("npa,np->na", a, r)
-    assert result.grams == pytest.approx(gram, abs=1e-4 * np.abs(gram).max())
-    assert result.scores == pytest.approx(score, abs=1e-4 * np.abs(score).max())
+    assert result.grams == pytest.approx(gram, abs=1e-4 * float(np.abs(gram).max()))
+    assert result.scores == pytest.approx(score, abs=1e-4 * float(np.abs(score).max()))
     eye = np.eye(r.shape[1])
     for i in range(N):
         covariance = eye + (a[i] / PRECISION) @ a[i].T
@@ -197,7 +197,7 @@ def test_only_the_particles_asked_for(tiny):
     assert np.array_equal(some.gains, everyone.gains[index])
     parts = [run_pass(background, volumes, PRECISION, np.array([i]), update=True).sums
              for i in index]
-    assert some.sums == pytest.approx(sum(parts), abs=1e-5 * np.abs(some.sums).max())
+    assert some.sums == pytest.approx(sum(parts), abs=1e-5 * float(np.abs(some.sums).max()))
 
 
 @pytest.fixture(scope="module")
