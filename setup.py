@@ -44,6 +44,9 @@ setup(
     extras_require={
         "scipion": SCIPION,
         "test": SCIPION + ["scipion-app", "scipion-em-relion", "scipion-em-cryosparc2",
+                           # Their classes make the sets that the tests read.
+                           "scipion-em-cryodrgn", "scipion-em-recovar", "scipion-em-flexutils",
+                           "scipion-em-xmipp",
                            "pytest", "hypothesis", "ruff", "mypy"],
     },
     entry_points={

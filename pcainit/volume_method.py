@@ -163,7 +163,8 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
     mask = make_mask(mean, grid, settings)
     q = min(settings.components, n - 1)
     found = principal_components(volumes, mask, weights, q, lambda s: progress(0.7 + 0.2 * s))
-    clusters = present(cluster_mixture(found.coordinates, settings.n_classes, settings.seed))
+    clusters = present(cluster_mixture(found.coordinates, settings.n_classes, settings.seed,
+                                       sizes=weights))
     shares = clusters.posterior * weights[:, None]
     classes, noise = weighted_averages(volumes, shares, mask, mean)
     progress(1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 
@@ -63,8 +64,13 @@ def principal_axes(coordinates: np.ndarray, most: int = MOST_AXES) -> np.ndarray
 
 
 def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
-                    most: int = MOST_CLASSES) -> Clusters:
+                    most: int = MOST_CLASSES, sizes: Optional[np.ndarray] = None) -> Clusters:
     """Gaussian mixture with full covariances.
+
+    A point that stands for many particles counts as so many points: it is known better, and the
+    classes' shares are shares of particles.  The choice of a number goes by how many points of
+    equal size would say as much, ``(sum s)^2 / sum s^2``: particles averaged together are no
+    independent witnesses.
 
     Parameters
     ----------
@@ -74,6 +80,8 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
     seed : int
     most : int
         Classes to try at most.
+    sizes : (n,) float64, optional
+        How much each point counts, positive; the same for all when not given.
 
     Returns
     -------
@@ -83,18 +91,23 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
     from sklearn.mixture import GaussianMixture
     scale = max(float(coordinates.std(axis=0).max()), 1e-30)
     points = coordinates / scale
-    some = points
+    some, counted = points, np.ones(len(points)) if sizes is None else np.asarray(sizes, float)
     if len(points) > MOST_POINTS:
         rng = np.random.default_rng([seed, 51])
-        some = points[draw_batches(np.arange(len(points)), 1, MOST_POINTS, rng)[0]]
-    most = max(1, min(most, len(some) // LEAST_MEMBERS))
+        chosen = draw_batches(np.arange(len(points)), 1, MOST_POINTS, rng)[0]
+        some, counted = points[chosen], counted[chosen]
+    effective = counted.sum() ** 2 / (counted ** 2).sum()
+    most = max(1, min(most, int(effective + 1e-6) // LEAST_MEMBERS))
+    copied = np.repeat(some, _copies(counted), axis=0)
     tried = np.array([n_classes] if n_classes else range(1, most + 1))
     restarts = 8 if len(some) < 5000 else 3
-    fits, bic = [], []
+    fits, bic, q = [], [], points.shape[1]
     for k in tried:
         fits.append(GaussianMixture(int(k), n_init=restarts, random_state=seed, max_iter=300,
-                                    reg_covar=1e-6).fit(some))
-        bic.append(fits[-1].bic(some))
+                                    reg_covar=1e-6).fit(copied))
+        gain = float(np.average(fits[-1].score_samples(some), weights=counted))
+        free = k * (q + 1) * (q + 2) // 2 - 1       # centres, covariances and shares
+        bic.append(free * np.log(effective) - 2 * effective * gain)
         if len(bic) >= 4 and bic[-1] > bic[-2] > bic[-3] > bic[-4]:
             break
     model = fits[int(np.argmin(bic))]
@@ -102,6 +115,12 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
     posterior = model.predict_proba(points)[:, order]
     return Clusters(posterior, model.weights_[order], model.means_[order] * scale,
                     model.covariances_[order] * scale ** 2, tried[:len(bic)], np.array(bic))
+
+
+def _copies(sizes: np.ndarray) -> np.ndarray:
+    """How often to repeat each point so that it counts by its size, at least once."""
+    smallest = max(float(sizes.min()), float(sizes.sum()) / MOST_POINTS)
+    return np.maximum(np.rint(sizes / smallest), 1).astype(int)
 
 
 def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Clusters:

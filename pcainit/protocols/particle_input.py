@@ -18,7 +18,9 @@ def unfit(particles, with_ctf: bool) -> List[str]:
         errors.append("The particles have no projection alignment (theirs is: %s): take the "
                       "particles of a 3D refinement." % (particles.getAlignment() or "none"))
     if with_ctf:
-        if not particles.hasCTF():
+        # Not every plugin tells the set what its particles have.
+        first = particles.getFirstItem()
+        if not particles.hasCTF() and not (first is not None and first.hasCTF()):
             errors.append("The particles have no CTF: assign it to them, or say yes to 'No "
                           "CTF correction?'.")
         if particles.isPhaseFlipped():

@@ -171,6 +171,39 @@ def test_bic_finds_one_cloud_and_keeps_many_points():
     np.testing.assert_allclose(found.weights, [52 / 60, 8 / 60], atol=0.005)
 
 
+def test_sizes_count_as_copies():
+    rng = np.random.default_rng(8)
+    points, sizes = rng.normal(size=(60, 2)) + 6 * (np.arange(60) % 3 == 0)[:, None], \
+        rng.integers(1, 6, 60)
+    found = cluster_mixture(points, 2, 0, sizes=7.5 * sizes)
+    copies = cluster_mixture(np.repeat(points, sizes, axis=0), 2, 0)
+    np.testing.assert_allclose(found.centres, copies.centres, atol=1e-3)
+    near = np.where(points[:, 0] > 3, 0, 1)
+    np.testing.assert_allclose(sorted(found.weights), sorted(np.bincount(near, sizes)
+                                                             / sizes.sum()), atol=1e-3)
+
+
+def test_volumes_of_few_particles_move_no_centre():
+    """Two states in 40 volumes of 2,000 particles each, and noise in 60 volumes of 50."""
+    rng = np.random.default_rng(9)
+    centres = np.array([[0, 0], [5, 0.0]])
+    state = np.arange(40) % 2
+    points = np.concatenate([centres[state] + rng.normal(0, 0.3, (40, 2)),
+                             centres[np.arange(60) % 2] + rng.normal(0, 2.0, (60, 2))])
+    sizes = np.repeat([2000.0, 50.0], [40, 60])
+
+    def error(found):
+        gaps = np.linalg.norm(found.centres[:, None] - centres, axis=2)
+        return gaps.min(axis=0).max()
+
+    found, alike = (cluster_mixture(points, 2, 0, sizes=s) for s in (sizes, None))
+    assert error(found) < 0.2 and error(found) < error(alike)
+    np.testing.assert_allclose(found.weights, 0.5, atol=0.05)
+    # The shares are of particles: 80,000 of the 83,000 belong to the two states.
+    assert cluster_mixture(points, 0, 0, sizes=sizes).weights[:2].sum() > 0.95
+    assert cluster_mixture(points, 0, 0).weights[:2].sum() < 0.9
+
+
 def test_an_axis_with_few_values():
     """Many particles share a coordinate, as after clustering elsewhere."""
     found = cluster_along(np.repeat([[0.0], [1.0]], 50, axis=0), 0, 4)

@@ -1,7 +1,7 @@
 """The protocols for other programs' volumes and coordinates, inside a Scipion project."""
 # SPDX-License-Identifier: GPL-3.0-or-later
 import csv
-import importlib
+import os
 
 import numpy as np
 import pytest
@@ -39,7 +39,6 @@ def _add(multi, protocol, name="outputVolumes"):
 @pytest.fixture(scope="module")
 def imported(scipion_session, tmp_path_factory):
     """Two sets of volumes of three states, on different grids and greyscales."""
-    import os
     os.chdir(scipion_session.path)
     folder, rng = tmp_path_factory.mktemp("volumes"), np.random.default_rng(0)
     shares = np.eye(3)[np.arange(15) % 3] + rng.normal(0, 0.02, (15, 3))
@@ -121,27 +120,30 @@ def test_comparison(scipion, imported):
 
 # ------------------------------- Coordinates --------------------------------
 
-# Package, its constant, and the name under which its protocols write sets; see their sources.
-PLUGINS = [("pwem", None), ("cryodrgn", "cryodrgn.constants.CRYODRGN"),
-           ("flexutils", "flexutils.constants.HETSIREN"),
-           ("cryosparc2", "cryosparc2.constants.CRYOSPARCFLEX"), ("xmipp3", None)]
-
-
-def _program(package, constant):
-    pytest.importorskip(package, reason="scipion-em-%s is not installed" % package)
-    if constant is None:
-        return package
-    module, _, name = constant.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
-def _flexible_set(scipion, path, program, states, seed=0):
-    """The imported particles with coordinates, made as the plugin's own protocols make them."""
-    from pwem.objects import ParticleFlex, SetOfParticlesFlex
+def _coordinates(states, seed=0):
     rng = np.random.default_rng(seed)
-    z = np.array([[0, 0, 0], [4, 0, 0], [0, 5.0, 1]])[states] + rng.normal(0, 0.6, (len(states), 3))
+    return (np.array([[0, 0, 0], [4, 0, 0], [0, 5.0, 1]])[states]
+            + rng.normal(0, 0.6, (len(states), 3)))
+
+
+def _saved(scipion, protocol):
+    scipion.project.saveProtocol(protocol)
+    protocol.makePathsAndClean()
+    return protocol
+
+
+def _with_particles(scipion, protocol):
+    _point(protocol.inputParticles, scipion.imported, "outputParticles")
+    return _saved(scipion, protocol)
+
+
+def _pwem(scipion, z, program="CryoDRGN"):
+    """A set made of Scipion's own classes, which the plugins' protocols use."""
+    from pwem.objects import ParticleFlex, SetOfParticlesFlex
+    from pwem.protocols import ProtUserSubSet
+    run = _saved(scipion, scipion.project.newProtocol(ProtUserSubSet))
     source = scipion.imported.outputParticles
-    out = SetOfParticlesFlex(filename=str(path), progName=program)
+    out = SetOfParticlesFlex(filename=str(run._getPath("flex.sqlite")), progName=program)
     out.copyInfo(source)
     out.setHasCTF(source.hasCTF())
     out.getFlexInfo().setProgName(program)
@@ -152,40 +154,116 @@ def _flexible_set(scipion, path, program, states, seed=0):
         item.setZFlex(list(row))
         out.append(item)
     out.write()
-    return out, z
+    run._defineOutputs(outputParticles=out)
+    scipion.project.saveProtocol(run)
+    return out
 
 
-@pytest.mark.parametrize("package, constant", PLUGINS, ids=[name for name, _ in PLUGINS])
-def test_sets_of_other_plugins_are_read(scipion, states, tmp_path, package, constant):
+def _cryodrgn(scipion, z):
+    """The output step of its protocol, on a z.pkl as the program leaves it."""
+    import pickle
+    protocols = pytest.importorskip("cryodrgn.protocols", reason="scipion-em-cryodrgn is missing")
+    run = _with_particles(scipion, scipion.project.newProtocol(protocols.CryoDrgnProtTrain))
+    run._createFilenameTemplates()
+    path = run._getFileName("z_final")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        pickle.dump(z, file)
+    run.createOutputStep()
+    return run.Particles
+
+
+def _recovar(scipion, z):
+    """Its reader of embeddings."""
+    convert = pytest.importorskip("recovar.convert", reason="scipion-em-recovar is missing")
+    from pwem.objects import SetOfParticlesFlex
+    from pwem.protocols import ProtUserSubSet
+    run = _saved(scipion, scipion.project.newProtocol(ProtUserSubSet))
+    source = scipion.imported.outputParticles
+    out = SetOfParticlesFlex.create(run._getPath(), suffix="z", progName="recovar")
+    out.copyInfo(source)
+    np.save(run._getExtraPath("z.npy"), z)
+    convert.readEmbedding(out, source, run._getExtraPath("z.npy"))
+    out.write()
+    return out
+
+
+def _flexutils(scipion, z):
+    """Its protocol that gives coordinates to other particles."""
+    module = pytest.importorskip("flexutils.protocols.protocol_associate_flex_space_to_particles",
+                                 reason="scipion-em-flexutils or scipion-em-xmipp is missing")
+    run = scipion.project.newProtocol(module.ProtFlexAssociateSpace)
+    run.particlesFlex.set(_pwem(scipion, z, "HetSIREN"))
+    _point(run.particles, scipion.imported, "outputParticles")
+    _saved(scipion, run)._createOutputStep()
+    return run.flexParticles
+
+
+def _cryosparc2(scipion, z):
+    """The output step of 3D Flex training, on the files of a job; no server is asked."""
+    pytest.importorskip("cryosparc2", reason="scipion-em-cryosparc2 is missing")
+    from cryosparc2.protocols.protocol_cryosparc_3D_flex_data_prepare import (
+        ProtCryoSparc3DFlexDataPrepare,
+    )
+    from cryosparc2.protocols.protocol_cryosparc_3D_flex_training import (
+        ProtCryoSparc3DFlexTraining,
+    )
+    from pyworkflow.object import String
+    before = _with_particles(scipion, scipion.project.newProtocol(ProtCryoSparc3DFlexDataPrepare))
+    run = scipion.project.newProtocol(ProtCryoSparc3DFlexTraining)
+    run.input3DFlexDataPrepareProt.set(before)
+    _saved(scipion, run)
+    folder = os.path.abspath(run._getTmpPath("J9"))
+    os.makedirs(folder)
+    table = np.zeros(len(z), [("uid", "u8")] + [
+        field for k in range(z.shape[1]) for field in (
+            ("components_mode_%d/component" % k, "u4"), ("components_mode_%d/value" % k, "f4"))])
+    for k, column in enumerate(z.T):
+        table["components_mode_%d/value" % k] = column
+    for name in ("J9_latents_000.cs", "J9_train_checkpoint_0.cs", "J9_train_checkpoint_0.tar"):
+        with open(os.path.join(folder, name), "wb") as file:
+            np.save(file, table)
+    run.projectDir, run.projectName = String(os.path.dirname(folder)), String("P1")
+    run.workSpaceName, run.run3DFlexTrainJob = String("W1"), String("J9")
+    run._initializeUtilsVariables = lambda: None
+    run.createOutputStep()
+    output, = [value for _, value in run.iterOutputAttributes()]
+    return output
+
+
+# Each by the plugin's own code.  Xmipp's plugin writes no such sets: HetSIREN's and Zernike3D's
+# protocols are flexutils'.
+PLUGINS = [_pwem, _cryodrgn, _recovar, _flexutils, _cryosparc2]
+
+
+@pytest.mark.parametrize("make", PLUGINS, ids=[make.__name__[1:] for make in PLUGINS])
+def test_sets_of_other_plugins_are_read(scipion, states, tmp_path, make):
     from pwem.objects import SetOfParticlesFlex
 
-    from pcainit.protocols.particle_input import read_coordinates
-    program = _program(package, constant)
-    _, z = _flexible_set(scipion, tmp_path / "flex.sqlite", program, states)
-    again = SetOfParticlesFlex(filename=str(tmp_path / "flex.sqlite"))
+    from pcainit.protocols import PcaInitProtLatents, convert, particle_input
+    z = _coordinates(states)
+    made = make(scipion, z)
+    path = made.getFileName()
+    made.close()
+    again = SetOfParticlesFlex(filename=path)
     again.loadAllProperties()
-    assert again.getFlexInfo().getProgName() == program
     ids = np.array(sorted(again.getIdSet()))
-    np.testing.assert_allclose(read_coordinates(again, ids), z, rtol=1e-5)
-    np.testing.assert_allclose(read_coordinates(again, ids[::-3]), z[::-3], rtol=1e-5)
-
-
-def _registered(scipion, states):
-    """A flexibility set as the output of a run."""
-    from pwem.protocols import ProtUserSubSet
-    run = scipion.project.newProtocol(ProtUserSubSet)
-    scipion.project.saveProtocol(run)
-    run.makePathsAndClean()
-    particles, _ = _flexible_set(scipion, run._getPath("flex.sqlite"), "CryoDRGN", states)
-    run._defineOutputs(outputParticles=particles)
-    scipion.project.saveProtocol(run)
-    return run
+    np.testing.assert_allclose(particle_input.read_coordinates(again, ids), z, rtol=1e-5)
+    np.testing.assert_allclose(particle_input.read_coordinates(again, ids[::-3]), z[::-3],
+                               rtol=1e-5)
+    protocol = scipion.project.newProtocol(PcaInitProtLatents, resolution=24.0)
+    protocol.inputParticles.set(again)
+    assert protocol._validate() == []
+    np.testing.assert_array_equal(convert.write_star(again, str(tmp_path / "p.star"),
+                                                     with_ctf=True), ids)
 
 
 def test_volumes_from_latent_coordinates(scipion, states):
     from pcainit.protocols import PcaInitProtLatents
     protocol = scipion.project.newProtocol(PcaInitProtLatents, resolution=24.0)
-    _point(protocol.inputParticles, _registered(scipion, states), "outputParticles")
+    made = _pwem(scipion, _coordinates(states))
+    _point(protocol.inputParticles, scipion.project.getProtocol(made.getObjParentId()),
+           "outputParticles")
     assert protocol.validate() == []
     scipion.run(protocol)
     sizes = [item.getSize() for item in protocol.outputClasses]
