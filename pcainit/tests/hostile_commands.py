@@ -78,7 +78,8 @@ def command_case(rng, folder):
         values = [str(place / rng.choice(sane[action.dest])) if action.dest in sane
                   and action.type is not int and rng.random() < 1 - hostility
                   else _value(action, rng, place) for _ in range(count)]
-        if action.dest in ("output", "work", "status"):     # where files go is the user's to say, but here
+        # Where files go is the user's to say, but here.
+        if action.dest in ("output", "work", "status"):
             values = [value if value.startswith(str(place)) else str(place / "out")
                       for value in values]
         if action.option_strings:
