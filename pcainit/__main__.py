@@ -21,7 +21,7 @@ from pcainit.commands import (
     variance,
     volumes,
 )
-from pcainit.commands.outcome import add_status, machine_trouble, write_status
+from pcainit.commands.outcome import add_status, damaged_cache, machine_trouble, write_status
 from pcainit.settings import COMMANDS, InputError
 
 
@@ -73,9 +73,11 @@ def main(argv: Optional[List[str]] = None) -> int:
         code, text = 2, str(error)
     except KeyboardInterrupt:
         code, text = 130, "stopped."
-    except (OSError, MemoryError) as error:
-        code, text = 1, machine_trouble(error)
+    except Exception as error:
+        code, text = 1, machine_trouble(error) or damaged_cache(error)
         if not text:
+            if args.status:
+                write_status(args.status, code, "%s: %s" % (type(error).__name__, error))
             raise
     text = " ".join(text.split())
     if text:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+from pathlib import Path
 
 # What the errors of the system mean for the user.
 _REMEDY = {
@@ -24,16 +25,32 @@ _REMEDY = {
 
 def machine_trouble(error: BaseException) -> str:
     """One sentence about an error of disk or memory; empty when it is none that is known."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+    number = getattr(error, "errno", None)
+    no_room = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or no_room:
         return ("Not enough memory%s: use a machine that has more, fewer classes or components, or "
                 "a coarser resolution." % (" (%s)" % error if str(error) else ""))
-    number = getattr(error, "errno", None)
     if number not in _REMEDY:
         return ""
     name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     return "%s: %s, then run the same command again." % (
         "A file could not be read or written" if not name
         else "The file or folder %s could not be used" % os.fspath(name), _REMEDY[number])
+
+
+def damaged_cache(error: BaseException) -> str:
+    """One sentence if compiled kernels could not be read, which are then removed; else empty."""
+    trace = error.__traceback__
+    while trace is not None:
+        code, here = trace.tb_frame.f_code, trace.tb_frame.f_locals.get("self")
+        folder = getattr(here, "_cache_path", None)
+        if code.co_filename.endswith(os.path.join("numba", "core", "caching.py")) and folder:
+            for path in Path(folder).glob("*.nb[ic]"):
+                path.unlink(missing_ok=True)
+            return ("The compiled kernels kept in %s were damaged and have been removed: run the "
+                    "same command again." % folder)
+        trace = trace.tb_next
+    return ""
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,6 @@ from pcainit.engine.grid import Grid
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-JIT = dict(cache=True, fastmath=True, nogil=True, error_model="numpy")
 SCRATCH_BYTES = 256 * 2 ** 20
 ITEMS_PER_GRID = 2500           # a grid of its own must be worth filling with zeros
 
@@ -53,6 +52,18 @@ def block_count(grid_bytes: int, items: int) -> int:
 def block_starts(count: int, blocks: int) -> np.ndarray:
     """(blocks + 1,) int64, bounds of near-equal runs of `count` items."""
     return np.linspace(0, count, blocks + 1).astype(np.int64)
+
+
+def _can_cache() -> bool:
+    """Whether compiled kernels can be kept: a cluster's nodes may have no folder for them."""
+    try:
+        numba.njit(cache=True)(block_starts)
+    except RuntimeError:
+        return False
+    return True
+
+
+JIT = dict(cache=_can_cache(), fastmath=True, nogil=True, error_model="numpy")
 
 
 @numba.njit(inline="always", **JIT)

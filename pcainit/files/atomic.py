@@ -60,7 +60,8 @@ def remove_unfinished(folder: str | Path) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # As file names come that are not UTF-8, they go.
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path: str | Path, value: Any) -> None:
