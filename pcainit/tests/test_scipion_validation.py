@@ -58,10 +58,22 @@ def test_wrong_alignment(scipion, particles, alignment):
     assert "projection alignment" in _errors(scipion, particles)[0]
 
 
-def test_no_ctf(scipion, particles):
+def test_no_ctf(scipion, particles, tmp_path):
+    bare = type(particles)(filename=str(tmp_path / "bare.sqlite"))
+    bare.copyInfo(particles)
+    bare.setHasCTF(False)
+    for item in particles.iterItems():
+        item.setCTF(None)
+        bare.append(item)
+    bare.write()
+    assert "no CTF" in _errors(scipion, bare)[0]
+    assert _errors(scipion, bare, noCtf=True) == []
+    bare.close()
+
+
+def test_ctf_that_the_set_does_not_know_of(scipion, particles):
     particles.setHasCTF(False)
-    assert "no CTF" in _errors(scipion, particles)[0]
-    assert _errors(scipion, particles, noCtf=True) == []
+    assert _errors(scipion, particles) == []
 
 
 @pytest.mark.parametrize("flag, words", [("setIsPhaseFlipped", "phase flipped"),
