@@ -39,7 +39,7 @@ setup(
         "threadpoolctl",
         "mrcfile>=1.4",
         "matplotlib",
-        "gemmi>=0.6",
+        "gemmi>=0.7",
     ],
     extras_require={
         "scipion": SCIPION,

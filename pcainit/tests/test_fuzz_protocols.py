@@ -24,7 +24,7 @@ def pointed_at(scipion, folder):
     )
     particles = scipion.imported.outputParticles
     path = str(folder / "map.mrc")
-    mrcfile.write(path, np.zeros((16, 16, 16), np.float32), voxel_size=6, overwrite=True)
+    mrcfile.write(str(path), np.zeros((16, 16, 16), np.float32), voxel_size=6, overwrite=True)
     volumes = SetOfVolumes(filename=":memory:")
     volumes.setSamplingRate(6)
     for location in (path, "/nowhere.mrc", (2, path), "a.stk"):

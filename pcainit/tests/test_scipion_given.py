@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from pcainit.files.maps import write_map
-from pcainit.protocols import form
 from pcainit.settings import Settings
 from pcainit.tests.conftest import SAMPLING
 
-pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
 
 GIVEN_STAGES = ["components", "cluster", "class-volumes"]
@@ -75,6 +73,7 @@ def test_one_volume_and_its_mean(scipion, given, capsys):
     protocol.givenComponents.setExtended("")
     protocol.givenMean.set(given[1].outputVolume)
     assert protocol.validate() == []
+    from pcainit.protocols import form
     settings = form.settings(protocol)
     assert settings.given_mean.endswith("given_mean.txt") and len(settings.given_components) == 1
     scipion.run(protocol, check=False)          # the mean less itself is nothing

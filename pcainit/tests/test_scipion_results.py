@@ -23,7 +23,7 @@ def folder(tmp_path):
                  "components/component_002", "components/variance"):
         path = tmp_path / "result" / (name + ".mrc")
         path.parent.mkdir(parents=True, exist_ok=True)
-        mrcfile.write(path, rng.normal(size=(32, 32, 32)).astype(np.float32),
+        mrcfile.write(str(path), rng.normal(size=(32, 32, 32)).astype(np.float32),
                       voxel_size=SAMPLING)
     posterior = rng.dirichlet([1, 1], PARTICLES)
     labels = posterior.argmax(axis=1) + 1

@@ -101,7 +101,7 @@ def test_missing_stack(scipion, particles, tmp_path):
 def test_mask(scipion, tmp_path):
     from pwem.objects import Volume, VolumeMask
     path = str(tmp_path / "mask.mrc")
-    mrcfile.write(path, np.ones((20, 20, 20), np.float32), voxel_size=SAMPLING)
+    mrcfile.write(str(path), np.ones((20, 20, 20), np.float32), voxel_size=SAMPLING)
     for mask, words in ((Volume(location=path), "is a Volume: give a VolumeMask"),
                         (VolumeMask(location=str(tmp_path / "no.mrc")), "is missing"),
                         (VolumeMask(location=path), None)):
