@@ -28,7 +28,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
     subset.
     """
 
-    _label = "results of pca initial volumes"
+    _label = "results"
     _targets = [PcaInitProtInitialVolumes, PcaInitProtLatents, PcaInitProtVolumePca]
     _environments = [DESKTOP_TKINTER]
 
