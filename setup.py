@@ -36,7 +36,7 @@ setup(
         "scipy",
         "scikit-learn>=1.2",
         "numba>=0.57",
-        "threadpoolctl",
+        "threadpoolctl>=3.1",       # older ones print an error with numpy's BLAS
         "mrcfile>=1.4",
         "matplotlib",
         "gemmi>=0.7",
