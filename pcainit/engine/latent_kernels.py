@@ -107,10 +107,11 @@ def _measure(images, i, volumes, q, precision, scratch, gram, score):
 
 
 @numba.njit(**JIT)
-def _numerators(ctf, back, q, scratch, mean, moment, add):
+def _numerators(ctf, back, q, sought, scratch, mean, moment, add):
     """What one particle adds to the numerators: samples times `LANES` channels, in `add`.
 
-    Overwrites the components' rows.
+    The columns that stay as they are (components from `sought` on, nuisances) take their share
+    off.  Overwrites the rows of the components that are sought.
     """
     rows, signs, scale = scratch.rows, scratch.signs, scratch.scale
     half = rows.shape[1] // 2
@@ -120,7 +121,7 @@ def _numerators(ctf, back, q, scratch, mean, moment, add):
     e, f, g = rows[q + 4], rows[q + 5], rows[q + 6]
     for k in range(len(scale)):
         scale[k] = ctf[k] * back[k]
-    for j in range(q):
+    for j in range(sought):
         out = rows[j]
         m = mean[j]
         ma, mb, mc, md = moment[q, j], moment[q + 1, j], moment[q + 2, j], moment[q + 3, j]
@@ -129,6 +130,10 @@ def _numerators(ctf, back, q, scratch, mean, moment, add):
             out[k] = m * r[k] - ma * a[k] - mb * b[k] - mc * c[k]
         for k in range(2 * half):
             out[k] -= md * d[k] + me * e[k] + mf * f[k] + mg * g[k]
+        for h in range(sought, q):
+            held, mh = rows[h], moment[h, j]
+            for k in range(2 * half):
+                out[k] -= mh * held[k]
         for k in range(len(scale)):
             add[k * width + 2 * j] = scale[k] * out[k]
             add[k * width + 2 * j + 1] = scale[k] * signs[k] * out[half + k]
@@ -138,7 +143,8 @@ def _numerators(ctf, back, q, scratch, mean, moment, add):
 def _scatter(images, i, scratch, add, packed, sums):
     """Add one particle to the components' normal equations (the weights if there is room).
 
-    `packed` is the lower triangle of the second moment, `sums` (z, y, x, channels).
+    `packed` is the lower triangle of the second moment (of classes: its diagonal), `sums`
+    (z, y, x, channels).
     """
     ctf, total = images.ctf[i], sums.shape[3]
     flat = sums.ravel()
@@ -162,18 +168,23 @@ def _scatter(images, i, scratch, add, packed, sums):
                     add_scaled(flat, place + total + s, packed, s - width, far)
 
 
-def sum_channels(q: int, weigh: bool) -> int:
+def weight_channels(q: int, classes: bool) -> int:
+    """Weights of the normal equations: the lower triangle, but classes have nothing in common."""
+    return q if classes else q * (q + 1) // 2
+
+
+def sum_channels(q: int, weigh: bool, classes: bool) -> int:
     """Channels of the sums of `latent_pass`: numerators and weights, each in whole `LANES`."""
-    return padded(2 * q) + (padded(q * (q + 1) // 2) if weigh else 0)
+    return padded(2 * q) + (padded(weight_channels(q, classes)) if weigh else 0)
 
 
 @numba.njit(parallel=True, **JIT)
-def latent_pass(images, volumes, q, precision, order, starts, log_weights, update, sums, moments,
-                squares, gains, keep, grams, scores):
+def latent_pass(images, volumes, q, sought, precision, order, starts, log_weights, update, sums,
+                moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`.
 
     `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  `sums` (blocks, z, y, x,
-    `sum_channels`) are added to when `update`; `moments` (blocks, t, t) get the coefficients'
+    `sum_channels`) of the first `sought` are added to when `update`; `moments` (blocks, t, t) get the coefficients'
     second moments and `squares` (blocks, t) the squares of their means, both with what was
     corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's
     statistics; `gains` (n,) its log marginal likelihood ratio.  With `log_weights` (q,), the
@@ -190,7 +201,7 @@ def latent_pass(images, volumes, q, precision, order, starts, log_weights, updat
         mean = np.empty(t)
         moment = np.zeros((t, t), np.float32)
         mean32 = np.zeros(t, np.float32)
-        width = -(-2 * q // LANES) * LANES
+        width = -(-2 * sought // LANES) * LANES
         add = np.zeros(n_samples * width, np.float32)
         packed = np.zeros(max(sums.shape[4] - width, 1), np.float32)
         for place in range(starts[block], starts[block + 1]):
@@ -219,19 +230,21 @@ def latent_pass(images, volumes, q, precision, order, starts, log_weights, updat
                         moments[block, a, b] += moment[a, b]
                     moments[block, a, a] += whole * whole - mean[a] * mean[a]
             if update:
-                _numerators(images.ctf[i], images.back, q, scratch, mean32, moment, add)
+                _numerators(images.ctf[i], images.back, q, sought, scratch, mean32, moment, add)
                 if sums.shape[4] > width:
-                    for a in range(q):
-                        for b in range(a + 1):
-                            packed[a * (a + 1) // 2 + b] = moment[a, b]
+                    for a in range(sought):
+                        if classes:
+                            packed[a] = moment[a, a]
+                        else:
+                            for b in range(a + 1):
+                                packed[a * (a + 1) // 2 + b] = moment[a, b]
                 _scatter(images, i, scratch, add, packed, sums[block])
 
 
 @numba.njit(parallel=True, **JIT)
-def gather(sums, q, weigh):
-    """The blocks' sums added up, without empty channels: (z, y, x, 2q or 2q + q(q+1)/2)."""
+def gather(sums, q, weights):
+    """The blocks' sums added up, without empty channels: (z, y, x, 2q + weights)."""
     width = -(-2 * q // LANES) * LANES
-    weights = q * (q + 1) // 2 if weigh else 0
     out = np.zeros((sums.shape[1], sums.shape[2], sums.shape[3], 2 * q + weights), np.float32)
     for z in numba.prange(sums.shape[1]):
         for block in range(sums.shape[0]):
@@ -281,14 +294,16 @@ def solve_voxels(sums, prior, shell_map, out):
 
     Parameters
     ----------
-    sums : (z, y, x, 2q + q(q+1)/2) float32
-        Numerators (re, im) of each component, then the lower triangle of the weights.
+    sums : (z, y, x, 2q + q(q+1)/2 or 2q + q) float32
+        Numerators (re, im) of each component, then the lower triangle of the weights, or their
+        diagonal.
     prior : (q, shells) float64
         Prior precision of each component in each shell; shells beyond get zero.
     shell_map : (z, y, x) int32
     out : (z, y, x, q) complex64
     """
     q = prior.shape[0]
+    diagonal = sums.shape[3] == 3 * q
     for z in numba.prange(sums.shape[0]):
         low = np.zeros((q, q))
         re = np.zeros(q)
@@ -301,6 +316,11 @@ def solve_voxels(sums, prior, shell_map, out):
                         out[z, y, x, j] = 0
                     continue
                 row = sums[z, y, x]
+                if diagonal:
+                    for a in range(q):
+                        weight = row[2 * q + a] + prior[a, shell] + 1e-30
+                        out[z, y, x, a] = complex(row[2 * a] / weight, row[2 * a + 1] / weight)
+                    continue
                 place = 2 * q
                 for a in range(q):
                     re[a], im[a] = row[2 * a], row[2 * a + 1]

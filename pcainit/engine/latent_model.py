@@ -25,6 +25,7 @@ from pcainit.engine.latent_kernels import (
     latent_pass,
     sum_channels,
     unexplained,
+    weight_channels,
 )
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
@@ -185,7 +186,9 @@ class PassResult:
 
     Parameters
     ----------
-    sums : (z, y, x, 2q or 2q + q(q+1)/2) float32
+    sums : (z, y, x, channels) float32
+        Of s sought components: 2s numerators (re, im), then s(s+1)/2 weights (the lower triangle;
+        of classes the s of the diagonal) if they were asked for.
     moments : (q + 7, q + 7) float64
         Mean second moment of the coefficients.
     squares : (q + 7,) float64
@@ -205,7 +208,8 @@ class PassResult:
 
 def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
              index: np.ndarray, *, log_weights: Optional[np.ndarray] = None,
-             update: bool = False, weigh: bool = True, keep: bool = False) -> PassResult:
+             update: bool = False, sought: Optional[int] = None, weigh: bool = True,
+             keep: bool = False) -> PassResult:
     """One pass over some particles.
 
     Parameters
@@ -221,6 +225,8 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
         When given, the volumes are differences of classes from the mean, with these weights.
     update : bool
         Gather the sums for new components.
+    sought : int, optional
+        Of the first so many; the others stay as they are. All by default.
     weigh : bool
         Gather the weights of the normal equations too; without, `maximise` takes each particle's
         second moment for the mean one, which is several times faster.
@@ -232,24 +238,24 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     PassResult
     """
     grid, q, n = background.grid, len(scaled), len(index)
-    t = q + NUISANCES
-    channels = sum_channels(q, weigh)
+    t, sought, classes = q + NUISANCES, q if sought is None else sought, log_weights is not None
+    channels = sum_channels(sought, weigh, classes)
     blocks = block_count(4 * channels * int(np.prod(grid.half_shape)), n)
     sums = np.zeros((blocks,) + (grid.half_shape + (channels,) if update else (1, 1, 1, channels)),
                     np.float32)
     moments, squares = np.zeros((blocks, t, t)), np.zeros((blocks, t))
     # The kernel indexes these by particle number.
     gains = np.zeros(len(background.slices))
-    classes = log_weights is not None
     size = len(background.slices) if keep else 1
     grams = np.zeros((1 if classes else size, t, t), np.float32)
     scores = np.zeros((size, t), np.float32)
-    latent_pass(_images(background), _volumes(background, scaled), q,
+    latent_pass(_images(background), _volumes(background, scaled), q, sought,
                 np.asarray(precision, np.float64),
                 index[np.argsort(background.rank[index], kind="stable")], block_starts(n, blocks),
                 np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
                 moments, squares, gains, keep, grams, scores)
-    return PassResult(_complete(gather(sums, q, weigh), q) if update else sums[:0],
+    weights = weight_channels(sought, classes) if weigh else 0
+    return PassResult(_complete(gather(sums, sought, weights), sought) if update else sums[:0],
                       moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
                       grams[index] if keep and not classes else grams[:0],
                       scores[index] if keep else scores[:0])

@@ -58,8 +58,10 @@ def maximise(background: Background, result: PassResult, scaled: np.ndarray, mas
         mean = result.moments[:q, :q][lower].astype(np.float32)
         sums = np.concatenate([sums, weight[..., None] * mean], axis=-1)
     prior = np.zeros((q, grid.n_shells))
+    classes = sums.shape[-1] == 3 * q           # of classes there is only the diagonal
     for j, volume in enumerate(scaled):
-        diagonal = sums[..., 2 * q + j * (j + 1) // 2 + j].ravel()
+        place = j if classes else j * (j + 1) // 2 + j
+        diagonal = sums[..., 2 * q + place].ravel()
         known = np.bincount(shell, diagonal)[:grid.n_shells] / count * crowd
         noise = float(mask.mean() * (area[1:] / np.maximum(known[1:], 1e-30)).sum())
         power = float((grid.shell_profile(volume) * area).sum())
@@ -150,8 +152,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)
         precision = np.concatenate([np.ones(t), model.nuisance.precision])
-        result = run_pass(background, both, precision, index, update=True, weigh=exact)
-        fresh = maximise(background, result, both, mask, None if exact else weight)[:q]
+        result = run_pass(background, both, precision, index, update=True, sought=q, weigh=exact)
+        fresh = maximise(background, result, model.scaled, mask, None if exact else weight)
         fresh = model.scaled + OVER_RELAXATION * (fresh - model.scaled)
         components, variances = orthonormalise(fresh, result.moments[:q, :q])
         nuisance = model.nuisance

@@ -118,6 +118,13 @@ def test_posterior_moments_and_sums(tiny):
     assert place == result.sums.shape[-1]
     light = run_pass(background, volumes, PRECISION, np.arange(N), update=True, weigh=False)
     assert np.array_equal(light.sums, result.sums[..., :2 * Q])
+    first = run_pass(background, volumes, PRECISION, np.arange(N), update=True, sought=1)
+    left = residual * mean[:, None, 0] - np.einsum("npl,nl->np", columns[..., 1:], second[:, 1:, 0])
+    numerator, weight = insert_by_numpy(gain * left, gain ** 2 * second[:, None, 0, 0], TINY,
+                                        background.slices.rotations)
+    found = first.sums[..., 0] + 1j * first.sums[..., 1]
+    assert np.abs(found - numerator).max() < 1e-3 * np.abs(numerator).max()
+    assert np.abs(first.sums[..., 2] - weight).max() < 1e-3 * np.abs(weight).max()
 
 
 def test_classes_by_brute_force(tiny):
@@ -161,9 +168,9 @@ def test_classes_by_brute_force(tiny):
                                             background.slices.rotations)
         found = result.sums[..., 2 * k] + 1j * result.sums[..., 2 * k + 1]
         assert np.abs(found - numerator).max() < 1e-3 * np.abs(numerator).max()
-        diagonal = result.sums[..., 2 * Q + k * (k + 1) // 2 + k]
+        diagonal = result.sums[..., 2 * Q + k]
         assert np.abs(diagonal - weight).max() < 1e-3 * weight.max()
-    assert not result.sums[..., 2 * Q + 1].any()        # classes do not overlap
+    assert result.sums.shape[-1] == 3 * Q                # classes do not overlap
 
 
 def test_what_was_corrected_before_counts(tiny):
