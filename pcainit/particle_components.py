@@ -15,14 +15,12 @@ from pcainit.engine.evidence import (
     LEAST_STARTED_SCORE,
     MOST_NUISANCE,
     Evidence,
-    align_to,
     certify,
     confirm,
     explained_by,
     held_out_score,
-    merge_models,
     nuisance_share,
-    put_first,
+    strong_enough,
 )
 from pcainit.engine.given_components import fit_spread, inside, started
 from pcainit.engine.latent_model import (
@@ -35,6 +33,7 @@ from pcainit.engine.latents import Measurements, measure
 from pcainit.engine.local_components import Place, describe_place, find_places, join
 from pcainit.engine.local_sweep import Region, detectable_share
 from pcainit.engine.masks import auto_mask
+from pcainit.engine.model_axes import align_to, merge_models, put_first
 from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
@@ -119,7 +118,9 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
                 for h, m in enumerate(aligned)]
     crossed_models = [align_to(m, certified.components) if certified.q else m for m in extended]
     # Of a weak component only noise may be left beside the places.
-    left = np.flatnonzero(_cosines(crossed_models) >= LEAST_COSINE)
+    left = np.flatnonzero((_cosines(crossed_models) >= LEAST_COSINE)
+                          & strong_enough(certified.components, background, everyone,
+                                           certified.nuisance))
     certified, crossed_models = certified.take(left), [m.take(left) for m in crossed_models]
     rest = joint.take(slice(strong + weak, max(settings.components, strong + weak)))
     joint = dataclasses.replace(

@@ -24,6 +24,9 @@ LEAST_STARTED_SCORE = 10.0
 # More of a component than this (times its half-set cosine squared: what is less certain may
 # resemble less) in the span of contrast, shift and rotation makes it an artefact.
 MOST_NUISANCE = 0.4
+# A component that varies by less than this share of the strongest one's variance (in units of the
+# particles' noise) is what the model gets wrong about that one: many particles make it significant.
+LEAST_SIGNAL = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,64 +241,23 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
                     evidence.pairs[:, keep], int((real & ~keep).sum()))
 
 
-def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:
-    """The directions inside a model's span that are closest to a given orthonormal set.
+def strong_enough(components: np.ndarray, background: Background, index: np.ndarray,
+                  spread: NuisanceSpread) -> np.ndarray:
+    """Which components vary by more than the model errs about the strongest of them.
 
     Parameters
     ----------
-    model : LatentModel
-    basis : (c, box, box, box) float32
+    components : (q, box, box, box) float32
+    background : Background
+    index : (m,) int
+    spread : NuisanceSpread
 
     Returns
     -------
-    LatentModel
-        Orthonormal components that correspond to `basis` one by one.
+    (q,) bool
     """
-    own = model.components.reshape(model.q, -1).astype(np.float64)
-    left, _, right = np.linalg.svd(own @ basis.reshape(len(basis), -1).T, full_matrices=False)
-    turn = left @ right                                         # (q, c), closest rotation
-    components = (turn.T @ own).reshape((len(basis),) + model.components.shape[1:])
-    variances = np.einsum("qc,q->c", turn ** 2, model.variances)
-    return LatentModel(components.astype(np.float32), variances, model.nuisance, model.gain)
-
-
-def put_first(model: LatentModel, basis: np.ndarray) -> LatentModel:
-    """The model in other axes: first what certified directions span, then the rest.
-
-    Both parts are principal components in themselves; the model's covariance of densities is
-    kept but for what correlates the two.
-
-    Parameters
-    ----------
-    model : LatentModel
-    basis : (c, box, box, box) float32, nearly orthonormal
-
-    Returns
-    -------
-    LatentModel
-    """
-    own = model.components.reshape(model.q, -1).astype(np.float64)
-    inside = own @ basis.reshape(len(basis), -1).T              # (q, c)
-    frame = np.linalg.qr(np.concatenate([inside, np.eye(model.q)], axis=1))[0]
-    parts, values = [], []
-    for part in (frame[:, :len(basis)], frame[:, len(basis):]):
-        spread, turn = np.linalg.eigh(part.T @ (model.variances[:, None] * part))
-        order = np.argsort(-spread)
-        parts.append(part @ turn[:, order])
-        values.append(spread[order])
-    components = np.concatenate(parts, axis=1).T @ own
-    return LatentModel(components.reshape(model.components.shape).astype(np.float32),
-                       np.maximum(np.concatenate(values), 1e-30), model.nuisance, model.gain)
-
-
-def merge_models(models: list[LatentModel]) -> LatentModel:
-    """Principal components of the halves' components together, as many as each has."""
-    q = models[0].q
-    stacked = np.concatenate([m.scaled for m in models])
-    flat = stacked.reshape(2 * q, -1).astype(np.float64) / np.sqrt(len(models))
-    _, singular, right = np.linalg.svd(flat, full_matrices=False)
-    return LatentModel(right[:q].reshape(models[0].components.shape).astype(np.float32),
-                       np.maximum(singular[:q] ** 2, 1e-30), models[0].nuisance)
+    score = held_out_score(components, background, index, spread)
+    return score >= LEAST_SIGNAL * np.max(score, initial=0.0)
 
 
 def nuisance_share(components: np.ndarray, background: Background, mask: np.ndarray, *,

@@ -224,13 +224,16 @@ class Grid:
         n, b = self.box_px, self.box
         if n == b:
             return self.band_limit(volume)
-        small = fft.fftshift(fft.rfftn(fft.ifftshift(self.band_limit(volume))), axes=(0, 1))
-        full = np.zeros((n, n, n // 2 + 1), np.complex64)
-        lo = n // 2 - b // 2
-        full[lo:lo + b, lo:lo + b, :b // 2] = small[:, :, :b // 2]
-        full = fft.ifftshift(full, axes=(0, 1))
-        large = fft.irfftn(full, s=(n, n, n), workers=workers, overwrite_x=True)
-        return fft.fftshift(large).astype(np.float32) * np.float32((n / b) ** 3)
+        # Both origins are the centre, n and b are even: the signs that shift them cancel.
+        part = fft.rfftn(self.band_limit(volume), workers=workers)[:, :, :b // 2]
+        part *= np.float32((n / b) ** 3)
+        for axis in (0, 1):             # one axis after the other: most of the large one is empty
+            low, high = np.split(part, 2, axis=axis)
+            shape = list(part.shape)
+            shape[axis] = n - b
+            part = np.concatenate([low, np.zeros(shape, np.complex64), high], axis=axis)
+            part = fft.ifft(part, axis=axis, workers=workers, overwrite_x=True)
+        return fft.irfft(part, n, axis=2, workers=workers)
 
     def from_particle_box(self, volume: np.ndarray) -> np.ndarray:
         """Volume of the particles' box Fourier-cropped to the working box, float32."""

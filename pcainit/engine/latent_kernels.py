@@ -184,11 +184,11 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
     """Posterior of every particle in `order`.
 
     `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  `sums` (blocks, z, y, x,
-    `sum_channels`) of the first `sought` are added to when `update`; `moments` (blocks, t, t) get the coefficients'
-    second moments and `squares` (blocks, t) the squares of their means, both with what was
-    corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t) get each particle's
-    statistics; `gains` (n,) its log marginal likelihood ratio.  With `log_weights` (q,), the
-    volumes are classes instead of components: `scores` then get the responsibilities.
+    `sum_channels`) of the first `sought` are added to when `update`; `moments` (blocks, t, t) get
+    the coefficients' second moments and `squares` (blocks, t) the squares of their means, both
+    with what was corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t) get
+    each particle's statistics; `gains` (n,) its log marginal likelihood ratio.  With `log_weights`
+    (q,), the volumes are classes instead of components: `scores` then get the responsibilities.
     """
     classes = len(log_weights) > 0
     n_samples = images.frequencies.shape[0]

@@ -8,11 +8,12 @@ from typing import Callable, List, Sequence, Tuple
 
 import numpy as np
 
-from pcainit.engine.evidence import align_to, certify, confirm, merge_models
+from pcainit.engine.evidence import Evidence, certify, confirm, strong_enough
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel
 from pcainit.engine.local_sweep import Region, sweep
 from pcainit.engine.masks import soft_edge
+from pcainit.engine.model_axes import align_to, merge_models
 from pcainit.engine.particle_pca import fit_components
 
 # A region is looked at closely from this score of the sweep (standard deviations) ...
@@ -127,17 +128,31 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
     for h in (0, 1):
         start = _start([region.pair[h] for region in group], background, place, joint)
         models.append(fit_components(background, place, start, halves[h], held=held[h],
-                                     rounds=ROUNDS, exact_rounds=2, learn_nuisance=False))
+                                     rounds=ROUNDS, exact_rounds=ROUNDS, learn_nuisance=False))
     evidence = confirm(certify(models[0], models[1], place, background.grid, seed), background,
                        halves, place, joint.nuisance, beside=held)
+    everyone = np.sort(np.concatenate(halves))
+    evidence = _strong(evidence, joint, background, everyone)
     if not evidence.count:
         return None
-    everyone = np.sort(np.concatenate(halves))
     start = align_to(merge_models(models), evidence.basis)
     whole = fit_components(background, place, start, everyone, held=joint, rounds=2, exact_rounds=2,
                            learn_nuisance=False)
     first, second = (align_to(model, whole.components) for model in models)
     return Place(tuple(group), place, (first, second), whole, evidence.cosines[:evidence.count])
+
+
+def _strong(evidence: Evidence, joint: LatentModel, background: Background, index: np.ndarray
+            ) -> Evidence:
+    """Without directions that only what is wrong about the known components makes."""
+    if not evidence.count:
+        return evidence
+    both = np.concatenate([joint.components, evidence.basis])
+    keep = strong_enough(both, background, index, joint.nuisance)[joint.q:]
+    order = np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep),
+                            np.arange(evidence.count, len(evidence.cosines))])
+    return dataclasses.replace(evidence, cosines=evidence.cosines[order],
+                               basis=evidence.basis[keep], pairs=evidence.pairs[:, keep])
 
 
 def _start(volumes: List[np.ndarray], background: Background, place: np.ndarray,

@@ -20,8 +20,13 @@ from pcainit.engine.slicing import JIT, block_starts
 _BLOCKS = 8
 _NEGLIGIBLE = 1e-12             # of a posterior
 _SAMPLE = 5000                  # particles that tell good starts from bad ones
+_FINISHED = 4                   # of the best starts, on all particles
+_SAME_PLACE = 0.5               # of two centres, in standard deviations of a particle's noise
 # One more class must raise the held-out log-likelihood by so many standard errors.
 LEAST_GAIN = 3.0
+# Centres that are closer (standard deviations of a particle's noise) are no classes: the errors of
+# the model, which many particles make significant, are that small.
+LEAST_DISTANCE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +145,7 @@ def _one_round(particles, log_weights, centres, accumulate):
 
 
 def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.ndarray,
-                   rounds: int = 200, tolerance: float = 1e-3) -> Mixture:
+                   rounds: int = 200, tolerance: float = 0.02) -> Mixture:
     """EM from given weights and centres until the log-likelihood rises by less than `tolerance`."""
     ridge = _ridge(particles)
     last = -np.inf
@@ -211,8 +216,23 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
             weights = np.full(n_classes, 1 / n_classes)
         runs.append(refine_mixture(some, weights, centres, rounds=25, tolerance=1.0))
     runs.sort(key=lambda m: -m.log_likelihood)
-    finished = [refine_mixture(particles, m.weights, m.centres) for m in runs[:4]]
+    best = _different(runs, total)[:_FINISHED]
+    if some is not particles:           # far the most rounds are cheap ones
+        best = [refine_mixture(some, m.weights, m.centres) for m in best]
+        best = _different(sorted(best, key=lambda m: -m.log_likelihood), total)
+    finished = [refine_mixture(particles, m.weights, m.centres) for m in best]
     return max(finished, key=lambda m: m.log_likelihood)
+
+
+def _different(runs: List[Mixture], metric: np.ndarray) -> List[Mixture]:
+    """Without runs that go where a better one goes: centres closer than half a particle's noise."""
+    kept: List[Mixture] = []
+    for run in runs:
+        gaps = [_distances(run.centres, better.centres, metric).min(axis=1).max()
+                for better in kept]
+        if min(gaps, default=np.inf) > _SAME_PLACE:
+            kept.append(run)
+    return kept
 
 
 def _spread_start(means: np.ndarray, metric: np.ndarray, k: int, rng: np.random.Generator
@@ -274,13 +294,14 @@ def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: i
     """
     fits: List[Mixture] = []
     held: List[np.ndarray] = []
-    best = 1
+    best, mean = 1, particles.marginal().precision.mean(axis=0, dtype=np.float64)
     for k in range(1, most + 1):
         fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
         held.append(_held_out(particles, half, fits[-1]))
-        if fits[-1].bic < fits[best - 1].bic and _surely_more(held[-1], held[best - 1]):
+        if (fits[-1].bic < fits[best - 1].bic and _surely_more(held[-1], held[best - 1])
+                and _apart(fits[-1], mean)):
             best = k
-        if k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
+        if k - best >= 3 or k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
             break
     return fits, np.array([values.mean() for values in held]), best
 
@@ -313,8 +334,17 @@ def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
     return bool(gap.mean() * np.sqrt(len(gap)) > LEAST_GAIN * gap.std())
 
 
+def _apart(mixture: Mixture, metric: np.ndarray) -> bool:
+    """Whether particles can be told apart by all classes."""
+    gaps = _distances(mixture.centres, mixture.centres, metric)
+    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > LEAST_DISTANCE).all())
+
+
+def _distances(one: np.ndarray, two: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    gap = one[:, None] - two[None]
+    return np.sqrt(np.maximum(np.einsum("kla,ab,klb->kl", gap, metric, gap), 0))
+
+
 def centre_distances(centres: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Distance of each pair of centres in units of a particle's mean precision, (K, K)."""
-    mean = precision.mean(axis=0, dtype=np.float64)
-    gap = centres[:, None] - centres[None]
-    return np.sqrt(np.maximum(np.einsum("kla,ab,klb->kl", gap, mean, gap), 0))
+    return _distances(centres, centres, precision.mean(axis=0, dtype=np.float64))

@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 
 from pcainit.engine.evidence import (
     LEAST_COSINE,
-    align_to,
     certify,
     explained_by,
-    merge_models,
     nuisance_share,
     null_cosine,
     principal_directions,
-    put_first,
+    strong_enough,
 )
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread
+from pcainit.engine.model_axes import align_to, merge_models, put_first
 from pcainit.engine.particle_pca import colour
+from pcainit.tests.particle_examples import GRID as GRID_OF_MODEL
 from pcainit.tests.particle_examples import ball, blobs, model_background
 
 QUICK = settings(max_examples=10, deadline=None)
@@ -182,6 +182,21 @@ def test_artefacts_are_told():
     share = nuisance_share(volumes, background, solvent)
     assert share[:3] == pytest.approx(np.ones(3), abs=1e-6)
     assert 0 <= share[3] < 0.3
+
+
+def test_too_weak_beside_the_strongest():
+    """Two true components: variances of 30 and 0.03 times the particles' noise, or of 30 and 3."""
+    n, rng = 3000, np.random.default_rng(3)
+    frame = np.linalg.qr(np.stack([blobs(GRID_OF_MODEL, [p], 0.9).ravel()
+                                   for p in ([3, 0, 0], [-2, 2, 0])], axis=1))[0]
+    volumes = frame.T.reshape((2,) + (GRID_OF_MODEL.box,) * 3).astype(np.float32)
+    for ratio, expected in ((1e-3, [True, False]), (0.1, [True, True])):
+        coordinates = rng.normal(size=(n, 2)) * 12 * np.sqrt([1, ratio])
+        background, _ = model_background(n, differences=volumes, coordinates=coordinates)
+        found = strong_enough(volumes, background, np.arange(n), NuisanceSpread())
+        assert found.tolist() == expected
+    none = strong_enough(volumes[:0], background, np.arange(n), NuisanceSpread())
+    assert none.shape == (0,)
 
 
 def test_what_features_explain():

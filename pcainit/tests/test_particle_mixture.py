@@ -226,3 +226,17 @@ def test_points_along_a_continuum():
     values = 2 * np.random.default_rng(0).normal(size=200000)
     parts = np.array_split(np.sort(values), 4)
     assert mixture.centres[:, 0] == pytest.approx([np.median(p) for p in parts], abs=0.03)
+
+
+def test_what_the_model_gets_wrong_makes_no_classes():
+    """Many particles make an excess of variance significant that tells none of them apart."""
+    rng = np.random.default_rng(5)
+    label = draw_labels(12000, [0.6, 0.4])
+    precision, score = latent_statistics(CENTRES[:2], label, strength=40.0)
+    scatter = 0.06 * rng.normal(size=(len(label), 2))
+    score += np.einsum("nab,nb->na", precision, scatter).astype(np.float32)
+    particles = Measurements.at_contrast_one(precision, score)
+    fits, _, best = choose_classes(particles, halves(len(label)), 8, 0)
+    assert best == 2
+    assert fits[2].bic < fits[1].bic                    # by itself BIC would say more
+    assert fits[1].weights == pytest.approx([0.6, 0.4], abs=0.01)
