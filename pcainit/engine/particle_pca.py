@@ -24,8 +24,15 @@ from pcainit.engine.slicing import insert_slices
 # A component's prior power is at least so many times the power that noise gives its estimate:
 # less would let EM switch off components that it has not found yet, more lets noise in.
 PRIOR_OVER_NOISE = 12.0
+# The first half of the rounds is done on a quarter of the particles, or so many if that is more.
+LEAST_EARLY = 5000
 # Each round goes so many times as far as EM would.
 OVER_RELAXATION = 1.8
+
+
+def thin(index: np.ndarray, most: int) -> np.ndarray:
+    """At most so many particles, evenly spaced."""
+    return index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
 
 
 def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
@@ -145,10 +152,13 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     -------
     LatentModel
     """
-    model, q = start, start.q
-    weight = total_weight(background, index) if rounds > exact_rounds else None
+    model, q, everyone = start, start.q, index
+    early = min(rounds // 2, rounds - exact_rounds)
     for k in range(rounds):
         exact = k >= rounds - exact_rounds
+        if k in (0, early):
+            index = thin(everyone, max(LEAST_EARLY, len(everyone) // 4)) if k < early else everyone
+            weight = None if exact else total_weight(background, index)
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)
         precision = np.concatenate([np.ones(t), model.nuisance.precision])
