@@ -10,13 +10,13 @@ from scipy import fft
 
 from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
 from pcainit.engine.particle_pca import maximise
-from pcainit.engine.products import cross_power, power
-from pcainit.engine.slicing import extract_slices
+from pcainit.engine.shell_products import shell_products
 
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
 STEPS = (0.5, 0.25, 0.125)
 LARGEST_GAIN = 1.5
+CALIBRATIONS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,9 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
         whole = _part_way(whole, class_round(background, mask, whole, everyone, nuisance)[0],
                           2 * STEPS[step] / (1 + STEPS[step]))
         progress((done + 1) / rounds)
-    return (*calibrate(background, mask, whole, pair, halves, nuisance), held)
+    for _ in range(CALIBRATIONS):       # larger differences make the posteriors sharper
+        whole, pair = calibrate(background, mask, whole, pair, halves, nuisance)
+    return whole, pair, held
 
 
 def _part_way(old: ClassModel, new: ClassModel, step: float) -> ClassModel:
@@ -167,7 +169,7 @@ def calibrate(background: Background, mask: np.ndarray, whole: ClassModel,
     product, square = np.zeros((2, len(whole.weights), grid.n_shells))
     for h in (0, 1):
         resp, _ = score_classes(background, pair[h], halves[h], nuisance)
-        own = _shell_products(background, pair[1 - h].differences, resp, halves[h])
+        own = shell_products(background, pair[1 - h].differences, resp, halves[h])
         product, square = product + own[0], square + own[1]
     models = (whole, *pair)
     filtered = [np.empty_like(model.differences) for model in models]
@@ -191,24 +193,3 @@ def _smooth(profile: np.ndarray) -> np.ndarray:
     padded = np.pad(profile[1:], 1)
     total = padded[:-2] + padded[1:-1] + padded[2:]
     return np.append(total[:1], total)
-
-
-def _shell_products(background: Background, differences: np.ndarray, resp: np.ndarray,
-                    index: np.ndarray, at_a_time: int = 500) -> Tuple[np.ndarray, np.ndarray]:
-    """Products of each difference's slices with what the mean leaves of the images, and squares.
-
-    Both (K, n_shells), whitened, weighted by the responsibilities.
-    """
-    slices, grid = background.slices, background.grid
-    transforms = grid.to_fourier(np.concatenate([background.mean[None], differences]))
-    product, square = np.zeros((2, len(differences), grid.n_shells))
-    for first in range(0, len(index), at_a_time):
-        some = index[first:first + at_a_time]
-        factor = slices.ctf[some] * background.whitening
-        views = extract_slices(transforms, slices.rotations[some], grid) * factor[..., None]
-        rest = slices.values[some] * background.whitening - views[..., 0]
-        for k in range(len(differences)):
-            view, weight = views[..., k + 1], resp[first:first + at_a_time, k]
-            product[k] += np.bincount(grid.shell, weight @ cross_power(view, rest))
-            square[k] += np.bincount(grid.shell, weight @ power(view))
-    return product, square

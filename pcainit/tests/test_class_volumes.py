@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from pcainit.engine.class_volumes import ClassModel, calibrate
+from pcainit.engine.class_volumes import CALIBRATIONS, ClassModel, calibrate
 from pcainit.engine.latent_model import NuisanceSpread
 from pcainit.engine.masks import solvent_level
+from pcainit.engine.shell_products import shell_products
+from pcainit.engine.slicing import extract_slices
 from pcainit.tests.particle_examples import GRID, ball, blobs, model_background
 
 
@@ -67,3 +69,40 @@ def test_calibration_leaves_nothing_of_differences_that_the_other_half_does_not_
     mended, _ = calibrate(background, mask, whole, pair, halves, NuisanceSpread())
     power = (mended.differences ** 2).sum() / (whole.differences ** 2).sum()
     assert power < 0.3
+
+
+def test_shell_products_by_numpy():
+    differences = np.stack([blobs(GRID, [[1, 1, 2]]), -0.5 * blobs(GRID, [[-2, 0, 1]])])
+    background, _ = model_background(40, differences=differences, noise=0.5,
+                                     coordinates=np.random.default_rng(1).normal(size=(40, 2)))
+    index, weights = np.arange(0, 40, 3), np.random.default_rng(2).uniform(size=(14, 2))
+    slices = background.slices
+    transforms = GRID.to_fourier(np.concatenate([background.mean[None], differences]))
+    factor = slices.ctf[index] * background.whitening
+    views = extract_slices(transforms, slices.rotations[index], GRID) * factor[..., None]
+    rest = slices.values[index] * background.whitening - views[..., 0]
+    products, squares = shell_products(background, differences, weights, index)
+    for k in range(2):
+        view = views[..., k + 1]
+        for found, each in ((products, (view * rest.conj()).real), (squares, np.abs(view) ** 2)):
+            expected = np.bincount(GRID.shell, weights[:, k] @ each)
+            assert found[k] == pytest.approx(expected, rel=1e-4, abs=1e-4 * expected.max())
+
+
+def test_calibration_reaches_its_end():
+    """Classes that overlap: damped differences make soft posteriors, which hide the damping."""
+    difference = 0.35 * blobs(GRID, [[1, 1, 2], [-2, 0, 1]], width=1.5)
+    label = np.random.default_rng(5).integers(0, 2, 6000)
+    background, mask = model_background(6000, differences=difference[None], noise=0.6,
+                                        coordinates=(label - 0.5)[:, None])
+    true = np.stack([-difference / 2, difference / 2])
+    whole = ClassModel(0.6 * true, np.full(2, 0.5))
+    pair = whole, whole
+    halves = np.arange(0, 6000, 2), np.arange(1, 6000, 2)
+    spread = NuisanceSpread(1e-3, 1e-3, 1e-4, 1e-3)
+    sizes = []
+    for _ in range(CALIBRATIONS):
+        whole, pair = calibrate(background, np.ones_like(mask), whole, pair, halves, spread)
+        sizes.append(float((whole.differences * true).sum() / (true ** 2).sum()))
+    assert 0.6 < sizes[0] < sizes[-1] - 0.03
+    assert sizes[-1] == pytest.approx(1, abs=0.1)

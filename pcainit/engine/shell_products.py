@@ -1,0 +1,68 @@
+"""How far the images bear out volumes, shell by shell: products of their slices with residuals."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Tuple
+
+import numba
+import numpy as np
+
+from pcainit.engine.latent_model import Background
+from pcainit.engine.slicing import JIT, block_starts, corner, read_cell, sample_position
+
+_BLOCKS = 16
+
+
+@numba.njit(parallel=True, **JIT)
+def _shell_products(values, ctf, whitening, volumes, rotations, frequencies, shell, oversampling,
+                    reach, index, starts, weights, products, squares):
+    n_floats = volumes.shape[3]
+    for block in numba.prange(len(starts) - 1):
+        view = np.empty(n_floats, np.float32)
+        for j in range(starts[block], starts[block + 1]):
+            i = index[j]
+            for k in range(frequencies.shape[0]):
+                x, y, z, sign = sample_position(rotations[i], frequencies[k, 0],
+                                                frequencies[k, 1], oversampling)
+                z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
+                read_cell(volumes, z0, y0, x0, fz, fy, fx, view)
+                factor = ctf[i, k]
+                scale = factor * whitening[k] * whitening[k]
+                re = values[i, 2 * k] - factor * view[0]
+                im = sign * values[i, 2 * k + 1] - factor * view[1]
+                for m in range(weights.shape[1]):
+                    a, b = view[2 * m + 2], view[2 * m + 3]
+                    share = weights[j, m] * scale
+                    products[block, m, shell[k]] += share * (a * re + b * im)
+                    squares[block, m, shell[k]] += share * factor * (a * a + b * b)
+
+
+def shell_products(background: Background, differences: np.ndarray, weights: np.ndarray,
+                   index: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Products of volumes' slices with what the mean leaves of some images, and their squares.
+
+    Their ratio is the least-squares gain of each volume in each shell.
+
+    Parameters
+    ----------
+    background : Background
+    differences : (K, box, box, box) float32
+    weights : (m, K) float32
+        Of each image for each volume.
+    index : (m,) int
+        Which particles.
+
+    Returns
+    -------
+    products, squares : (K, n_shells) float64
+        Whitened; slices are modulated by the CTF.
+    """
+    slices, grid = background.slices, background.grid
+    transforms = grid.to_fourier(np.concatenate([background.mean[None], differences]))
+    products, squares = np.zeros((2, _BLOCKS, len(differences), grid.n_shells))
+    _shell_products(slices.values.view(np.float32), slices.ctf, background.whitening,
+                    transforms.view(np.float32), slices.rotations,
+                    grid.frequencies.astype(np.float32), grid.shell, np.float32(grid.oversampling),
+                    grid.reach, np.asarray(index, np.int64), block_starts(len(index), _BLOCKS),
+                    np.ascontiguousarray(weights, np.float32), products, squares)
+    return products.sum(axis=0), squares.sum(axis=0)
