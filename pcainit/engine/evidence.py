@@ -26,7 +26,7 @@ LEAST_STARTED_SCORE = 10.0
 MOST_NUISANCE = 0.4
 # A component that varies by less than this share of the strongest one's variance (in units of the
 # particles' noise) is what the model gets wrong about that one: many particles make it significant.
-LEAST_SIGNAL = 0.005
+LEAST_SIGNAL = 0.01
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from pcainit.engine.latent_model import (
     run_pass,
 )
 from pcainit.engine.masks import solvent_level
-from pcainit.engine.nuisance import spread_beside
+from pcainit.engine.nuisance import calibrated, spread_beside
 from pcainit.engine.slicing import insert_slices
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
@@ -172,5 +172,6 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         model = LatentModel(components, variances, nuisance, float(result.gains.mean()))
         if learn_nuisance and k + 1 in (rounds // 2, rounds):
             model = dataclasses.replace(model, nuisance=spread_beside(background, model, index))
+            model = calibrated(background, model, index)
         progress((k + 1) / rounds)
     return model
