@@ -19,7 +19,6 @@ from pcainit.engine.evidence import (
     confirm,
     explained_by,
     held_out_score,
-    nuisance_share,
     strong_enough,
 )
 from pcainit.engine.given_components import fit_spread, inside, started
@@ -34,6 +33,11 @@ from pcainit.engine.local_components import Place, describe_place, find_places, 
 from pcainit.engine.local_sweep import Region, detectable_share
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.model_axes import align_to, merge_models, put_first
+from pcainit.engine.nuisance_span import (
+    ambiguous_directions,
+    nuisance_share,
+    without_directions,
+)
 from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
@@ -122,6 +126,9 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
                           & strong_enough(certified.components, background, everyone,
                                            certified.nuisance))
     certified, crossed_models = certified.take(left), [m.take(left) for m in crossed_models]
+    shared = ambiguous_directions(certified, background, mask)
+    certified = without_directions(certified, shared)
+    crossed_models = [without_directions(model, shared) for model in crossed_models]
     rest = joint.take(slice(strong + weak, max(settings.components, strong + weak)))
     joint = dataclasses.replace(
         joint, components=np.concatenate([certified.components, rest.components]),

@@ -10,6 +10,7 @@ import numpy as np
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.latents import Latents, marginalise
+from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
@@ -258,35 +259,6 @@ def strong_enough(components: np.ndarray, background: Background, index: np.ndar
     """
     score = held_out_score(components, background, index, spread)
     return score >= LEAST_SIGNAL * np.max(score, initial=0.0)
-
-
-def nuisance_share(components: np.ndarray, background: Background, mask: np.ndarray, *,
-                   contrast: bool = True) -> np.ndarray:
-    """Share of each component that lies in the span of contrast, shift and rotation of the mean.
-
-    Parameters
-    ----------
-    components : (q, box, box, box) float32
-    background : Background
-    mask : (box, box, box) float32
-    contrast : bool
-        Whether the mean itself is in the span. Not for a place: contrast is the whole particle's,
-        and what comes and goes in a place looks like the mean there.
-
-    Returns
-    -------
-    (q,) float64, 0 to 1
-    """
-    body = background.mean * mask
-    gradient = np.stack(np.gradient(background.mean)[::-1]) * mask      # along x, y, z
-    axis = np.arange(len(body)) - len(body) // 2
-    x, y, z = axis[None, None, :], axis[None, :, None], axis[:, None, None]
-    turns = [y * gradient[2] - z * gradient[1], z * gradient[0] - x * gradient[2],
-             x * gradient[1] - y * gradient[0]]
-    span = np.stack([body, *gradient, *turns]).reshape(7, -1)[0 if contrast else 1:]
-    frame = np.linalg.qr(span.T.astype(np.float64))[0]
-    inside = components.reshape(len(components), body.size) @ frame
-    return (inside ** 2).sum(axis=1)
 
 
 def explained_by(coordinates: np.ndarray, features: np.ndarray) -> np.ndarray:

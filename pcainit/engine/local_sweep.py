@@ -23,13 +23,14 @@ from pcainit.engine.back_projection import back_project, weight_kernel
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, unexplained_slices
 from pcainit.engine.masks import soft_edge
-from pcainit.engine.particle_pca import PRIOR_OVER_NOISE, total_weight
+from pcainit.engine.particle_pca import total_weight
 from pcainit.engine.slicing import side_by_side
 
 CHUNK = 1024                     # particles at a time
 # Radii of the spheres, in units of the resolution.
 RADII = (2.25, 3.5)
 LARGEST_BASIS = 80
+SIGNAL_OVER_NOISE = 12.0         # of a region's component, to begin with
 # Score of a change that is found nearly always.
 SURE_SCORE = 10.0
 LEAST_PARTICLES = 50            # fewer make no state, however clear
@@ -182,7 +183,7 @@ class _Size:
             expected = level * expected
             excess = total - expected
             noise = np.sum(self.variances / np.maximum(np.diag(expected), 1e-30))
-            ridge = self.variances.sum() / (PRIOR_OVER_NOISE * noise)
+            ridge = self.variances.sum() / (SIGNAL_OVER_NOISE * noise)
             top = len(excess) - 1
             _, vector = linalg.eigh(excess, expected + ridge * np.eye(len(excess)),
                                     subset_by_index=(top, top))

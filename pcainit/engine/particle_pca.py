@@ -24,6 +24,9 @@ from pcainit.engine.slicing import insert_slices
 # A component's prior power is at least so many times the power that noise gives its estimate:
 # less would let EM switch off components that it has not found yet, more lets noise in.
 PRIOR_OVER_NOISE = 12.0
+# Inside a mask neighbouring Fourier coefficients go together, and the mask averages their noise:
+# components are damped by the mask's share of the box (times this) less than single coefficients.
+COMPONENT_DAMPING = 6.0
 # The first half of the rounds is done on a quarter of the particles, or so many if that is more.
 LEAST_EARLY = 5000
 # Each round goes so many times as far as EM would.
@@ -46,12 +49,13 @@ def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
 
 
 def maximise(background: Background, result: PassResult, scaled: np.ndarray, mask: np.ndarray,
-             weight: Optional[np.ndarray] = None) -> np.ndarray:
+             weight: Optional[np.ndarray] = None, damping: float = 1.0) -> np.ndarray:
     """New components (times standard deviation), or class differences, from a pass's sums, masked.
 
     Each component's prior has the shape of the mean's spectrum, and its own present power or a
     multiple of its noise's, whichever is more.  Where the pass has not gathered the weights,
-    `weight` (from `total_weight`) times the mean second moment stands in for them.
+    `weight` (from `total_weight`) times the mean second moment stands in for them.  `damping`
+    multiplies the prior precision.
     """
     grid, q = background.grid, len(scaled)
     area = np.arange(grid.n_shells) ** 2            # a shell's size, up to a factor
@@ -73,7 +77,7 @@ def maximise(background: Background, result: PassResult, scaled: np.ndarray, mas
         noise = float(mask.mean() * (area[1:] / np.maximum(known[1:], 1e-30)).sum())
         power = float((grid.shell_profile(volume) * area).sum())
         share = max(power, PRIOR_OVER_NOISE * noise) / signal
-        prior[j] = 1 / (background.signal * share * crowd)
+        prior[j] = damping / (background.signal * share * crowd)
     out = np.empty(grid.half_shape + (q,), np.complex64)
     solve_voxels(sums, prior, grid.shell_map, out)
     volumes = np.stack([grid.band_limit(grid.to_real(out[..., j])) for j in range(q)])
@@ -163,7 +167,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         t = len(both)
         precision = np.concatenate([np.ones(t), model.nuisance.precision])
         result = run_pass(background, both, precision, index, update=True, sought=q, weigh=exact)
-        fresh = maximise(background, result, model.scaled, mask, None if exact else weight)
+        fresh = maximise(background, result, model.scaled, mask, None if exact else weight,
+                         COMPONENT_DAMPING * mask.mean())
         fresh = model.scaled + OVER_RELAXATION * (fresh - model.scaled)
         components, variances = orthonormalise(fresh, result.moments[:q, :q])
         nuisance = model.nuisance

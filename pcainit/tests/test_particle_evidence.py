@@ -9,7 +9,6 @@ from pcainit.engine.evidence import (
     LEAST_COSINE,
     certify,
     explained_by,
-    nuisance_share,
     null_cosine,
     principal_directions,
     strong_enough,
@@ -17,6 +16,12 @@ from pcainit.engine.evidence import (
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread
 from pcainit.engine.model_axes import align_to, merge_models, put_first
+from pcainit.engine.nuisance_span import (
+    ambiguous_directions,
+    nuisance_share,
+    nuisance_span,
+    without_directions,
+)
 from pcainit.engine.particle_pca import colour
 from pcainit.tests.particle_examples import GRID as GRID_OF_MODEL
 from pcainit.tests.particle_examples import ball, blobs, model_background
@@ -182,6 +187,27 @@ def test_artefacts_are_told():
     share = nuisance_share(volumes, background, solvent)
     assert share[:3] == pytest.approx(np.ones(3), abs=1e-6)
     assert 0 <= share[3] < 0.3
+
+
+def test_what_contrast_explains_as_well_is_left_to_contrast():
+    background, solvent = model_background(10)
+    body = nuisance_span(background, solvent)[0]
+    size = np.sqrt((body ** 2).sum())
+    other = blobs(background.grid, [[4, -3, 2]], 0.8) * solvent
+    other -= (other * body).sum() / size ** 2 * body
+    other /= np.sqrt((other ** 2).sum())
+    mixed = np.sqrt(0.2) * body / size + np.sqrt(0.8) * other
+    for contrast, count in ((0.3, 1), (0.01, 0)):
+        spread = NuisanceSpread(contrast, 1e-4, 1e-4, 1e-4)
+        model = LatentModel(mixed[None], np.array([0.1 * size ** 2]), spread)
+        shared = ambiguous_directions(model, background, solvent)
+        assert len(shared) == count
+        left = without_directions(model, shared)
+        expected = other if count else mixed
+        assert np.abs(left.components[0] - expected).max() < 1e-5
+        assert left.variances[0] == pytest.approx(model.variances[0] * (0.8 if count else 1))
+    none = LatentModel(mixed[None][:0], np.zeros(0), NuisanceSpread())
+    assert without_directions(none, ambiguous_directions(none, background, solvent)).q == 0
 
 
 def test_too_weak_beside_the_strongest():
