@@ -11,7 +11,8 @@ import uuid
 
 from pcainit.plugin import Plugin
 
-PROGRESS = re.compile(r"\w+: (\d+ %|done in .* s)")      # of the engine, also on stderr
+# What else is in an error log: the engine's progress, and a shell quoting a command that was killed.
+OTHER = re.compile(r"\w+: (\d+ %|done in .* s)|.*: line \d+: +\d+ [A-Z][a-z]")
 LAG = 10        # seconds until a file of another node is surely seen on a shared disk
 
 
@@ -97,7 +98,7 @@ def lastErrorLine(protocol, since):
         with open(path, "rb") as file:
             file.seek(max(0, os.path.getsize(path) - 10000))
             lines = file.read().decode(errors="replace").split("\n")
-        lines = [line.strip() for line in lines if line.strip() and not PROGRESS.match(line)]
+        lines = [line.strip() for line in lines if line.strip() and not OTHER.match(line)]
         if lines:
             return lines[-1]
     return ""

@@ -140,7 +140,7 @@ def unfit_jobs(protocol, particles: int) -> List[str]:
     if jobs is not None and 1 <= jobs <= most:
         return []
     return ["Jobs to read the images is %s: give a number from 1 to %d."
-            % (shorten(str(jobs)), most)]
+            % ("empty" if jobs is None else shorten(str(jobs)), most)]
 
 
 def only_variance(protocol) -> bool:

@@ -109,7 +109,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         """Let the queue have all reading jobs at once; Scipion would count them as threads."""
         super().setStepsExecutor(executor)
         if self.useQueueForSteps():
-            self._stepsExecutor.numberOfProcs = self.readingJobs.get()
+            self._stepsExecutor.numberOfProcs = max(1, self.readingJobs.get())
 
     def writeInputStep(self, digest):
         """Write the particles' poses and CTFs for the engine; images are read in place."""
