@@ -22,7 +22,6 @@ from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import VOLUME_SETS, volume_rows, write_list
 from pcainit.settings import COMMANDS, STAGES, InputError, Settings, part_name
 
-GIVEN = STAGES.index("components")      # from this stage on, given components count
 # Known before the run, so that other protocols can be wired to them.
 OUTPUTS = {
     "outputVolumes": SetOfVolumes,
@@ -77,10 +76,10 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def _insertAllSteps(self):
         # A step is redone by "Continue" only if its arguments change, so each gets a digest of
         # everything that its result depends on.
-        settings = self._settings()
-        identity = convert.identity(self.inputParticles.get(), settings.mask)
-        digests = [settings.digest(stage, identity + (self._givenIdentity() if k >= GIVEN else ""))
-                   for k, stage in enumerate(STAGES)]
+        settings, identity, digests = self._settings(), "", []
+        for stage in STAGES:
+            identity += self._filesOf(stage, settings)
+            digests.append(settings.digest(stage, identity))
         written = self._insert(self.writeInputStep, digests[0])
         self._insertReading(written, digests[0])
         self._insert(self.reconstructStep, digests[1])
@@ -238,6 +237,14 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         """Path and sampling rate of each map that one of `form.POINTERS` stands for."""
         used = getattr(self._settings(), name)
         return volume_rows([getattr(self, form.camel(name)).get()]) if used else []
+
+    def _filesOf(self, stage, settings):
+        """What changes with the files that a stage is the first to look at."""
+        if stage == "prepare":
+            return convert.identity(self.inputParticles.get())
+        if stage == "reconstruct":
+            return file_identity([settings.mask]) if settings.mask else ""
+        return self._givenIdentity() if stage == "components" else ""
 
     def _givenIdentity(self):
         rows = [row for name in form.POINTERS for row in self._givenRows(name)]

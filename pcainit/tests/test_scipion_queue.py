@@ -3,25 +3,21 @@
 import contextlib
 import os
 import re
-import time
 from pathlib import Path
 
-import mrcfile
-import numpy as np
 import pytest
 
 pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = [pytest.mark.scipion, pytest.mark.slow]
-psutil = pytest.importorskip("psutil")
 
 from pcainit.files.locks import LOCK, locked  # noqa: E402
+from pcainit.tests import scipion_runs as runs  # noqa: E402
 from pcainit.tests import slurm_node  # noqa: E402
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "queue.md"
-PATIENCE = 180          # seconds until a run that hangs is given up
 PARTS = 3
-SILENT = ("The step 'prepare, part 2 of 3' ended without a result: it was killed, cancelled, ran out of "
-          "memory, or never started. See the run's logs.")
+SILENT = ("The step 'prepare, part 2 of 3' ended without a result: it was killed, cancelled, ran out "
+          "of memory, or never started. See the run's logs.")
 PREPARE, JOIN = (2, 3, 4), 5        # steps
 
 
@@ -51,26 +47,14 @@ def queue(scipion_session):
 def expected(scipion_session):
     """Results of a run without a queue and in one part."""
     os.chdir(scipion_session.path)
-    return _results(scipion_session.run(scipion_session.new_volumes()))
-
-
-def _results(protocol):
-    folder = Path(protocol._getExtraPath("result"))
-    found = {str(path.relative_to(folder)): mrcfile.read(path) for path in folder.rglob("*.mrc")}
-    with np.load(folder / "latents.npz") as arrays:
-        found.update({name: arrays[name] for name in arrays.files})
-    assert len(found) > 8
-    return found
+    return runs.results(scipion_session.run(scipion_session.new_volumes()))
 
 
 def _check(scipion, protocol, expected):
     """It finished, with the very same results."""
-    _end(scipion, protocol)
+    runs.end(scipion, protocol)
     assert protocol.isFinished(), protocol.getErrorMessage()
-    found = _results(protocol)
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        assert np.array_equal(found[name], array, equal_nan=True), name
+    assert runs.same(runs.results(protocol), expected)
     assert protocol.outputVolumes.getSize() == 3
 
 
@@ -80,50 +64,6 @@ def _new(scipion, each_command, **values):
     protocol.setQueueParams(("batch", {"JOB_MEMORY": "2", "JOB_HOURS": "1",
                                        "QUEUE_FOR_JOBS": "Y" if each_command else "N"}))
     return protocol
-
-
-def _launch(scipion, protocol):
-    """As the form's button does; a second time means Continue."""
-    scipion.project.launchProtocol(protocol)
-
-
-def _until(condition, what):
-    last = time.time() + PATIENCE
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.time() < last, "waited in vain for %s" % what
-        time.sleep(0.05)
-
-
-def _end(scipion, protocol):
-    """Wait until a run is over, as Scipion's window does."""
-    def over():
-        time.sleep(0.5)
-        scipion.project._updateProtocol(protocol)
-        return not protocol.isActive()
-    _until(over, "the end of the run")
-    scipion.project._updateProtocol(protocol)
-
-
-def _engine(protocol, *words):
-    """Processes of the engine that work for a run, with these words on their command line."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            line = process.cmdline()
-            if "pcainit" in line and protocol._getExtraPath("work") in line and set(words) <= {
-                    *line}:
-                found.append(process)
-    return found
-
-
-def _freeze(protocol, *words):
-    """Wait for a process of the engine and stop its clock, so that it is surely met at work."""
-    process, = _until(lambda: _engine(protocol, *words), "the engine")
-    process.suspend()
-    return process
 
 
 def _new_jobs(node, protocol, known):
@@ -140,26 +80,26 @@ def _new_jobs(node, protocol, known):
 def test_whole_run_as_one_job(scipion, queue, expected):
     """Stopped in the middle, cancelled in the middle, then continued to the same results."""
     protocol = _new(scipion, each_command=False, readingJobs=2)
-    _launch(scipion, protocol)
-    _freeze(protocol, "prepare", "2/2")
+    scipion.project.launchProtocol(protocol)
+    runs.freeze(protocol, "prepare", "2/2")
     assert [name for name, _ in queue.jobs().values()][-1:] == [protocol.strId()]
     scipion.project.stopProtocol(protocol)
     assert protocol.isAborted()
-    _until(lambda: not queue.waiting() and not _engine(protocol), "the end of the job")
+    runs.until(lambda: not queue.waiting() and not runs.engine(protocol), "the end of the job")
     assert os.path.exists(protocol._getExtraPath("work", "part_001_of_002.npz"))
 
-    _launch(scipion, protocol)
-    _freeze(protocol, "components")
+    scipion.project.launchProtocol(protocol)
+    runs.freeze(protocol, "components")
     read = os.stat(protocol._getExtraPath("work", "values.npy")).st_mtime_ns
     queue.ask("scancel", str(queue.waiting()[-1]))
-    _end(scipion, protocol)
+    runs.end(scipion, protocol)
     assert protocol.isFailed() and "not found running" in protocol.getErrorMessage()
-    assert not _engine(protocol)
+    assert not runs.engine(protocol)
 
-    _launch(scipion, protocol)
+    scipion.project.launchProtocol(protocol)
     _check(scipion, protocol, expected)
     assert os.stat(protocol._getExtraPath("work", "values.npy")).st_mtime_ns == read
-    _until(lambda: not queue.waiting(), "the end of the job")
+    runs.until(lambda: not queue.waiting(), "the end of the job")
 
 
 # ------------------------------- Each command as a job -----------------------
@@ -169,7 +109,7 @@ def test_jobs_that_fail_and_continue(scipion, queue, expected):
     protocol, known = _new(scipion, each_command=True, readingJobs=PARTS), set(queue.jobs())
 
     def failed():
-        _end(scipion, protocol)
+        runs.end(scipion, protocol)
         assert protocol.isFailed()
         message, jobs = protocol.getErrorMessage(), _new_jobs(queue, protocol, known)
         known.update(queue.jobs())
@@ -179,30 +119,30 @@ def test_jobs_that_fail_and_continue(scipion, queue, expected):
     scipion.project._setupProtocol(protocol)
     work = Path(protocol._getExtraPath("work"))
     with _busy(work, LOCK + ".part_002_of_003"):
-        _launch(scipion, protocol)
+        scipion.project.launchProtocol(protocol)
         message, jobs = failed()
     assert "in use by another run" in message and "\n" not in message, message
     assert set(jobs) == set(PREPARE) and jobs[3] == "FAILED"
     assert jobs[2] == jobs[4] == "COMPLETED"
 
     # Cancelled by someone: SLURM's word for it.
-    _launch(scipion, protocol)
-    _freeze(protocol, "--chunk", "2/3")
+    scipion.project.launchProtocol(protocol)
+    runs.freeze(protocol, "--chunk", "2/3")
     queue.ask("scancel", str(queue.waiting()[-1]))
     message, jobs = failed()
     assert "CANCELLED" in message and "slurmstepd" in message, message
     assert jobs == {3: "CANCELLED"}
 
     # Killed, as where memory runs out.
-    _launch(scipion, protocol)
-    _freeze(protocol, "--chunk", "2/3").kill()
+    scipion.project.launchProtocol(protocol)
+    runs.freeze(protocol, "--chunk", "2/3").kill()
     message, jobs = failed()
     assert message.endswith(SILENT), message
     assert jobs == {3: "FAILED"}
 
     # Gone without a word, and the queue knows nothing of it.
-    _launch(scipion, protocol)
-    _freeze(protocol, "--chunk", "2/3")
+    scipion.project.launchProtocol(protocol)
+    runs.freeze(protocol, "--chunk", "2/3")
     assert set(_new_jobs(queue, protocol, known)) == {3}
     assert len(queue.processes()) == 3          # SLURM's own, the script, the engine
     queue.forget()
@@ -212,15 +152,15 @@ def test_jobs_that_fail_and_continue(scipion, queue, expected):
     assert message.endswith(SILENT), message
 
     # Stopped in Scipion.
-    _launch(scipion, protocol)
-    _freeze(protocol, "--chunk", "2/3")
+    scipion.project.launchProtocol(protocol)
+    runs.freeze(protocol, "--chunk", "2/3")
     scipion.project.stopProtocol(protocol)
     assert protocol.isAborted()
-    _until(lambda: not queue.waiting() and not _engine(protocol), "the end of the job")
+    runs.until(lambda: not queue.waiting() and not runs.engine(protocol), "the end of the job")
     assert set(_new_jobs(queue, protocol, known)) == {3}
     known.update(queue.jobs())
 
-    _launch(scipion, protocol)
+    scipion.project.launchProtocol(protocol)
     _check(scipion, protocol, expected)
     jobs = _new_jobs(queue, protocol, known)
     assert jobs == dict.fromkeys((3, *range(JOIN, JOIN + 5)), "COMPLETED")
