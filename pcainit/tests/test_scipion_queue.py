@@ -16,8 +16,8 @@ from pcainit.tests import slurm_node  # noqa: E402
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "queue.md"
 PARTS = 3
-SILENT = ("The step 'prepare, part 2 of 3' ended without a result: it was killed, cancelled, ran out "
-          "of memory, or never started. See the run's logs.")
+SILENT = ("The step 'prepare, part 2 of 3' ended without a result: it was killed, cancelled, ran "
+          "out of memory, or never started. See the run's logs.")
 PREPARE, JOIN = (2, 3, 4), 5        # steps
 
 
