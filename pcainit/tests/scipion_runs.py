@@ -68,3 +68,14 @@ def freeze(protocol, *words):
     process, = until(lambda: engine(protocol, *words), "the engine")
     process.suspend()
     return process
+
+
+def clean_up(scipion, protocols):
+    """Leave no process behind of runs that a failed test was watching."""
+    for protocol in protocols:
+        if protocol.isActive():
+            with contextlib.suppress(Exception):    # whatever is gone already
+                scipion.project.stopProtocol(protocol)
+        for process in engine(protocol):
+            with contextlib.suppress(psutil.Error):
+                process.kill()

@@ -35,6 +35,14 @@ def expected(scipion_session):
 
 
 @pytest.fixture
+def watched(scipion):
+    """Runs that are started as processes; none of them outlives the test."""
+    protocols = []
+    yield protocols
+    runs.clean_up(scipion, protocols)
+
+
+@pytest.fixture
 def commands(scipion, monkeypatch):
     """What the engine is asked for from now on; `bad` holds what fails."""
     class Commands(list):
@@ -235,9 +243,10 @@ def test_number_of_jobs(scipion, jobs):
 # ------------------------------- Scipion's Stop ------------------------------
 
 @pytest.mark.slow
-def test_stopped_runs_continue_to_the_same_results(scipion, expected):
+def test_stopped_runs_continue_to_the_same_results(scipion, expected, watched):
     """Stop kills the protocol and the engine; what was done before is not done again."""
     protocol, kept = scipion.new_volumes(numberOfThreads=1), {}
+    watched.append(protocol)
     for stage, file in (("prepare", ""), ("reconstruct", "values.npy"),
                         ("cluster", "components.npz"), ("class-volumes", "cluster.npz")):
         scipion.project.launchProtocol(protocol)
