@@ -21,7 +21,7 @@ from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
 from pcainit.files.workspace import LARGE, Arrays, DamagedResult, Workspace
 from pcainit.given_volumes import check_given
-from pcainit.settings import InputError, Settings
+from pcainit.settings import InputError, Settings, part_name
 
 Progress = Callable[[float], None]
 
@@ -120,11 +120,6 @@ def _is_done(workspace: Workspace, digest: str) -> bool:
     return True
 
 
-def part_name(number: int, parts: int) -> str:
-    """What a part's files are called, number counted from 1."""
-    return "part_%03d_of_%03d" % (number, parts)
-
-
 def _rows(number: int, parts: int, count: int) -> slice:
     return slice(count * (number - 1) // parts, count * number // parts)
 
@@ -149,7 +144,9 @@ def prepare_part(workspace: Workspace, star: str, data_dir: Optional[str], setti
     """
     source = Source.find(star, data_dir, settings)
     digest, name = settings.digest("prepare", source.identity), part_name(number, parts)
-    if workspace.has("prepare", digest):
+    # All checksums are for `join_parts`; whoever finds a file damaged removes it.
+    if workspace.has("prepare", digest) and all(
+            Path(str(workspace.folder), kind + ".npy").exists() for kind in LARGE):
         return
     rows = _rows(number, parts, len(source.particles))
     if workspace.has(name, digest):

@@ -22,6 +22,12 @@ AUTO = "auto"
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
 # The command of each.
 COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
+MOST_PARTS = 999        # that the stage prepare can be spread over
+
+
+def part_name(number: int, parts: int) -> str:
+    """What the files of a part of the stage prepare are called, number counted from 1."""
+    return "part_%03d_of_%03d" % (number, parts)
 
 
 class InputError(ValueError):

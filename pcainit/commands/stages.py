@@ -16,9 +16,7 @@ from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.commands.run import announce
-from pcainit.settings import STAGES, InputError, Settings
-
-MOST_CHUNKS = 999
+from pcainit.settings import MOST_PARTS, STAGES, InputError, Settings, part_name
 
 HELP = {
     "prepare": "read and crop all images",
@@ -87,7 +85,7 @@ def _prepare(args: argparse.Namespace, settings: Settings) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(held(folder, shared=bool(parts)))
         if parts:
-            stack.enter_context(held(folder, "." + preparation.part_name(number, parts)))
+            stack.enter_context(held(folder, "." + part_name(number, parts)))
         workspace = Workspace(folder)
 
         def work(progress: Callable[[float], None]) -> None:
@@ -109,9 +107,9 @@ def _chunk(text: str) -> Tuple[int, int]:
     if not text:
         return 0, 0
     number, _, parts = text.partition("/")
-    if not (number.isdigit() and parts.isdigit() and 1 <= int(number) <= int(parts) <= MOST_CHUNKS):
+    if not (number.isdigit() and parts.isdigit() and 1 <= int(number) <= int(parts) <= MOST_PARTS):
         raise InputError("chunk is %r: give its number and how many there are (at most %d), for "
-                         "instance 3/8." % (text, MOST_CHUNKS))
+                         "instance 3/8." % (text, MOST_PARTS))
     return int(number), int(parts)
 
 

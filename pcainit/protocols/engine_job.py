@@ -1,56 +1,89 @@
 """Run one command of the engine as a protocol's job; only its result counts as success."""
 # SPDX-License-Identifier: GPL-3.0-or-later
 import glob
+import json
 import os
 import re
+import subprocess
+import threading
 import time
+import uuid
 
 from pcainit.plugin import Plugin
 
-PROGRESS = re.compile(r"\w+: (\d+ %|done in .* s)")      # of the engine, also on stderr
+# What else is in an error log: the engine's progress, and a shell's words on what was killed.
+OTHER = re.compile(r"\w+: (\d+ %|done in .* s)|.*: line \d+: +\d+ [A-Z][a-z]")
+LAG = 10        # seconds until a file of another node is surely seen on a shared disk
 
 
-def runEngine(protocol, files, command, *words):
+def runEngine(protocol, files, command, *words, name=""):
     """Run a command of the engine; raise with its own last words if it left no result.
+
+    What an earlier run left does not pass for its own: the command says itself how it ended, in a
+    file of this one attempt.
 
     Parameters
     ----------
     protocol : Protocol
     files : list of str
-        What the command makes; removed first, so that an earlier run's do not pass for its own.
+        What the command makes.
     command : str
         Of ``python -m pcainit``.
     *words
         Its further arguments.
+    name : str
+        What it is called in an error; `command` by default.
 
     Raises
     ------
     RuntimeError
-        It failed, or one of the files is missing.
+        It failed, was ended by something else, or one of the files is missing.
     """
-    for path in files:
-        if os.path.exists(path):
-            os.remove(path)
+    report = protocol._getLogsPath("%s_%s.json" % (command, uuid.uuid4().hex[:12]))
     start, problem = time.time(), None
     try:
-        protocol.runJob(Plugin.getProgram(), Plugin.getArguments(command, *words))
+        protocol.runJob(Plugin.getProgram(),
+                        Plugin.getArguments(command, *words, "--status", report))
     except Exception as error:
         problem = error
-    # Scipion does not look at the exit status of a cluster job: only the result counts.
-    if problem is not None or not all(os.path.exists(path) for path in files):
-        raise RuntimeError(
-            lastErrorLine(protocol._getLogsPath(), start)
-            or "The step '%s' ended without a result: it was killed, ran out of memory, or never "
-               "started. See the run's logs." % command) from problem
+    if problem is None and protocol.useQueueForSteps():
+        _await(report)
+    status = _read(report)
+    # Scipion does not look at the exit status of a cluster job: only this counts.
+    if status.get("code") == 0 and all(os.path.exists(path) for path in files):
+        return
+    # Of a job that could not even be submitted, only the queue's own words tell.
+    told = "" if isinstance(problem, subprocess.CalledProcessError) else str(problem or "")
+    raise RuntimeError(
+        status.get("error") or lastErrorLine(protocol, start) or told
+        or "The step '%s' ended without a result: it was killed, cancelled, ran out of memory, or "
+           "never started. See the run's logs." % (name or command)) from problem
 
 
-def lastErrorLine(folder, since):
-    """Last line that a command or cluster job wrote to its error log.
+def _await(path):
+    """Wait for a file that the job wrote, if it wrote it."""
+    last = time.time() + LAG
+    while not os.path.exists(path) and time.time() < last:
+        time.sleep(0.5)
+
+
+def _read(path):
+    """How a command says that it ended; nothing if it does not, and then forget it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            status = json.load(file)
+        os.remove(path)
+    except (OSError, ValueError):
+        return {}
+    return status
+
+
+def lastErrorLine(protocol, since):
+    """Last line that a command or cluster job of this step wrote to its error log.
 
     Parameters
     ----------
-    folder : str
-        The run's log folder.
+    protocol : Protocol
     since : float
         Time at which the command was started; older logs are not looked at.
 
@@ -59,14 +92,23 @@ def lastErrorLine(folder, since):
     str
         Empty when there is none.
     """
-    logs = glob.glob(os.path.join(glob.escape(folder), "*.err"))
-    logs.append(os.path.join(folder, "run.stderr"))
-    fresh = [path for path in logs if os.path.exists(path) and os.path.getmtime(path) >= since - 2]
+    fresh = [path for path in _logs(protocol)
+             if os.path.exists(path) and os.path.getmtime(path) >= since - 2]
     for path in sorted(fresh, key=os.path.getmtime, reverse=True):
         with open(path, "rb") as file:
             file.seek(max(0, os.path.getsize(path) - 10000))
             lines = file.read().decode(errors="replace").split("\n")
-        lines = [line.strip() for line in lines if line.strip() and not PROGRESS.match(line)]
+        lines = [line.strip() for line in lines if line.strip() and not OTHER.match(line)]
         if lines:
             return lines[-1]
     return ""
+
+
+def _logs(protocol):
+    """Error logs that may be of this step: its own jobs', where others run beside it."""
+    folder = glob.escape(protocol._getLogsPath())
+    if protocol.useQueueForSteps():
+        # Scipion names a job after its protocol, the step that this thread runs, and a count.
+        step = getattr(threading.current_thread(), "thId", "*")
+        return glob.glob(os.path.join(folder, "%s-%s-*.err" % (protocol.strId(), step)))
+    return [*glob.glob(os.path.join(folder, "*.err")), protocol.getStderrLog()]

@@ -9,7 +9,7 @@ from typing import Any, List
 from pwem.objects import Volume
 from pyworkflow.protocol import params
 
-from pcainit.settings import AUTO, METHODS, Settings
+from pcainit.settings import AUTO, METHODS, MOST_PARTS, Settings, shorten
 
 INPUT_TAB = ("no_ctf", "invert_contrast", "normalise")
 COMPONENTS_TAB = ("reconstructions", "particles_per_reconstruction", "components", "stratify",
@@ -68,6 +68,14 @@ def define(form) -> None:
                   help="With them, continuing this run with other parameters takes seconds: the "
                        "particles are not read again. They take a few kilobytes per particle in "
                        "the run's extra folder. Say no to delete them at the end.")
+    form.addParam("readingJobs", params.IntParam, default=1, expertLevel=params.LEVEL_ADVANCED,
+                  label="Jobs to read the images",
+                  help="With a queue that makes each command a job of its own "
+                       "(QUEUE_FOR_JOBS = Y): so many jobs read the images side by side, each "
+                       "with as many threads as stand above. For millions of particles, or where "
+                       "one node reads slowly. If one of them fails, continuing the run reads "
+                       "that part alone again. The result is the same. Without such a queue the "
+                       "parts are read one after another.")
     form.addParallelSection(threads=2, mpi=0)
 
 
@@ -124,6 +132,15 @@ def add_classes(form, condition: str = "True") -> None:
 def method(protocol) -> str:
     """The method chosen in the form."""
     return METHODS[protocol.method.get()]
+
+
+def unfit_jobs(protocol, particles: int) -> List[str]:
+    """Why the number of jobs that read the images cannot be used; empty when it can."""
+    jobs, most = protocol.readingJobs.get(), min(MOST_PARTS, particles)
+    if jobs is not None and 1 <= jobs <= most:
+        return []
+    return ["Jobs to read the images is %s: give a number from 1 to %d."
+            % ("empty" if jobs is None else shorten(str(jobs)), most)]
 
 
 def only_variance(protocol) -> bool:

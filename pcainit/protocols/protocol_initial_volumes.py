@@ -15,14 +15,13 @@ from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 
 from pcainit import checks
-from pcainit.files.atomic import replacing
+from pcainit.files.atomic import replacing, write_text
 from pcainit.files.identity import file_identity
 from pcainit.protocols import convert, describe, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import VOLUME_SETS, volume_rows, write_list
-from pcainit.settings import COMMANDS, STAGES, InputError, Settings
+from pcainit.settings import COMMANDS, STAGES, InputError, Settings, part_name
 
-GIVEN = STAGES.index("components")      # from this stage on, given components count
 # Known before the run, so that other protocols can be wired to them.
 OUTPUTS = {
     "outputVolumes": SetOfVolumes,
@@ -77,19 +76,39 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def _insertAllSteps(self):
         # A step is redone by "Continue" only if its arguments change, so each gets a digest of
         # everything that its result depends on.
-        settings = self._settings()
-        identity = convert.identity(self.inputParticles.get(), settings.mask)
-        digests = [settings.digest(stage, identity + (self._givenIdentity() if k >= GIVEN else ""))
-                   for k, stage in enumerate(STAGES)]
-        steps = [self.writeInputStep, self.prepareStep, self.reconstructStep, self.componentsStep]
+        settings, identity, digests = self._settings(), "", []
+        for stage in STAGES:
+            identity += self._filesOf(stage, settings)
+            digests.append(settings.digest(stage, identity))
+        written = self._insert(self.writeInputStep, digests[0])
+        self._insertReading(written, digests[0])
+        self._insert(self.reconstructStep, digests[1])
+        self._insert(self.componentsStep, digests[2])
         if form.only_variance(self):
-            for step, digest in zip(steps, digests[:1] + digests):
-                self._insertFunctionStep(step, digest, needsGPU=False)
-            self._insertFunctionStep(self.varianceStep, digests[2], needsGPU=False)
+            self._insert(self.varianceStep, digests[2])
             return
-        steps += [self.clusterStep, self.volumesStep, self.createOutputStep]
-        for step, digest in zip(steps, digests[:1] + digests + digests[-1:]):
-            self._insertFunctionStep(step, digest, needsGPU=False)
+        self._insert(self.clusterStep, digests[3])
+        self._insert(self.volumesStep, digests[4])
+        self._insert(self.createOutputStep, digests[4])
+
+    def _insertReading(self, written, digest):
+        """The images are read in one go, or in parts that wait for nothing but their list."""
+        jobs = self.readingJobs.get()
+        if jobs == 1:
+            self._insert(self.prepareStep, digest)
+            return
+        parts = [self._insert(self.readPartStep, digest, number, jobs, prerequisites=[written])
+                 for number in range(1, jobs + 1)]
+        self._insert(self.joinPartsStep, digest, jobs, prerequisites=parts)
+
+    def _insert(self, step, *arguments, **words):
+        return self._insertFunctionStep(step, *arguments, needsGPU=False, **words)
+
+    def setStepsExecutor(self, executor=None):
+        """Let the queue have all reading jobs at once; Scipion would count them as threads."""
+        super().setStepsExecutor(executor)
+        if self.useQueueForSteps():
+            self._stepsExecutor.numberOfProcs = max(1, self.readingJobs.get())
 
     def writeInputStep(self, digest):
         """Write the particles' poses and CTFs for the engine; images are read in place."""
@@ -101,7 +120,24 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def prepareStep(self, digest):
         """Read each image once and keep its Fourier crop."""
-        return self._runStage("prepare", self._inputStar(), "--data-dir", os.path.abspath("."))
+        return self._runStage("prepare", *self._images())
+
+    def readPartStep(self, digest, number, parts):
+        """Read one part of the images."""
+        part = self._workFile(part_name(number, parts))
+        mark = part + ".read"       # goes with the work folder, unlike the part which is joined
+        if not (os.path.exists(part + ".npz") and _text(mark) == digest):
+            write_text(mark, "")
+            self._readPart(number, parts)
+            write_text(mark, digest)
+        return [*self._inputFiles(), mark]
+
+    def joinPartsStep(self, digest, parts):
+        """Join the parts; one that was lost since is read again."""
+        for number in range(1, parts + 1):
+            if not os.path.exists(self._workFile(part_name(number, parts) + ".npz")):
+                self._readPart(number, parts)
+        return self._runStage("prepare", *self._images(), "--join", parts)
 
     def reconstructStep(self, digest):
         """Consensus, noise, mask and batches."""
@@ -113,9 +149,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def varianceStep(self, digest):
         """The variance map alone, and its registration."""
-        runEngine(self, self._stageFiles("volumes"), "variance", "-o", self._resultFolder(),
-                  "--work", self._workFolder(), *form.options(self._settings()),
-                  "--threads", self.numberOfThreads.get())
+        self._runCommand(self._stageFiles("volumes"), "variance", "-o", self._resultFolder())
         results.forget(self)
         result = results.EngineResult(self._resultFolder())
         sampling = self.inputParticles.get().getSamplingRate()
@@ -170,21 +204,31 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             The files it and the stages before it left: Scipion redoes the step if one of them
             disappears, so that whatever is made anew is also used anew.
         """
+        self._runCommand(self._stageFiles(stage), COMMANDS[stage], *arguments)
+        done = STAGES[:STAGES.index(stage) + 1]
+        return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
+
+    def _readPart(self, number, parts):
+        self._runCommand([], COMMANDS["prepare"], *self._images(),
+                         "--chunk", "%d/%d" % (number, parts),
+                         name="prepare, part %d of %d" % (number, parts))
+
+    def _runCommand(self, files, command, *arguments, **words):
         for name in form.POINTERS:
             if self._givenRows(name):
                 write_list(form.map_list(self, name), self._givenRows(name))
-        runEngine(self, self._stageFiles(stage), COMMANDS[stage], *arguments,
-                  "--work", self._workFolder(), *form.options(self._settings()),
-                  "--threads", self.numberOfThreads.get())
-        done = STAGES[:STAGES.index(stage) + 1]
-        return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
+        runEngine(self, files, command, *arguments, "--work", self._workFolder(),
+                  *form.options(self._settings()), "--threads", self.numberOfThreads.get(), **words)
+
+    def _images(self):
+        return [self._inputStar(), "--data-dir", os.path.abspath(".")]
 
     def _stageFiles(self, stage):
         """Files that are there when a stage is done."""
         if stage == "volumes":
             return [os.path.join(self._resultFolder(), "summary.json")]
         names = [stage + ".npz"] + (["values.npy"] if stage == "prepare" else [])
-        return [os.path.join(self._workFolder(), name) for name in names]
+        return [self._workFile(name) for name in names]
 
     def _sources(self):
         return [self.inputParticles, self.inputMask, self.givenComponents, self.givenMean]
@@ -194,12 +238,23 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         used = getattr(self._settings(), name)
         return volume_rows([getattr(self, form.camel(name)).get()]) if used else []
 
+    def _filesOf(self, stage, settings):
+        """What changes with the files that a stage is the first to look at."""
+        if stage == "prepare":
+            return convert.identity(self.inputParticles.get())
+        if stage == "reconstruct":
+            return file_identity([settings.mask]) if settings.mask else ""
+        return self._givenIdentity() if stage == "components" else ""
+
     def _givenIdentity(self):
         rows = [row for name in form.POINTERS for row in self._givenRows(name)]
         return file_identity([path for path, _ in rows]) + repr(rows) if rows else ""
 
     def _workFolder(self):
         return self._getExtraPath("work")
+
+    def _workFile(self, name):
+        return os.path.join(self._workFolder(), name)
 
     def _resultFolder(self):
         return self._getExtraPath("result")
@@ -221,6 +276,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             return ["Input particles is a %s: give a SetOfParticles." % _className(particles)]
         errors = particle_input.unfit(particles, not self.noCtf.get())
         errors += self._validateMask(self.inputMask.get()) + self._validateGiven()
+        errors += form.unfit_jobs(self, particles.getSize())
         try:
             settings = self._settings()
         except InputError as error:
@@ -281,3 +337,10 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
 def _className(thing):
     return type(thing).__name__ if thing is not None else "nothing"
+
+
+def _text(path):
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as file:
+        return file.read()
