@@ -14,7 +14,7 @@ from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
-# times, and this cosine in any case.
+# times (half-way to 1 is enough), and this cosine in any case.
 NULL_FACTOR = 1.3
 LEAST_COSINE = 0.3
 # The other half's particles must confirm it by so many standard deviations.
@@ -128,7 +128,7 @@ def certify(one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, se
     count, null = 0, 0.0
     while count < len(cosines):
         null = null_cosine(spectra[count:], mask, grid, seed)
-        if cosines[count] <= max(NULL_FACTOR * null, LEAST_COSINE):
+        if cosines[count] <= max(min(NULL_FACTOR * null, (1 + null) / 2), LEAST_COSINE):
             break
         count += 1
     basis = first[:count] + second[:count]
