@@ -137,7 +137,8 @@ class Result:
                 return "noise"
             flagged = self.artefact is not None and self.artefact[component] > ARTEFACT
             return "artefact" if flagged else "real"
-        if self.noise_edge is not None and self.eigenvalues is not None:
+        if self.eigenvalues is not None and self.noise_edge is not None \
+                and np.isfinite(self.noise_edge):
             above = self.eigenvalues[component] > self.noise_edge
             return "above noise edge" if above else "noise"
         return "untested"
