@@ -10,6 +10,8 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
+from pcainit.settings import FIXED
+
 ARTEFACT = 0.3          # a component with more of it is flagged
 
 
@@ -93,6 +95,12 @@ class Result:
     tried_classes: Optional[np.ndarray] = None
     bic: Optional[np.ndarray] = None
     held_out: Optional[np.ndarray] = None
+
+    @property
+    def kind(self) -> str:
+        """What the result is of: the method, or "given" for components taken at their word."""
+        given = self.summary.get("given") or {}
+        return "given" if given.get("use") == FIXED else str(self.summary.get("method"))
 
     @property
     def n_classes(self) -> int:
