@@ -1,6 +1,9 @@
 """False alarms: the default job on homogeneous sets that have all the defects of real data.
 
-python benchmarks/nulls.py [--sets 6] [--states]       (--states: real states, same defects)
+python benchmarks/nulls.py [--sets 6] [--states] [--given]
+
+--states: real states, same defects.  --given: a second job starts from the components of the
+first, which are fitted to the same particles as those of any other program would be.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -39,6 +42,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=100, help="default: 100")
     parser.add_argument("--states", action="store_true",
                         help="three states, populations %s, in the same conditions" % STATES)
+    parser.add_argument("--given", action="store_true",
+                        help="score a second job, started from the components of the first")
     parser.add_argument("--particles", type=int, default=5000)
     parser.add_argument("--snr", type=float, default=0.1)
     parser.add_argument("--without", default="", help="defects to leave out, for instance "
@@ -61,11 +66,18 @@ def _one(seed: int, args: argparse.Namespace, work: Path) -> Figures:
     truth = load_set(folder)
     options = ["--resolution", 20, "--threads", args.threads]
     summary, seconds, memory = run_pcainit(truth.star, output, truth.root, options)
+    first = output
+    if args.given:
+        output = work / ("given%d" % seed)
+        found = sorted((first / "components").glob("component_*.mrc"))
+        summary, seconds, memory = run_pcainit(truth.star, output, truth.root, [
+            *options, "--given-components", *found])
     figures = score_run(truth, output, summary, len(truth.maps))
     figures.update(seed=seed, seconds=seconds, memory=memory, true=_true(truth))
     if not args.keep:
         shutil.rmtree(folder)
-        shutil.rmtree(output)
+        for used in {first, output}:
+            shutil.rmtree(used)
     return figures
 
 
@@ -75,6 +87,7 @@ def _true(truth: TruthSet) -> dict:
 
 def _page(runs: List[Figures], args: argparse.Namespace) -> str:
     kind = "Three states with the defects of real data" if args.states else "False alarms"
+    kind += ", from given components" if args.given else ""
     columns = _columns(args.states)
     rows = [[show(figure(run), pattern) for _, figure, pattern in columns] for run in runs]
     return "\n".join([
@@ -87,8 +100,9 @@ def _recipe(args: argparse.Namespace) -> str:
     left = [" ".join([flag[2:], *map(str, values)]) for flag, values in DEFECTS.items()
             if flag[2:] not in args.without.split(",")]
     return ("Each row: `pcainit simulate`, %d particles of 64 px at 5 A, SNR %g, %s; then `pcainit "
-            "run` with its defaults (20 A, classes auto). Estimates are followed by the truth."
-            % (args.particles, args.snr, ", ".join(left)))
+            "run` with its defaults (20 A, classes auto)%s. Estimates are followed by the truth."
+            % (args.particles, args.snr, ", ".join(left), ", then again with all components of "
+               "that run as `--given-components`: the second run is shown" if args.given else ""))
 
 
 def _columns(states: bool) -> List[Column]:

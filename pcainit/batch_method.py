@@ -9,6 +9,7 @@ import numpy as np
 from pcainit.engine import batches as five_steps
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.likelihood import class_posteriors
+from pcainit.engine.noise_floor import noise_edge
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_directions
 from pcainit.engine.reconstruction import Consensus, reconstruct_groups
@@ -58,7 +59,7 @@ def find_components(before: Arrays, settings: Settings) -> Arrays:
     return dict(average=found.average, components=found.components,
                 batch_coordinates=found.coordinates, eigenvalues=found.variances,
                 spectrum=found.spectrum,
-                noise_edge=np.array(five_steps.noise_edge(found.spectrum)))
+                noise_edge=np.array(noise_edge(before["volumes"], before["mask"], found)))
 
 
 def cluster_batches(before: Arrays, settings: Settings) -> Arrays:

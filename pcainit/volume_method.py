@@ -7,11 +7,11 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 
 from pcainit.checks import LEAST_VOLUMES
-from pcainit.engine.batches import noise_edge
 from pcainit.engine.clusters import Clusters, cluster_mixture, present
 from pcainit.engine.differences import pairwise_differences
 from pcainit.engine.grid import Grid
 from pcainit.engine.masks import auto_mask, fit_mask
+from pcainit.engine.noise_floor import noise_edge
 from pcainit.engine.volume_set import (
     match_greyscale,
     principal_components,
@@ -28,6 +28,7 @@ Progress = Callable[[float], None]
 Allocate = Callable[..., np.ndarray]
 
 LEAST_BOX = 16
+NO_NOISE = 1e-3             # of the variance, at most, below the noise edge
 
 
 def working_grid(box: int, sampling: float, settings: Settings, path: str) -> Grid:
@@ -173,7 +174,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
         "reconstruct": dict(mean=mean, mask=mask),
         "components": dict(components=found.components, eigenvalues=found.variances,
                            spectrum=found.spectrum, variance=variance.astype(np.float32),
-                           noise_edge=np.array(noise_edge(found.spectrum)),
+                           noise_edge=np.array(noise_edge(volumes, mask, found)),
                            batch_coordinates=found.coordinates),
         "cluster": _cluster_arrays(clusters),
         "volumes": dict(volumes=classes, weights=shares.sum(axis=0) / shares.sum(),
@@ -212,18 +213,30 @@ def verdict(stages: Dict[str, Arrays], chosen: bool) -> str:
     """What was found, in words."""
     final, found = stages["volumes"], stages["components"]
     n, shares = len(found["batch_coordinates"]), final["weights"]
-    above = int((found["spectrum"] > found["noise_edge"]).sum())
-    share = float(found["eigenvalues"].sum() / max(found["spectrum"].sum(), 1e-300))
     words = ["%d volumes in %d class%s (%s %%)%s." % (
         n, len(shares), "" if len(shares) == 1 else "es",
         ", ".join("%.3g" % (100 * s) for s in shares), ", the number chosen by BIC" if chosen
-        else ""),
-        "The first %d components hold %.0f %% of the variance inside the mask; %d lie%s above the "
-        "noise edge." % (len(found["eigenvalues"]), 100 * share, above, "s" if above == 1 else "")]
+        else ""), _components_in_words(found)]
     pairs = final["pairwise"]
     if len(pairs) > 1:
         apart = pairs[~np.eye(len(pairs), dtype=bool)]
-        words.append("The representative volumes differ by %.1f to %.1f times their noise."
-                     % (apart.min(), apart.max()))
+        words.append("The representative volumes differ by %.1f to %.1f times what the spread "
+                     "within the classes gives." % (apart.min(), apart.max()))
     words.append("Whether the input volumes show states or noise cannot be told from them alone.")
     return " ".join(words)
+
+
+def _components_in_words(found: Arrays) -> str:
+    """How much the components hold, and how many of them stand out of noise."""
+    values, spectrum, edge = found["eigenvalues"], found["spectrum"], float(found["noise_edge"])
+    total = max(float(spectrum.sum()), 1e-300)
+    text = "The first %d components hold %.0f %% of the variance inside the mask" % (
+        len(values), 100 * values.sum() / total)
+    if not np.isfinite(edge):
+        return text + "; there are too few volumes to tell components from noise."
+    above = int((values > edge).sum())
+    text += "; %s %s above the noise edge" % (
+        "all" if above == len(values) else above or "none", "lies" if above == 1 else "lie")
+    if spectrum[spectrum <= edge].sum() < NO_NOISE * total:
+        text += ", as the volumes have next to no noise of their own"
+    return text + "."

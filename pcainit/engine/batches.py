@@ -84,29 +84,3 @@ def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.nd
             label[np.argmin(np.where(crowded, distance, np.inf))] = k
     order = np.argsort(-np.bincount(label, minlength=n_classes), kind="stable")
     return np.argsort(order)[label]
-
-
-def noise_edge(spectrum: np.ndarray) -> float:
-    """Largest eigenvalue that noise alone would give: Marchenko-Pastur fitted to the bulk.
-
-    For noise of effective dimension V seen in N samples the eigenvalues have mean m, variance
-    g m^2 and upper edge m (1 + sqrt g)^2 with g = N / V; both are read off the spectrum itself,
-    leaving out, in turn, the eigenvalues found above the edge.
-
-    Parameters
-    ----------
-    spectrum : (r,) float64
-        Non-zero eigenvalues, decreasing.
-
-    Returns
-    -------
-    float
-    """
-    values = np.sort(np.asarray(spectrum, np.float64))
-    while True:
-        mean = values.mean()
-        edge = mean * (1 + np.sqrt(values.var()) / max(mean, 1e-300)) ** 2
-        kept = values[values <= 1.02 * edge]
-        if len(kept) == len(values) or len(kept) < 4:
-            return float(edge)
-        values = kept

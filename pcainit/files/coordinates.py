@@ -15,6 +15,7 @@ from pcainit.files.cryosparc import coordinates_of, match_rows
 from pcainit.files.star import ParticleTable
 from pcainit.settings import InputError, shorten
 
+CSDAT = b"\x95CSDAT"        # begins a .cs file that is not a numpy array
 _MOST_COLUMNS = 10000
 _LONGEST_LINE = 30 * _MOST_COLUMNS
 _LARGEST, _SMALLEST = 1e30, 1e-30       # squares of what lies beyond are no numbers any more
@@ -120,6 +121,10 @@ def _load(path: Path, count: int, named: bool) -> np.ndarray:
         if head[:1] == b"\x80":
             raise ValueError("it is a Python pickle, which could run code: load it in Python and "
                              "save the array with numpy.save")
+        if handle.read(len(CSDAT)) == CSDAT:
+            raise ValueError("it is in cryoSPARC's compressed format: save it as an array with the "
+                             "package cryosparc-tools, Dataset.load(old).save(new)")
+        handle.seek(0)
         if path.suffix == ".npz":
             with zipfile.ZipFile(handle) as archive:
                 names = [name for name in archive.namelist() if name.endswith(".npy")]

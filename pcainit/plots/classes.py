@@ -40,8 +40,7 @@ def class_shares(result: Result) -> Figure:
             bar.set(hatch="//", edgecolor="white", linewidth=0)
         axes.annotate(text, (shares[k], k), (6, 0), textcoords="offset points", va="center",
                       fontsize=11)
-    what = {"batches": "reconstructions", "volumes": "input volumes"}.get(
-        str(result.summary.get("method")), "particles")
+    what = {"batches": "reconstructions", "volumes": "input volumes"}.get(result.kind, "particles")
     axes.set_xlabel("share of the %s (%%)" % what, loc="left")
     axes.set(xlim=(0, max(1.75 * shares.max(), 1)),
              ylim=(count - 0.5, -0.5))
@@ -93,6 +92,7 @@ def difference_matrix(result: Result) -> Figure:
     axes.tick_params(which="minor", length=0)
     place = figure.add_axes((1 - 0.95 / (side + 1.1), 0.25, 0.16 / (side + 1.1), 0.6))
     bar = figure.colorbar(image, cax=place)
-    bar.set_label("difference / noise  (1: noise alone)")
+    bar.set_label("difference / spread within classes" if result.kind == "volumes"
+                  else "difference / noise  (1: noise alone)")
     bar.outline.set_visible(False)
     return figure

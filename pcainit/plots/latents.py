@@ -82,7 +82,7 @@ def latent_scatter(result: Result, first: Optional[int] = None, second: Optional
 @styled
 def batch_scatter(result: Result, first: Optional[int] = None,
                   second: Optional[int] = None) -> Figure:
-    """Reconstructions of random batches in the plane of two components, coloured by cluster.
+    """Reconstructions of batches, or given volumes, in the plane of two components, by cluster.
 
     Parameters
     ----------
@@ -97,7 +97,8 @@ def batch_scatter(result: Result, first: Optional[int] = None,
     x, y = (result.batch_coordinates[:, k - 1] for k in (first, second))
     labels = result.batch_cluster.astype(int)
     if first == second:
-        return _histogram(result, first, x, labels, "reconstructions")
+        return _histogram(result, first, x, labels, "input volumes" if result.kind == "volumes"
+                          else "reconstructions")
     figure, axes, above, beside = _joint_axes()
     limits = _limits(x, result, first), _limits(y, result, second)
     _points(axes, x, y, labels, float(np.clip(6000 / len(x), 8, 70)), alpha=0.8)
@@ -107,7 +108,8 @@ def batch_scatter(result: Result, first: Optional[int] = None,
     axes.set(xlim=limits[0], ylim=limits[1], xlabel=_axis(result, first),
              ylabel=_axis(result, second))
     counts = np.bincount(labels, minlength=result.n_classes)
-    _legend(figure, ["cluster %d   %d" % (k + 1, count) for k, count in enumerate(counts)], "")
+    what = "class" if result.kind == "volumes" else "cluster"
+    _legend(figure, ["%s %d   %d" % (what, k + 1, count) for k, count in enumerate(counts)], "")
     return figure
 
 
@@ -122,7 +124,7 @@ def _pair(result: Result, first: Optional[int], second: Optional[int],
 
 
 def _axis(result: Result, component: int) -> str:
-    text = "component %d" % component
+    text = "%s %d" % ("coordinate" if result.kind == "latents" else "component", component)
     cosines = result.half_set_cosines
     if cosines is not None and component <= len(cosines):
         text += "  (half-set cosine %.2f)" % cosines[component - 1]

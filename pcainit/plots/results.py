@@ -10,6 +10,8 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
+from pcainit.settings import FIXED
+
 ARTEFACT = 0.3          # a component with more of it is flagged
 
 
@@ -95,6 +97,12 @@ class Result:
     held_out: Optional[np.ndarray] = None
 
     @property
+    def kind(self) -> str:
+        """What the result is of: the method, or "given" for components taken at their word."""
+        given = self.summary.get("given") or {}
+        return "given" if given.get("use") == FIXED else str(self.summary.get("method"))
+
+    @property
     def n_classes(self) -> int:
         """Number of volumes made."""
         for array in (self.class_weights, self.class_volumes, self.pairwise):
@@ -137,7 +145,8 @@ class Result:
                 return "noise"
             flagged = self.artefact is not None and self.artefact[component] > ARTEFACT
             return "artefact" if flagged else "real"
-        if self.noise_edge is not None and self.eigenvalues is not None:
+        if self.eigenvalues is not None and self.noise_edge is not None \
+                and np.isfinite(self.noise_edge):
             above = self.eigenvalues[component] > self.noise_edge
             return "above noise edge" if above else "noise"
         return "untested"

@@ -62,7 +62,9 @@ def class_differences(result: Result, through: Optional[Point] = None, *,
     top = _extreme(differences)
     return _panels(result, differences, _class_titles(result),
                    None if projected else through or strongest(differences), outline=mean,
-                   cmap=RELIEF, vmin=-top, vmax=top, label="density minus consensus")
+                   cmap=RELIEF, vmin=-top, vmax=top,
+                   label="density minus %s" % ("mean" if result.kind == "volumes"
+                                               else "consensus"))
 
 
 def class_changes(result: Result) -> Figure:

@@ -65,7 +65,7 @@ def _eigenvalues(axes: Axes, result: Result) -> None:
     axes.set(title="Strength", xlabel="component", ylabel="eigenvalue (density²)")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(0.4, max(axes.get_xlim()[1], 4.6))
-    axes.set_ylim(0, 1.12 * max(values.max(), float(result.noise_edge or 0)))
+    axes.set_ylim(0, 1.12 * np.nanmax([values.max(), float(result.noise_edge or 0)]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 

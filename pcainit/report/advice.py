@@ -7,6 +7,9 @@ from typing import Any, Dict, List, Tuple
 from pcainit.plots import Result
 
 Values = List[Tuple[str, str]]
+_UNTESTED = ("Give %s to a 3D classification without alignment. Whether the particles differ by "
+             "more than noise was not tested here: pca initial volumes (pcainit run) does, with "
+             "the method particles.")
 
 
 def opening(result: Result) -> str:
@@ -29,9 +32,8 @@ def opening(result: Result) -> str:
                    "" if several else "s", "random subsets" if several else "a random subset",
                    *(("them", "them", "s") if several else ("it", "it", ""))))
     if summary.get("method") not in (None, "particles"):
-        return ("Give all %d volumes to a 3D classification without alignment. This method does "
-                "not test whether they differ by more than noise: the method particles does."
-                % result.n_classes)
+        return _UNTESTED % (("all %d volumes" % result.n_classes if result.n_classes > 1
+                             else "the volume"),)
     if result.n_classes == 1:
         return ("One class explains the particles best. To look further, give a focus mask around "
                 "a suspected place, use more particles, or try another resolution.")
@@ -71,12 +73,14 @@ def cryosparc(result: Result) -> Values:
 
 def scipion(result: Result) -> Values:
     """Outputs of the Scipion protocol and where they go."""
-    return [("relion - 3D classification", "Input references: outputVolumes; the values of RELION "
-                                           "apply"),
-            ("cryosparc - 3D classification", "Add the volumes one by one; initialisation mode: "
-                                              "input"),
-            ("To look closer", "Analyze results of this protocol: select particles in the scatter "
-                               "and make a subset of them")]
+    values = [("relion - 3D classification", "Input references: outputVolumes; the values of "
+                                             "RELION apply"),
+              ("cryosparc - 3D classification", "Add the volumes one by one; initialisation mode: "
+                                                "input")]
+    if result.labels is not None:
+        values.append(("To look closer", "Analyze results of this protocol: select particles in "
+                                         "the scatter and make a subset of them"))
+    return values
 
 
 def references_star(result: Result) -> str:

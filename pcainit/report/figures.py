@@ -29,18 +29,18 @@ def figure(result: Result, name: str) -> str:
     plot = PLOTS[name]
     if not plot.available(result):
         return ""
-    width = 34.8
+    width, (title, caption) = 34.8, plot.words(result)
     try:
         drawn = plot.draw(result)
         image = _encode(drawn, "png" if name in PICTURES else "svg")
         width = drawn.get_size_inches()[0] * _REM_PER_INCH
-        body = '<img alt="%s" src="%s">' % (html.escape(plot.title), image)
+        body = '<img alt="%s" src="%s">' % (html.escape(title), image)
     except Exception as problem:
         logger.warning("The figure %s could not be drawn: %s", name, problem)
         body = '<p class="note">This figure could not be drawn: %s</p>' % html.escape(str(problem))
     wide = ' class="wide"' if width > _WIDE else ""
-    return _FIGURE % (name, wide, width, html.escape(plot.title), body,
-                      html.escape(plot.caption))
+    return _FIGURE % (name, wide, width, html.escape(title), body,
+                      html.escape(caption))
 
 
 @styled

@@ -92,15 +92,18 @@ def _figures(result: Result, title: str, names: Iterable[str]) -> str:
 def _classes(result: Result) -> str:
     if not result.n_classes:
         return ""
-    rows = []
+    rows, of_volumes = [], result.kind == "volumes"
+    sizes = result.summary.get("class_sizes") or [] if of_volumes else \
+        result.class_sizes if result.labels is not None else []
     for k in range(min(result.n_classes, _TABLED)):
         weight = "" if result.class_weights is None else "%.1f %%" % (100 * result.class_weights[k])
         rows.append((_dot(k) + "class %d" % (k + 1), weight,
-                     _thousands(int(result.class_sizes[k])) if result.labels is not None else "",
+                     _thousands(int(sizes[k])) if len(sizes) > k else "",
                      _nearest(result, k), "<code>volumes/class_%03d.mrc</code>" % (k + 1)))
     more = result.n_classes - len(rows)
     return ("<section><h2>Classes</h2>%s%s</section>" % (
-        _table(("class", "weight", "particles", "nearest class", "file"), rows),
+        _table(("class", "weight", "input volumes" if of_volumes else "particles", "nearest class",
+                "file"), rows),
         '<p class="note">and %d more</p>' % more if more > 0 else ""))
 
 
@@ -111,7 +114,8 @@ def _nearest(result: Result, k: int) -> str:
         return ""
     ratio = np.where(np.arange(len(result.pairwise)) == k, np.inf, result.pairwise[k])
     other = int(np.nanargmin(ratio))
-    return "class %d, %.1f × noise apart" % (other + 1, ratio[other])
+    return "class %d, %.1f × %s apart" % (
+        other + 1, ratio[other], "their spread" if result.kind == "volumes" else "noise")
 
 
 def _quality(result: Result) -> str:

@@ -9,7 +9,6 @@ from scipy.spatial.transform import Rotation
 from pcainit.engine.batches import (
     cluster_batches,
     draw_batches,
-    noise_edge,
 )
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.volume_set import principal_components, weighted_averages
@@ -128,16 +127,6 @@ def test_averages_keep_the_consensus_outside_the_mask():
     assert classes[0, :3] == pytest.approx(volumes[[0, 2, 3], :3].mean(axis=0), abs=1e-6)
     assert classes[1, 3] == pytest.approx(
         0.75 * consensus[3] + 0.25 * volumes[[1, 4], 3].mean(axis=0), abs=1e-6)
-
-
-def test_noise_edge_lies_above_noise_and_below_a_spike():
-    rng = np.random.default_rng(8)
-    data = rng.normal(size=(100, 3000))
-    noise = np.linalg.svd(data - data.mean(axis=0), compute_uv=False)[:99] ** 2 / 99
-    assert noise.max() < 1.1 * noise_edge(noise)
-    assert noise_edge(noise) == pytest.approx((1 + np.sqrt(3000 / 99)) ** 2, rel=0.1)
-    spiked = np.concatenate([[10 * noise[0], 5 * noise[0]], noise])
-    assert noise_edge(spiked) == pytest.approx(noise_edge(noise), rel=0.05)
 
 
 def test_differences_are_one_for_copies_and_larger_for_others():

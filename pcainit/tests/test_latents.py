@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import csv
 import json
+from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -60,7 +61,7 @@ def test_states_come_out(simulated_set, states, cloud, tmp_path, words):
     match = np.array([[np.corrcoef(a.ravel(), b.ravel())[0, 1] for b in truth] for a in found])
     assert list(match.argmax(axis=1)) == [0, 1, 2] and match.diagonal().min() > 0.4
     assert "rlnClassNumber" in (out / "particles.star").read_text()
-    assert "Particles in the latent space" in (out / "report.html").read_text()
+    assert "Particles in their latent coordinates" in (out / "report.html").read_text()
 
 
 def test_steps_along_an_axis(simulated_set, states, tmp_path):
@@ -120,6 +121,28 @@ def _read(folder, rows, table):
     with open(folder / "J7_particles.cs", "wb") as file:
         np.save(file, rows)
     return match_coordinates(folder / "J7_particles.cs", table)
+
+
+FIXTURES = Path(__file__).parent / "fixtures"      # written with cryoSPARC's own library
+
+
+def test_a_file_of_cryosparcs_own_library(tmp_path):
+    """All fields of a 3D Variability job; rows in another order than the STAR file's."""
+    names = [("Runs/000007_Import/extra/stack_%s.mrcs" % "ab"[k % 2], k // 2) for k in range(12)]
+    values, by = match_coordinates(FIXTURES / "J42_particles.cs", _star(tmp_path, names))
+    assert by == "image names"
+    assert np.array_equal(values, np.arange(12)[:, None] + 100 * np.arange(3))
+    rows = np.load(FIXTURES / "J42_particles.cs")
+    uids = {int(row["components_mode_0/value"]): row["uid"] for row in rows}
+    other = [("elsewhere/%d.mrcs" % k, 0) for k in range(12)]
+    values, by = match_coordinates(FIXTURES / "J42_particles.cs",
+                                   _star(tmp_path, other, [uids[k] for k in range(12)]))
+    assert by == "unique ids" and np.array_equal(values[:, 0], np.arange(12))
+
+
+def test_cryosparcs_compressed_format_is_named(tmp_path):
+    with pytest.raises(InputError, match="compressed format.*cryosparc-tools"):
+        match_coordinates(FIXTURES / "J42_newest.cs", _star(tmp_path, NAMES[:12]))
 
 
 NAMES = [("Runs/3/extra/%s.mrcs" % stack, place) for stack in "ab" for place in range(20)]

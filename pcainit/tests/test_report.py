@@ -136,7 +136,7 @@ def test_a_failing_figure_is_said(tmp_path, caplog):
     summary = make_result(tmp_path, 100)
     broken = mock.Mock(side_effect=RuntimeError("<no> luck"))
     with mock.patch.dict(PLOTS, {"pairwise": mock.Mock(
-            draw=broken, title="How", caption="x", available=lambda result: True)}):
+            draw=broken, words=lambda result: ("How", "x"), available=lambda result: True)}):
         write_report(tmp_path, summary)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "This figure could not be drawn: <no> luck" in page.text
@@ -145,7 +145,7 @@ def test_a_failing_figure_is_said(tmp_path, caplog):
 
 @pytest.mark.parametrize("change, words", [
     (dict(significant_components=0), "one class is the honest choice"),
-    (dict(method="simple", significant_components=None), "does not test"),
+    (dict(method="simple", significant_components=None), "was not tested here"),
     ({}, "Give all 4 volumes"),
 ])
 def test_advice(folder, change, words):

@@ -42,7 +42,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         self._defineFigures(form, result)
         self._defineMaps(form, result)
         if result.coordinates is not None:
-            self._defineSelection(form)
+            self._defineSelection(form, self._what(result))
 
     def _defineFigures(self, form, result):
         from pcainit.plots import PLOTS, best_pair
@@ -54,14 +54,14 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
                           help="The verdict, what to do next and all figures on one page, in "
                                "your browser.")
         form.addParam("figure", params.EnumParam, default=0, display=params.EnumParam.DISPLAY_COMBO,
-                      choices=[PLOTS[name].title for name in names], label="Figure",
-                      help="\n".join("*%s*: %s" % (PLOTS[name].title, PLOTS[name].caption)
-                                     for name in names))
+                      choices=[PLOTS[name].words(result)[0] for name in names], label="Figure",
+                      help="\n".join("*%s*: %s" % PLOTS[name].words(result) for name in names))
         if not set(SCATTERS) & set(names):
             return
-        line = form.addLine("Components of the scatter",
-                            help="Which two components the points are shown in; the same one "
-                                 "twice gives histograms.")
+        what = self._what(result)
+        line = form.addLine("%ss of the scatter" % what.capitalize(),
+                            help="Which two %ss the points are shown in; the same one twice gives "
+                                 "histograms." % what)
         line.addParam("firstComponent", params.IntParam, default=first, label="across")
         line.addParam("secondComponent", params.IntParam, default=second, label="up")
 
@@ -74,10 +74,10 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         if result.components is None:
             return
         group.addParam("components", params.LabelParam, label="Eigenvolumes",
-                       help="Each component over the consensus: red and blue parts come and go "
+                       help="Each component over the mean map: red and blue parts come and go "
                             "in opposite directions.")
         group.addParam("morph", params.IntParam, default=1, label="Movement along component",
-                       help="Plays the consensus plus more and more of one component. It is a "
+                       help="Plays the mean map plus more and more of one component. It is a "
                             "straight line between densities: parts that come and go fade in and "
                             "out.")
         line = group.addLine("Movement", expertLevel=params.LEVEL_ADVANCED)
@@ -85,16 +85,16 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         line.addParam("morphSpread", params.FloatParam, default=2.0,
                       label="standard deviations to either side")
 
-    def _defineSelection(self, form):
+    def _defineSelection(self, form, what):
         form.addSection(label="Choose particles")
         form.addParam("lasso", params.LabelParam, important=True,
                       label="Draw around particles in the scatter",
-                      help="Opens the scatter of the two components chosen on the first tab. "
+                      help="Opens the scatter of the two " + what + "s chosen on the first tab. "
                            "Draw around particles with the left mouse button, then press a "
                            "button: a new run makes a subset of the input particles, or one more "
                            "volume beside those of this run.")
         form.addParam("rangeComponent", params.IntParam, default=1,
-                      label="Or take a range of component",
+                      label="Or take a range of %s" % what,
                       help="The particles whose coordinate lies between the two limits; leave one "
                            "empty for no limit. The eye makes the subset.")
         line = form.addLine("Range")
@@ -119,12 +119,13 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         from pcainit.plots import PLOTS
         from pcainit.viewers.windows import FigureView
         name = self._names[self.figure.get()]
+        title, _ = PLOTS[name].words(self._result())
         pair = (self.firstComponent.get(), self.secondComponent.get()) if name in SCATTERS else ()
         try:
             figure = PLOTS[name].draw(self._result(), *pair)
         except ValueError as problem:
-            return [self.errorMessage(str(problem), PLOTS[name].title)]
-        return [FigureView(figure, PLOTS[name].title, self.getTkRoot())]
+            return [self.errorMessage(str(problem), title)]
+        return [FigureView(figure, title, self.getTkRoot())]
 
     # -------------------------- ChimeraX -------------------------------------
     def _showVolumes(self, _=None):
@@ -165,11 +166,12 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         first, second = self.firstComponent.get(), self.secondComponent.get()
         try:
             if first == second:
-                raise ValueError("Choose two different components on the first tab.")
+                raise ValueError("Choose two different %ss on the first tab."
+                                 % self._what(result))
             figure = latent_scatter(result, first, second)
         except ValueError as problem:
             return [self.errorMessage(str(problem), "Choose particles")]
-        words = "particles chosen in components %d and %d" % (first, second)
+        words = "particles chosen in %ss %d and %d" % (self._what(result), first, second)
         buttons = {"Make a subset of them": functools.partial(self._makeSubset, label=words)}
         if isinstance(self.protocol, PcaInitProtInitialVolumes):    # which keeps cropped images
             buttons["Make a volume of them"] = functools.partial(self._makeVolume,
@@ -183,12 +185,15 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         from pcainit.viewers.selection import between
         result, component = self._result(), self.rangeComponent.get()
         if not 1 <= component <= result.coordinates.shape[1]:
-            return [self.errorMessage("Component %d does not exist: there are %d."
-                                      % (component, result.coordinates.shape[1]), "Range")]
+            return [self.errorMessage(
+                "%s %d does not exist: there are %d." % (
+                    self._what(result).capitalize(), component, result.coordinates.shape[1]),
+                "Range")]
         rows = between(result, component, self.rangeFrom.get(), self.rangeTo.get())
         if not len(rows):
             return [self.errorMessage("No particle lies in this range.", "Range")]
-        subset = self._makeSubset(rows, "particles in a range of component %d" % component)
+        subset = self._makeSubset(rows, "particles in a range of %s %d"
+                                  % (self._what(result), component))
         return [self.infoMessage("The run '%s' makes a subset of %d particles."
                                  % (subset.getObjLabel(), len(rows)), "Range")]
 
@@ -214,6 +219,11 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         return run
 
     # -------------------------- Result ---------------------------------------
+    @staticmethod
+    def _what(result):
+        """What the axes of the particles' space are."""
+        return "coordinate" if result.kind == "latents" else "component"
+
     def _result(self):
         """The run's result, loaded once; None when there is none."""
         from pcainit.plots import load_result
