@@ -7,7 +7,11 @@ import contextlib
 import errno
 import json
 import os
+import signal
+import threading
 from pathlib import Path
+from types import FrameType
+from typing import Iterator, Optional
 
 # What the errors of the system mean for the user.
 _REMEDY = {
@@ -21,6 +25,37 @@ _REMEDY = {
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENOENT: "it has disappeared: put it back",
 }
+
+
+class Stopped(KeyboardInterrupt):
+    """The command was told to end; `code` is its exit status."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.code = 128 + number
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """End in good order when a queue or a closing terminal ends the command: nothing stays behind.
+
+    A second signal ends it at once.
+    """
+    def stop(number: int, frame: Optional[FrameType]) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped(number)
+
+    heard = []
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in (signal.SIGTERM, signal.SIGHUP)
+                 if signal.getsignal(number) is signal.SIG_DFL]
+    for number in heard:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def machine_trouble(error: BaseException) -> str:
