@@ -24,7 +24,6 @@ from pcainit.commands import (
 from pcainit.commands.outcome import (
     Stopped,
     add_status,
-    damaged_cache,
     machine_trouble,
     stoppable,
     write_status,
@@ -86,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as error:
         code, text = getattr(error, "code", Stopped().code), "stopped."
     except Exception as error:
-        code, text = 1, machine_trouble(error) or damaged_cache(error)
+        code, text = 1, machine_trouble(error)
         if not text:
             if args.status:
                 write_status(args.status, code, "%s: %s" % (type(error).__name__, error))

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Iterator, Optional
 
@@ -20,6 +19,7 @@ _REMEDY = {
     errno.EROFS: "the disk is read-only: choose another folder",
     errno.EACCES: "you have no permission: change it, or choose another folder",
     errno.EPERM: "you have no permission: change it, or choose another folder",
+    errno.EFBIG: "it is larger than files may be: raise the limit (ulimit -f)",
     errno.EIO: "the disk reports an error: see to it",
     errno.ESTALE: "the network file system lost it: see to it",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
@@ -71,21 +71,6 @@ def machine_trouble(error: BaseException) -> str:
     return "%s: %s, then run the same command again." % (
         "A file could not be read or written" if not name
         else "The file or folder %s could not be used" % os.fspath(name), _REMEDY[number])
-
-
-def damaged_cache(error: BaseException) -> str:
-    """One sentence if compiled kernels could not be read, which are then removed; else empty."""
-    trace = error.__traceback__
-    while trace is not None:
-        code, here = trace.tb_frame.f_code, trace.tb_frame.f_locals.get("self")
-        folder = getattr(here, "_cache_path", None)
-        if code.co_filename.endswith(os.path.join("numba", "core", "caching.py")) and folder:
-            for path in Path(folder).glob("*.nb[ic]"):
-                path.unlink(missing_ok=True)
-            return ("The compiled kernels kept in %s were damaged and have been removed: run the "
-                    "same command again." % folder)
-        trace = trace.tb_next
-    return ""
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
