@@ -21,7 +21,14 @@ from pcainit.commands import (
     variance,
     volumes,
 )
-from pcainit.commands.outcome import add_status, damaged_cache, machine_trouble, write_status
+from pcainit.commands.outcome import (
+    Stopped,
+    add_status,
+    machine_trouble,
+    stoppable,
+    write_status,
+)
+from pcainit.commands.streams import lenient_streams
 from pcainit.settings import COMMANDS, InputError
 
 
@@ -64,17 +71,21 @@ def main(argv: Optional[List[str]] = None) -> int:
     -------
     int
         0 on success, 2 on bad input, 1 on trouble with disk or memory (one sentence on standard
-        error).
+        error), 128 and the signal's number when it was told to stop.
     """
-    args = make_parser().parse_args(argv)
+    with lenient_streams(), stoppable():
+        return _run(make_parser().parse_args(argv))
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         code, text = args.main(args), ""
     except InputError as error:
         code, text = 2, str(error)
-    except KeyboardInterrupt:
-        code, text = 130, "stopped."
+    except KeyboardInterrupt as error:
+        code, text = getattr(error, "code", Stopped().code), "stopped."
     except Exception as error:
-        code, text = 1, machine_trouble(error) or damaged_cache(error)
+        code, text = 1, machine_trouble(error)
         if not text:
             if args.status:
                 write_status(args.status, code, "%s: %s" % (type(error).__name__, error))

@@ -15,7 +15,7 @@ from pcainit.engine.masks import fit_mask
 from pcainit.engine.particles import Particles, Slices
 from pcainit.engine.poses import symmetry_matrices
 from pcainit.engine.prepare import Census, chunk_length, crop_particles
-from pcainit.files.identity import content_identity, file_identity
+from pcainit.files.identity import file_identity
 from pcainit.files.maps import read_map
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
@@ -46,7 +46,6 @@ class Source:
             The input or the settings do not fit.
         """
         table = ParticleTable(star)
-        star_identity = content_identity(star)
         particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf)
         wrong = checks.problems(settings, len(particles), particles.box_px, particles.sampling)
         if wrong:
@@ -56,8 +55,8 @@ class Source:
         if settings.mask:
             fit_mask(*read_map(settings.mask, "mask"), grid)
         check_given(settings)
-        return cls(star, particles, grid, star_identity,
-                   star_identity + file_identity(particles.stacks))
+        return cls(star, particles, grid, table.identity,
+                   table.identity + file_identity(particles.stacks))
 
     def read(self, workspace: Workspace, settings: Settings, rows: slice, suffix: str,
              threads: int, progress: Progress) -> Tuple[Slices, Census, Arrays]:

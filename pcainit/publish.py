@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from pcainit import __version__
 from pcainit.engine.grid import Grid
 from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
-from pcainit.files.identity import content_identity
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
@@ -72,18 +72,43 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     meta = workspace.get("prepare")
     star = str(meta["star"])
     refuse_overwriting(folder, star, *user_files(settings))
-    if not Path(star).is_file() or content_identity(star) != str(meta["star_identity"]):
-        raise InputError("The particle STAR file %s has changed since the particles were prepared: "
-                         "run the step prepare again." % star)
+    table = same_table(star, str(meta["star_identity"]))
     stages = {name: workspace.get(name) for name in _ANALYSIS}
     summary = summarise(workspace, settings, stages, seconds or {}, threads)
     hold(folder)
     return write_result(folder, stages, workspace.slices().grid, dict(
-        summary, verdict=write_verdict(summary)), threads=threads, star=star)
+        summary, verdict=write_verdict(summary)), threads=threads, table=table)
+
+
+def same_table(star: str, identity: str) -> ParticleTable:
+    """The rows of a particle STAR file, as they were prepared.
+
+    Parameters
+    ----------
+    star : str
+    identity : str
+        What the stage prepare has recorded.
+
+    Returns
+    -------
+    ParticleTable
+
+    Raises
+    ------
+    InputError
+        The file has changed.
+    """
+    with contextlib.suppress(InputError):
+        table = ParticleTable(star)
+        if table.identity == identity:
+            return table
+    raise InputError("The particle STAR file %s has changed since the particles were prepared: "
+                     "run the step prepare again." % star)
 
 
 def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: Dict[str, Any], *,
-                 threads: int = 1, star: str = "") -> Dict[str, Any]:
+                 threads: int = 1, table: Optional[ParticleTable] = None
+                 ) -> Dict[str, Any]:
     """Write a result folder from what the stages of any route have made.
 
     Parameters
@@ -95,8 +120,8 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
     summary : dict
         With the verdict.
     threads : int
-    star : str
-        STAR file of the particles; none when the route has no particles.
+    table : ParticleTable, optional
+        Of the particles; none when the route has no particles.
 
     Returns
     -------
@@ -106,8 +131,8 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
     make_folder(folder)
     _clear(folder)
     _write_maps(folder, stages, grid, threads)
-    if star:
-        _write_particles(folder, ParticleTable(star), stages["volumes"])
+    if table is not None:
+        _write_particles(folder, table, stages["volumes"])
     write_arrays(folder / "analysis.npz", _analysis(stages, grid))
     summary = plain(summary)
     from pcainit.report import write_report

@@ -46,7 +46,13 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.files.coordinates import match_coordinates
     from pcainit.files.star import ParticleTable
     from pcainit.files.workspace import Workspace
-    from pcainit.publish import left_out, record, refuse_overwriting, write_result
+    from pcainit.publish import (
+        left_out,
+        record,
+        refuse_overwriting,
+        same_table,
+        write_result,
+    )
     output = Path(args.output)
     refuse_overwriting(output, args.particles, args.coordinates, settings.mask)
     coordinates, matched_by = match_coordinates(args.coordinates, ParticleTable(args.particles))
@@ -70,6 +76,7 @@ def main(args: argparse.Namespace) -> int:
             coordinates=args.coordinates, matched_by=matched_by,
             verdict=latent_method.verdict(stages, settings, args.along, matched_by))
         written = write_result(output, stages, grid, summary, threads=args.threads,
-                               star=args.particles)
+                               table=same_table(args.particles, str(
+                                   workspace.get("prepare")["star_identity"])))
     announce(output, written)
     return 0

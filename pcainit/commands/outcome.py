@@ -7,7 +7,10 @@ import contextlib
 import errno
 import json
 import os
-from pathlib import Path
+import signal
+import threading
+from types import FrameType
+from typing import Iterator, Optional
 
 # What the errors of the system mean for the user.
 _REMEDY = {
@@ -16,11 +19,43 @@ _REMEDY = {
     errno.EROFS: "the disk is read-only: choose another folder",
     errno.EACCES: "you have no permission: change it, or choose another folder",
     errno.EPERM: "you have no permission: change it, or choose another folder",
+    errno.EFBIG: "it is larger than files may be: raise the limit (ulimit -f)",
     errno.EIO: "the disk reports an error: see to it",
     errno.ESTALE: "the network file system lost it: see to it",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENOENT: "it has disappeared: put it back",
 }
+
+
+class Stopped(KeyboardInterrupt):
+    """The command was told to end; `code` is its exit status."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.code = 128 + number
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """End in good order when a queue or a closing terminal ends the command: nothing stays behind.
+
+    A second signal ends it at once.
+    """
+    def stop(number: int, frame: Optional[FrameType]) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped(number)
+
+    heard = []
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in (signal.SIGTERM, signal.SIGHUP)
+                 if signal.getsignal(number) is signal.SIG_DFL]
+    for number in heard:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def machine_trouble(error: BaseException) -> str:
@@ -36,21 +71,6 @@ def machine_trouble(error: BaseException) -> str:
     return "%s: %s, then run the same command again." % (
         "A file could not be read or written" if not name
         else "The file or folder %s could not be used" % os.fspath(name), _REMEDY[number])
-
-
-def damaged_cache(error: BaseException) -> str:
-    """One sentence if compiled kernels could not be read, which are then removed; else empty."""
-    trace = error.__traceback__
-    while trace is not None:
-        code, here = trace.tb_frame.f_code, trace.tb_frame.f_locals.get("self")
-        folder = getattr(here, "_cache_path", None)
-        if code.co_filename.endswith(os.path.join("numba", "core", "caching.py")) and folder:
-            for path in Path(folder).glob("*.nb[ic]"):
-                path.unlink(missing_ok=True)
-            return ("The compiled kernels kept in %s were damaged and have been removed: run the "
-                    "same command again." % folder)
-        trace = trace.tb_next
-    return ""
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:

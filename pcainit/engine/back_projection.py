@@ -7,7 +7,7 @@ import numpy as np
 from scipy import fft
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.slicing import JIT
+from pcainit.engine.kernels import kernel
 
 _TOGETHER = 16                  # images that are read side by side
 
@@ -30,7 +30,7 @@ def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
     return kernel / np.maximum(line[:, None, None] * line[:, None] * line, 0.1)
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def _back_project(images, rotations, points, fine, out):
     size = images.shape[1]
     blocks = (images.shape[0] + _TOGETHER - 1) // _TOGETHER

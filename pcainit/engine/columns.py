@@ -8,24 +8,24 @@ where that makes the number of rows even.
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from pcainit.engine.kernels import kernel
 from pcainit.engine.lanes import LANES, padded, weighted_corners
 from pcainit.engine.posterior_kernels import NUISANCES
-from pcainit.engine.slicing import JIT, sample_position
+from pcainit.engine.slicing import sample_position
 
 FIXED = 4               # volumes read for the nuisances: the mean and its three moments
 
 
-@numba.njit(**JIT)
+@kernel()
 def empty_rows(q, n_samples):
     """Room for one particle's rows, zero where no sample lies."""
     count = q + NUISANCES + 1
     return np.zeros((count + count % 2, 2 * (-(-n_samples // LANES) * LANES)), np.float32)
 
 
-@numba.njit(**JIT)
+@kernel()
 def locate(rotation, frequencies, oversampling, reach, cells, fractions, signs):
     """Where each sample of one slice lies in the stored half-space.
 
@@ -45,7 +45,7 @@ def locate(rotation, frequencies, oversampling, reach, cells, fractions, signs):
         signs[k] = sign
 
 
-@numba.njit(**JIT)
+@kernel()
 def read_rows(volumes, reach, cells, fractions, signs, scale, q, model, moments, rows):
     """Rows of the components and the mean, and the mean's moments (3, samples).
 
@@ -81,7 +81,7 @@ def read_rows(volumes, reach, cells, fractions, signs, scale, q, model, moments,
             rows[j, half + k] = cs * model[2 * (FIXED + j) + 1]
 
 
-@numba.njit(**JIT)
+@kernel()
 def nuisance_rows(rotation, frequencies, pixel, falloff, q, moments, rows):
     """Rows of the nuisances, from those of the mean and its moments."""
     half = rows.shape[1] // 2
@@ -109,7 +109,7 @@ def nuisance_rows(rotation, frequencies, pixel, falloff, q, moments, rows):
         rows[q + 6, k], rows[q + 6, half + k] = loss * mr, loss * mi
 
 
-@numba.njit(**JIT)
+@kernel()
 def residual_row(values, root, q, rows):
     """What the mean leaves of the image; `root` is the whitening times sqrt(multiplicity)."""
     half, last = rows.shape[1] // 2, q + NUISANCES
@@ -118,7 +118,7 @@ def residual_row(values, root, q, rows):
         rows[last, half + k] = values[2 * k + 1] * root[k] - rows[q, half + k]
 
 
-@numba.njit(**JIT)
+@kernel()
 def inner_products(rows, out):
     """``out = rows rows'``, in blocks of two by two; lower triangle of blocks."""
     zero = np.float32(0)

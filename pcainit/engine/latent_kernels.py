@@ -20,9 +20,9 @@ from pcainit.engine.columns import (
     read_rows,
     residual_row,
 )
+from pcainit.engine.kernels import kernel
 from pcainit.engine.lanes import LANES, add_scaled, padded
 from pcainit.engine.posterior_kernels import NUISANCES, class_posterior, invert_posterior
-from pcainit.engine.slicing import JIT
 
 
 class Images(NamedTuple):
@@ -73,7 +73,7 @@ class _Scratch(NamedTuple):
     products: np.ndarray
 
 
-@numba.njit(**JIT)
+@kernel()
 def _make_scratch(q, n_samples, channels):
     rows = empty_rows(q, n_samples)
     return _Scratch(rows, np.zeros((3, rows.shape[1]), np.float32), np.empty(channels, np.float32),
@@ -82,7 +82,7 @@ def _make_scratch(q, n_samples, channels):
                     np.empty((len(rows), len(rows)), np.float32))
 
 
-@numba.njit(**JIT)
+@kernel()
 def _measure(images, i, volumes, q, precision, scratch, gram, score):
     """Rows of one particle, ``gram = A' A`` (lower triangle) and ``score = A' r``."""
     rotation = images.rotations[i]
@@ -106,7 +106,7 @@ def _measure(images, i, volumes, q, precision, scratch, gram, score):
         score[q + a] -= precision[q + a] * images.offsets[i, a]
 
 
-@numba.njit(**JIT)
+@kernel()
 def _numerators(ctf, back, q, sought, scratch, mean, moment, add):
     """What one particle adds to the numerators: samples times `LANES` channels, in `add`.
 
@@ -139,7 +139,7 @@ def _numerators(ctf, back, q, sought, scratch, mean, moment, add):
             add[k * width + 2 * j + 1] = scale[k] * signs[k] * out[half + k]
 
 
-@numba.njit(**JIT)
+@kernel()
 def _scatter(images, i, scratch, add, packed, sums):
     """Add one particle to the components' normal equations (the weights if there is room).
 
@@ -178,7 +178,7 @@ def sum_channels(q: int, weigh: bool, classes: bool) -> int:
     return padded(2 * q) + (padded(weight_channels(q, classes)) if weigh else 0)
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def latent_pass(images, volumes, q, sought, precision, order, starts, log_weights, update, sums,
                 moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`.
@@ -241,7 +241,7 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
                 _scatter(images, i, scratch, add, packed, sums[block])
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def gather(sums, q, weights):
     """The blocks' sums added up, without empty channels: (z, y, x, 2q + weights)."""
     width = -(-2 * q // LANES) * LANES
@@ -258,7 +258,7 @@ def gather(sums, q, weights):
     return out
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def unexplained(images, volumes, q, precision, index, out):
     """What the model's posterior means leave of each particle, times CTF over noise variance.
 
@@ -288,7 +288,7 @@ def unexplained(images, volumes, q, precision, index, out):
                 out[place, 2 * k + 1] = factor * rest[half + k]
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def solve_voxels(sums, prior, shell_map, out):
     """Solve each voxel's normal equations ``(weight + diag(prior)) u = numerator``.
 

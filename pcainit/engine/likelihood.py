@@ -5,11 +5,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from pcainit.engine.kernels import kernel
 from pcainit.engine.particles import Slices
-from pcainit.engine.slicing import JIT, corner, read_cell, sample_position
+from pcainit.engine.slicing import corner, read_cell, sample_position
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def _log_likelihoods(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling,
                      reach, volumes, out):
     n_classes = out.shape[1]

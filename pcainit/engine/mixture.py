@@ -14,8 +14,9 @@ from typing import List, Optional, Tuple
 import numba
 import numpy as np
 
+from pcainit.engine.kernels import kernel
 from pcainit.engine.latents import Measurements
-from pcainit.engine.slicing import JIT, block_starts
+from pcainit.engine.slicing import block_starts
 
 _BLOCKS = 8
 _NEGLIGIBLE = 1e-12             # of a posterior
@@ -56,7 +57,7 @@ class Mixture:
         return (k * q + k - 1) * np.log(self.count) - 2 * self.log_likelihood
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def _expect(precisions, scores, contrasts, contrast_precision, log_weights, centres, starts, resp,
             sums_g, sums_b, counts, gains, accumulate):
     """Responsibilities; with `accumulate`, also the sums of the centres' normal equations."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from pcainit.engine.slicing import JIT
+from pcainit.engine.kernels import kernel
 
 # Contrast; shift x, y; rotation about x, y, z (image's frame); fall-off with resolution.
 NUISANCES = 7
 
 
-@numba.njit(**JIT)
+@kernel()
 def invert_posterior(gram, precision, score, covariance, mean):
     """Covariance and mean of the coefficients; returns the log marginal likelihood ratio.
 
@@ -57,7 +57,7 @@ def invert_posterior(gram, precision, score, covariance, mean):
     return 0.5 * (gain - log_det)
 
 
-@numba.njit(**JIT)
+@kernel()
 def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     """Responsibilities of K classes, column k of A being class k's difference from the mean.
 
@@ -109,7 +109,7 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     return top + np.log(total)
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def moments(grams, plain, before, precision):
     """Sums over particles of the coefficients' second moments, and of their means squared.
 

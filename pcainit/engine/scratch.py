@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from typing import Tuple
 
 import numpy as np
+
+# What file systems answer that have to be written to instead.
+_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
+_BLOCK = 2 ** 20
 
 
 def reserve(handle: int, size: int) -> None:
@@ -19,8 +24,14 @@ def reserve(handle: int, size: int) -> None:
     OSError
         There is not enough space.
     """
-    if size:
-        os.posix_fallocate(handle, 0, size)
+    try:
+        if size:
+            os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        if error.errno not in _CANNOT_RESERVE:
+            raise
+        for begin in range(0, size, _BLOCK):
+            os.pwrite(handle, bytes(min(_BLOCK, size - begin)), begin)
 
 
 def scratch_array(folder: str, shape: Tuple[int, ...], dtype: type) -> np.ndarray:

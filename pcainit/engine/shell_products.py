@@ -7,13 +7,14 @@ from typing import Tuple
 import numba
 import numpy as np
 
+from pcainit.engine.kernels import kernel
 from pcainit.engine.latent_model import Background
-from pcainit.engine.slicing import JIT, block_starts, corner, read_cell, sample_position
+from pcainit.engine.slicing import block_starts, corner, read_cell, sample_position
 
 _BLOCKS = 16
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def _shell_products(values, ctf, whitening, volumes, rotations, frequencies, shell, oversampling,
                     reach, index, starts, weights, products, squares):
     n_floats = volumes.shape[3]

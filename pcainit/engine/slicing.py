@@ -15,6 +15,7 @@ import numpy as np
 import threadpoolctl
 
 from pcainit.engine.grid import Grid
+from pcainit.engine.kernels import kernel
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -54,19 +55,7 @@ def block_starts(count: int, blocks: int) -> np.ndarray:
     return np.linspace(0, count, blocks + 1).astype(np.int64)
 
 
-def _can_cache() -> bool:
-    """Whether compiled kernels can be kept: a cluster's nodes may have no folder for them."""
-    try:
-        numba.njit(cache=True)(block_starts)
-    except RuntimeError:
-        return False
-    return True
-
-
-JIT = dict(cache=_can_cache(), fastmath=True, nogil=True, error_model="numpy")
-
-
-@numba.njit(inline="always", **JIT)
+@kernel(inline="always")
 def sample_position(rotation, kx, ky, oversampling):
     """Half-space position (x, y, z) of a slice sample and the sign of its imaginary part."""
     x = oversampling * (rotation[0, 0] * kx + rotation[1, 0] * ky)
@@ -78,7 +67,7 @@ def sample_position(rotation, kx, ky, oversampling):
     return x, y, z, sign
 
 
-@numba.njit(inline="always", **JIT)
+@kernel(inline="always")
 def corner(x, y, z, reach):
     """Indices of the lower corner of the cell that holds a position, and the fractions in it."""
     x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
@@ -86,7 +75,7 @@ def corner(x, y, z, reach):
             np.float32(z - z0), np.float32(y - y0), np.float32(x - x0))
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def _insert(values, ctf, whitening, rotations, symmetry, frequencies, oversampling, reach,
             order, starts, weights, sums):
     n_channels = weights.shape[1]
@@ -194,7 +183,7 @@ def insert_slices(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, gr
     return complete_half_space(numerator), complete_half_space(weight)
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def _extract(volumes, rotations, frequencies, oversampling, reach, out):
     n_floats = volumes.shape[3]
     for i in numba.prange(rotations.shape[0]):
@@ -207,7 +196,7 @@ def _extract(volumes, rotations, frequencies, oversampling, reach, out):
                 out[i, k, m] *= sign
 
 
-@numba.njit(inline="always", **JIT)
+@kernel(inline="always")
 def read_cell(volumes, z0, y0, x0, fz, fy, fx, out):
     """Trilinear value of every channel of `volumes` (z, y, x, floats) in one cell."""
     w00, w01 = (1 - fz) * (1 - fy), (1 - fz) * fy
@@ -244,7 +233,7 @@ def extract_slices(transforms: np.ndarray, rotations: np.ndarray, grid: Grid) ->
     return out.view(np.complex64)
 
 
-@numba.njit(parallel=True, **JIT)
+@kernel(parallel=True)
 def _residual_power(values, ctf, volume, rotations, frequencies, shell, oversampling, reach,
                     chosen, starts, power):
     for b in numba.prange(len(starts) - 1):

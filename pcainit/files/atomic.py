@@ -34,7 +34,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
+        with contextlib.suppress(OSError):      # some network disks know no rights
+            os.chmod(name, 0o666 & ~umask)
         os.replace(name, str(target))
     finally:
         os.close(handle)

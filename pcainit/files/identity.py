@@ -19,6 +19,11 @@ def file_identity(paths: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(sorted(stats)).encode()).hexdigest()[:16]
 
 
+def bytes_identity(content: bytes) -> str:
+    """`content_identity` of what has been read from a file."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def content_identity(path: str) -> str:
     """Text that changes when the content of a file does."""
     digest = hashlib.sha256()

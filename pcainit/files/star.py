@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+import gemmi
 import numpy as np
 
 from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.particles import CTF, Particles
 from pcainit.engine.poses import rotation_from_euler
 from pcainit.files import plausible
+from pcainit.files.identity import bytes_identity
 from pcainit.files.stacks import locate_stacks, stack_box
 from pcainit.files.star_text import plain_text, read_document, write_document
 from pcainit.settings import InputError, shorten
@@ -45,10 +47,12 @@ class ParticleTable:
             raise InputError("The particle STAR file %s does not exist: check the path."
                              % shorten(str(self.path)))
         try:
-            self._document = read_document(self.path)
+            content = self.path.read_bytes()
+            self._document = read_document(content)
         except (ValueError, OSError) as error:
             raise InputError("%s cannot be read as a STAR file (%s): give RELION's particles file."
                              % (self.path, shorten(str(error)))) from None
+        self.identity = bytes_identity(content)
         self._loop = self._find("particles", "rlnImageName")
         if self._loop is None or self._loop.length() == 0:
             raise InputError("%s has no particles (no loop with rlnImageName): give RELION's "
@@ -132,7 +136,7 @@ class ParticleTable:
         columns : dict
             Label -> (n,) int array or list of str.
         """
-        document = read_document(self.path)
+        document = gemmi.cif.read_string(self._document.as_string())    # as it was read
         table = ParticleTable.__new__(ParticleTable)
         table._document = document
         loop = table._find("particles", "rlnImageName")

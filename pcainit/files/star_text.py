@@ -19,8 +19,8 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16",
           codecs.BOM_UTF16_BE: "utf-16"}
 
 
-def read_document(path: str | Path) -> Any:
-    """The gemmi document of a STAR file.
+def read_document(content: bytes) -> Any:
+    """The gemmi document of a STAR file's content.
 
     Letters beyond ASCII are replaced by stand-ins; `plain_text` gives them back.
 
@@ -28,10 +28,7 @@ def read_document(path: str | Path) -> Any:
     ------
     ValueError
         It is no STAR file, and at which line that shows.
-    OSError
-        It cannot be opened.
     """
-    content = Path(path).read_bytes()
     mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
     text = content.decode(_MARKS[mark] if mark else "utf-8", "surrogateescape")
     if not text.isascii():

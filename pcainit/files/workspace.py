@@ -64,7 +64,8 @@ class Workspace:
         """Keep a stage's result."""
         # In the order that files keep: sums over other orders are rounded otherwise.
         arrays = {name: np.asarray(value, order="C")
-                  for name, value in dict(arrays, digest=np.array(digest)).items()}
+                  for name, value in dict(arrays, digest=np.array(digest),
+                                          names=np.array(sorted(arrays))).items()}
         self._results[stage] = arrays
         if self.folder is not None:
             write_arrays(self.folder / (stage + ".npz"), arrays)
@@ -83,7 +84,11 @@ class Workspace:
                 raise InputError("The result of the step %s is missing in %s: run that step first."
                                  % (stage, self.folder))
             try:
-                self._results[stage] = read_arrays(path)
+                arrays = read_arrays(path)
+                # A damaged list of contents may be short of some without being wrong.
+                if not {"digest", *arrays["names"].tolist()} <= set(arrays):
+                    raise KeyError(path)
+                self._results[stage] = arrays
             except Exception:           # whatever a damaged file makes the readers raise
                 raise DamagedResult("The result of the step %s in %s is damaged: run that step "
                                     "again." % (stage, self.folder), path) from None
