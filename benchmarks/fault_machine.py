@@ -114,7 +114,8 @@ def _file_system(bench: Bench) -> None:
         import mmap
 
         import numpy
-        numpy.memmap = mmap.mmap = _failing(errno.ENODEV)
+        mmap.mmap = _failing(errno.ENODEV)
+        numpy.memmap = type("memmap", (numpy.memmap,), dict(__new__=mmap.mmap))
 
     def large() -> None:
         import pcainit.files.workspace
