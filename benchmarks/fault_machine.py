@@ -72,7 +72,7 @@ def _refused(bench: Bench, fault: str, words: Any, locked: Path, chain: Any, fol
 
 def _permission(bench: Bench) -> None:
     own = bench.empty("own")
-    shutil.copytree(str(bench.folder / "set"), str(own / "set"))
+    shutil.copytree(str(bench.set), str(own / "set"))
     example = Example(own / "set" / "particles.star", bench.example.options)
     for name in ("particles.star", "particles.mrcs"):
         folder = bench.empty()

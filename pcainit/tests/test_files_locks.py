@@ -63,9 +63,9 @@ def test_lock_file_of_another_machine(tmp_path):
 
 def test_shared_locks_go_together_and_exclude_others(tmp_path):
     with locked(tmp_path, shared=True):
-        with locked(tmp_path, shared=True):
-            with pytest.raises(InputError, match="in use"), locked(tmp_path):
-                pass
+        with locked(tmp_path, shared=True), pytest.raises(InputError, match="in use"), \
+                locked(tmp_path):
+            pass
         with pytest.raises(InputError, match="in use"), locked(tmp_path):
             pass
     with locked(tmp_path):
