@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -32,12 +33,12 @@ class Bench:
     """
 
     def __init__(self, folder: Path, points: float = 1.0) -> None:
-        self.folder, self._points = folder, points
+        self.folder, self.set, self._points = folder, folder / "set", points
         self.found: Dict[str, Counter] = {}
         self.wrong: Dict[str, List[str]] = {}
-        succeed(["simulate", folder / "set", "--particles", "600", "--box", "32", "--sampling", "6",
+        succeed(["simulate", self.set, "--particles", "600", "--box", "32", "--sampling", "6",
                  "--snr", "0.15", "--populations", "0.6,0.4"])
-        self.example = Example(folder / "set" / "particles.star", ["--resolution", "24"])
+        self.example = Example(self.set / "particles.star", ["--resolution", "24"])
         # The only ones with processes of their own from the start: what forks make must be equal.
         self.run_events = succeed(self.example.run(folder / "undisturbed")).events
         self.reference = results(folder / "undisturbed")
@@ -47,6 +48,13 @@ class Bench:
                   differing(self.reference, self.stages / "result") + unexpected(
                       self.stages / "work"))
         self.work_reference = results(self.stages / "work")
+
+    def group(self, name: str) -> Bench:
+        """The same with a folder and a table of its own, to try faults beside others."""
+        other = copy.copy(self)
+        other.folder, other.found, other.wrong = self.folder / name, {}, {}
+        other.folder.mkdir()
+        return other
 
     def count(self, usual: int) -> int:
         """How many points of a fault are tried."""

@@ -50,7 +50,7 @@ def _parameters(bench: Bench) -> None:
 
 def _own_set(bench: Bench, folder: Path) -> Tuple[Example, Path]:
     """A copy of the set that may be changed."""
-    shutil.copytree(str(bench.folder / "set"), str(folder / "set"))
+    shutil.copytree(str(bench.set), str(folder / "set"))
     return Example(folder / "set" / "particles.star", bench.example.options), \
         folder / "set" / "particles.mrcs"
 
@@ -59,7 +59,7 @@ def _other_set(bench: Bench) -> Tuple[Path, dict]:
     """Another set of the same size, and its undisturbed results."""
     other = bench.folder / "other"
     if not other.exists():
-        shutil.copytree(str(bench.folder / "set"), str(other))
+        shutil.copytree(str(bench.set), str(other))
         assert forked(["simulate", bench.folder / "seeded", "--particles", "600", "--box", "32",
                        "--sampling", "6", "--snr", "0.15", "--seed", "9"]).code == 0
         shutil.copy(str(bench.folder / "seeded" / "particles.mrcs"), str(other))

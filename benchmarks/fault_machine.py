@@ -72,7 +72,7 @@ def _refused(bench: Bench, fault: str, words: Any, locked: Path, chain: Any, fol
 
 def _permission(bench: Bench) -> None:
     own = bench.empty("own")
-    shutil.copytree(str(bench.folder / "set"), str(own / "set"))
+    shutil.copytree(str(bench.set), str(own / "set"))
     example = Example(own / "set" / "particles.star", bench.example.options)
     for name in ("particles.star", "particles.mrcs"):
         folder = bench.empty()
@@ -114,7 +114,8 @@ def _file_system(bench: Bench) -> None:
         import mmap
 
         import numpy
-        numpy.memmap = mmap.mmap = _failing(errno.ENODEV)
+        mmap.mmap = _failing(errno.ENODEV)
+        numpy.memmap = type("memmap", (numpy.memmap,), dict(__new__=mmap.mmap))
 
     def large() -> None:
         import pcainit.files.workspace

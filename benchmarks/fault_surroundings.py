@@ -44,14 +44,14 @@ def run(bench: Bench) -> None:
 def _names(bench: Bench) -> None:
     for name in NAMES:
         folder = bench.empty() / name
-        shutil.copytree(str(bench.folder / "set"), str(folder))
+        shutil.copytree(str(bench.set), str(folder))
         outcome = forked(Example(folder / "particles.star", bench.example.options).run(
             folder / "result"), report=True)
         bench.note("odd name of a folder", "same result", [name + outcome.error[-300:]] if
                    outcome.code else differing(bench.reference, folder / "result"))
     for name in NAMES[:bench.count(len(NAMES))]:
         folder = bench.empty()
-        shutil.copytree(str(bench.folder / "set"), str(folder / "set"))
+        shutil.copytree(str(bench.set), str(folder / "set"))
         words = Example(name, bench.example.options).run(name + ".d")
         (folder / "set" / "particles.star").rename(folder / "set" / name)
         # As `-o`, it would be an option: a user says ./-o.
@@ -63,7 +63,7 @@ def _names(bench: Bench) -> None:
 
 
 def _links(bench: Bench) -> None:
-    given = bench.folder / "set"
+    given = bench.set
     for which in ("stack", "STAR file", "both", "folder", "output folder"):
         folder = bench.empty()
         (folder / "elsewhere").mkdir()
@@ -90,7 +90,7 @@ def _links(bench: Bench) -> None:
 def _locales(bench: Bench) -> None:
     for changes in LOCALES.values():
         folder = bench.empty() / LETTERS
-        shutil.copytree(str(bench.folder / "set"), str(folder))
+        shutil.copytree(str(bench.set), str(folder))
         example = Example(folder / "particles.star", bench.example.options)
         bench.alone("language, time zone or environment", example.run(folder / "result"),
                     folder / "result", report=True, env=changes)

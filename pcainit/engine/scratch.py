@@ -30,7 +30,7 @@ def reserve(handle: int, size: int) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_RESERVE:
             raise
-        for begin in range(0, size, _BLOCK):
+        for begin in range(os.fstat(handle).st_size, size, _BLOCK):
             os.pwrite(handle, bytes(min(_BLOCK, size - begin)), begin)
 
 

@@ -9,7 +9,7 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, BinaryIO, Iterator, Mapping, Optional
 
 import numpy as np
 
@@ -73,7 +73,35 @@ def write_json(path: str | Path, value: Any) -> None:
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write an ``.npz`` file of plain arrays whole."""
     with replacing(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, **{name: np.asarray(value) for name, value in arrays.items()})
+        patient = _Patient(handle)
+        np.savez(patient, **{name: np.asarray(value) for name, value in arrays.items()})
+        if patient.error is not None:
+            raise patient.error
+
+
+class _Patient:
+    """A file that keeps the first failure to itself until the archive in it is closed.
+
+    An archive that cannot be finished would complain a second time when it is thrown away.
+    """
+
+    read = None                     # numpy takes what has it for a file
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: Optional[OSError] = None
+
+    def write(self, data: bytes) -> int:
+        """Write, if all went well before."""
+        if self.error is None:
+            try:
+                return self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: closing the file does it."""
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:

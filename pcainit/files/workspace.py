@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import zlib
@@ -89,7 +90,8 @@ class Workspace:
                 if not {"digest", *arrays["names"].tolist()} <= set(arrays):
                     raise KeyError(path)
                 self._results[stage] = arrays
-            except Exception:           # whatever a damaged file makes the readers raise
+            except Exception as error:  # whatever a damaged file makes the readers raise
+                _pass_on(error)
                 raise DamagedResult("The result of the step %s in %s is damaged: run that step "
                                     "again." % (stage, self.folder), path) from None
         return self._results[stage]
@@ -172,7 +174,8 @@ class Workspace:
         try:
             fits = path.stat().st_size <= IN_MEMORY_BYTES
             array = np.load(str(path), mmap_mode=None if fits else "r", allow_pickle=False)
-        except Exception:               # whatever a damaged file makes the reader raise
+        except Exception as error:      # whatever a damaged file makes the reader raise
+            _pass_on(error)
             array = np.zeros(0)
         if (array.shape, array.dtype) != (shape, np.dtype(dtype)) \
                 or not np.array_equal(checksums(array), sums):
@@ -209,6 +212,13 @@ def checksums(array: np.ndarray) -> np.ndarray:
 
 def _bytes(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise again what is no fault of the file: trouble with memory, rights, the disk."""
+    fault = not isinstance(error, OSError) or error.errno in (None, errno.EINVAL, errno.ENOENT)
+    if isinstance(error, MemoryError) or not fault:
+        raise error
 
 
 def _frozen(slices: Slices) -> Slices:
