@@ -164,8 +164,11 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
     mask = make_mask(mean, grid, settings)
     q = min(settings.components, n - 1)
     found = principal_components(volumes, mask, weights, q, lambda s: progress(0.7 + 0.2 * s))
-    clusters = present(cluster_mixture(found.coordinates, settings.n_classes, settings.seed,
-                                       sizes=weights))
+    edge = noise_edge(volumes, mask, found)
+    # Components of noise tell no classes apart; where none stands out, all are taken.
+    above = int((found.variances > edge).sum()) or q
+    clusters = present(cluster_mixture(found.coordinates[:, :above], settings.n_classes,
+                                       settings.seed, sizes=weights))
     shares = clusters.posterior * weights[:, None]
     classes, noise = weighted_averages(volumes, shares, mask, mean)
     progress(1.0)
@@ -174,7 +177,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
         "reconstruct": dict(mean=mean, mask=mask),
         "components": dict(components=found.components, eigenvalues=found.variances,
                            spectrum=found.spectrum, variance=variance.astype(np.float32),
-                           noise_edge=np.array(noise_edge(volumes, mask, found)),
+                           noise_edge=np.array(edge),
                            batch_coordinates=found.coordinates),
         "cluster": _cluster_arrays(clusters),
         "volumes": dict(volumes=classes, weights=shares.sum(axis=0) / shares.sum(),

@@ -13,13 +13,14 @@ from pcainit.engine.volume_set import VolumeComponents
 _SAMPLED = 64               # volumes whose remainders are measured
 _NEAR = 1.5                 # voxels over which the local strength of the noise is averaged
 _QUANTILES = 60
+_FREE = 0.05                # share of a volume's noise that the components must leave to be told
 _RARE = 2.02                # 99 % quantile of the Tracy-Widom law
 _MARGIN = 1.08              # places and frequencies are not quite independent
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseShape:
-    """Noise that is strong in some places and at some frequencies, weak in others.
+    """Noise that is stronger in some places, at some frequencies and in some volumes than others.
 
     Parameters
     ----------
@@ -27,23 +28,32 @@ class NoiseShape:
         Its variances along the principal directions, of mean 1; each stands for as many.
     directions : float
         How many there are in all.
+    strengths : (s,) float64
+        Its variances in the volumes, of mean 1; each stands for as many.
     """
 
     levels: np.ndarray
     directions: float
+    strengths: np.ndarray
 
     def largest(self, samples: int) -> float:
         """Largest of so many eigenvalues over their mean, as 1 % of such noise exceeds it.
 
-        The edge of the law of Marchenko, Pastur and Silverstein, and the law of Tracy and Widom
-        for what lies beyond.
+        The edge of the law of Marchenko, Pastur and Silverstein for a covariance on both sides,
+        and the law of Tracy and Widom for what lies beyond.
         """
-        tau, ratio = self.levels, self.directions / samples
-        top = float(tau.max())
+        tau, ratio, d = self.levels, self.directions / samples, self.strengths
 
         def edge(log: float) -> float:
-            at = top * (1 + np.exp(log))
-            return float(at + ratio * at * (tau / (at - tau)).mean())
+            """An upper bound; the least of all is the edge."""
+            at = 1 / (float(tau.max()) * (1 + np.exp(log)))
+            floor = ratio * float((tau / (1 - tau * at)).mean())
+            low, high = float(d.max()) * floor, float(d.max()) * (floor + 1 / at)
+            for _ in range(60):
+                middle = (low + high) / 2
+                below = float((d / np.maximum(middle - d * floor, 1e-300)).mean()) > at
+                low, high = (middle, high) if below else (low, middle)
+            return high
 
         found = optimize.minimize_scalar(edge, bounds=(-12.0, 12.0), method="bounded")
         equal = self.directions / float((tau ** 2).mean())      # as many of one level
@@ -72,7 +82,7 @@ def noise_edge(volumes: np.ndarray, mask: np.ndarray, found: VolumeComponents) -
         where there are too few volumes to tell.
     """
     count = len(found.spectrum)
-    taken = min(len(found.components), count - 1)
+    taken = min(len(found.components), max(count // 4, min(2, count - 1)))
     while True:         # noise that was taken for components is missed in its own shape
         largest = noise_shape(volumes, mask, found, taken).largest(count)
         edge = above_noise(found.spectrum, largest)
@@ -104,14 +114,18 @@ def noise_shape(volumes: np.ndarray, mask: np.ndarray, found: VolumeComponents, 
     NoiseShape
     """
     n, inside = len(volumes), mask > 0
-    power, square = np.zeros(mask.shape), np.zeros(mask.shape)
+    power, square, strengths = np.zeros(mask.shape), np.zeros(mask.shape), []
+    axes = found.coordinates[:, :taken]
+    free = 1 - 1 / n - (axes ** 2 / np.maximum((axes ** 2).sum(axis=0), 1e-300)).sum(axis=1)
     for k in np.unique(np.linspace(0, n - 1, _SAMPLED).astype(int)):
         rest = volumes[k] * mask - found.average
         rest = rest - np.tensordot(found.coordinates[k, :taken], found.components[:taken], 1)
         power += np.abs(np.fft.fftn(rest)) ** 2
         square += rest.astype(np.float64) ** 2
-    if not square.any():
-        return NoiseShape(np.ones(1), float(inside.sum()))
+        if free[k] > _FREE:             # else the components have taken all that was in it
+            strengths.append(float(np.square(rest, dtype=np.float64).sum()) / free[k])
+    if not square.any() or not strengths:
+        return NoiseShape(np.ones(1), float(inside.sum()), np.ones(1))
     shell = np.fft.ifftshift(np.rint(radial_distance(len(mask))).astype(int))
     radial = np.bincount(shell.ravel(), power.ravel()) / np.bincount(shell.ravel())
     weight = mask.astype(np.float64) ** 2
@@ -119,7 +133,8 @@ def noise_shape(volumes: np.ndarray, mask: np.ndarray, found: VolumeComponents, 
         ndimage.gaussian_filter(weight, _NEAR), 1e-6)
     places = _quantiles((local * weight)[inside])
     levels = np.outer(places, _quantiles(radial[shell].ravel())).ravel()
-    return NoiseShape(levels / levels.mean(), float(inside.sum()))
+    return NoiseShape(levels / levels.mean(), float(inside.sum()),
+                      np.array(strengths) / np.mean(strengths))
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:

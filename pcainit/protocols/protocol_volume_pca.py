@@ -62,8 +62,9 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                             expertLevel=params.LEVEL_ADVANCED, label="File of weights",
                             help="A text file with one number for each volume, in order, for "
                                  "instance the sizes of the classes.")
-        form.add_setting(definition, "components", help="Principal components that are kept for "
-                         "the clusters. A few too many do little harm.")
+        form.add_setting(definition, "components", help="Principal components that are kept. The "
+                         "clusters are made of those above the noise edge, so a few too many do no "
+                         "harm.")
         form.add_setting(definition, "seed")
         for name in ("mask_threshold", "mask_near", "mask_far"):
             form.add_setting(definition, name, condition="inputMask is None")

@@ -38,7 +38,7 @@ def components_above(volumes, kept=8):
 
 def test_the_law_of_white_noise():
     """Marchenko and Pastur's edge, and eigenvalues that were drawn."""
-    white = NoiseShape(np.ones(1), 3000.0)
+    white = NoiseShape(np.ones(1), 3000.0, np.ones(1))
     assert white.largest(99) == pytest.approx((1 + np.sqrt(99 / 3000)) ** 2, rel=0.15)
     data = np.random.default_rng(8).normal(size=(100, 3000))
     drawn = np.linalg.svd(data - data.mean(axis=0), compute_uv=False)[:99] ** 2 / 99
@@ -50,8 +50,18 @@ def test_the_law_of_uneven_noise():
     levels = rng.uniform(0, 1, 1000) ** 2
     data = rng.normal(size=(300, 1000)) * np.sqrt(levels)
     drawn = np.linalg.svd(data - data.mean(axis=0), compute_uv=False)[:299] ** 2 / 299
-    largest = NoiseShape(levels / levels.mean(), 1000.0).largest(299)
+    largest = NoiseShape(levels / levels.mean(), 1000.0, np.ones(1)).largest(299)
     assert drawn[0] < above_noise(drawn, largest) < 1.15 * drawn[0]
+
+
+def test_the_law_of_volumes_of_different_noise():
+    """A third of the volumes each with noise of variance 0.2, 1 and 4."""
+    rng = np.random.default_rng(11)
+    strengths, levels = np.repeat([0.2, 1.0, 4.0], 50), rng.uniform(0, 1, 1000)
+    data = rng.normal(size=(150, 1000)) * np.sqrt(levels) * np.sqrt(strengths)[:, None]
+    drawn = np.linalg.svd(data, compute_uv=False) ** 2
+    shape = NoiseShape(levels / levels.mean(), 1000.0, strengths / strengths.mean())
+    assert drawn[0] < above_noise(drawn, shape.largest(150)) < 1.2 * drawn[0]
 
 
 @pytest.mark.parametrize("strong", [3.0, 1e6])
@@ -61,7 +71,7 @@ def test_strong_components_do_not_hide_each_other(strong):
     data = rng.normal(size=(60, 2000))
     noise_only = np.linalg.svd(data - data.mean(axis=0), compute_uv=False)[:59] ** 2 / 59
     spectrum = np.concatenate([strong * np.array([2, 1]) * noise_only[0], noise_only])
-    edge = above_noise(spectrum, NoiseShape(np.ones(1), 2000.0).largest(61))
+    edge = above_noise(spectrum, NoiseShape(np.ones(1), 2000.0, np.ones(1)).largest(61))
     assert int((spectrum > edge).sum()) == 2
 
 
@@ -71,6 +81,16 @@ def test_strong_components_do_not_hide_each_other(strong):
 def test_noise_alone_has_nothing_above_the_edge(n, colour, place):
     volumes = STATES[0] + noise(n, np.random.default_rng(n), colour, place)
     assert components_above(volumes)[0] == 0
+
+
+@pytest.mark.parametrize("n", [24, 60, 240])
+def test_volumes_of_different_noise(n):
+    """As from different box sizes or programs: only what varies beside the noise stands out."""
+    rng = np.random.default_rng(n)
+    some = noise(n, rng) * np.array([0.5, 1, 2])[np.arange(n) % 3][:, None, None, None]
+    assert components_above(STATES[0] + some)[0] == 0
+    states = STATES[rng.permutation(np.arange(n) % 2)]
+    assert components_above(states + some)[0] == 1
 
 
 @pytest.mark.parametrize("n", [5, 12, 60, 240])
