@@ -23,6 +23,14 @@ STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
 # The command of each.
 COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 
+_MASK = ("mask", "mask_threshold", "mask_near", "mask_far")
+# What the commands that are no run use of the table.
+USED_BY = {
+    "volumes": ("resolution", *_MASK, "components", "classes", "seed"),
+    "latents": ("resolution", "no_ctf", "invert_contrast", "normalise", *_MASK, "symmetry",
+                "classes", "seed"),
+}
+
 
 class InputError(ValueError):
     """Bad input, explained by one plain sentence for the user."""
