@@ -1,9 +1,11 @@
 """Make the pictures of the report, of the form and of the viewer that the documentation shows.
 
-usage: python docs/make_pictures.py PARTICLES.star RESULT [OUT]
+usage: python docs/make_pictures.py PARTICLES.star RESULT [OUT] [ROUTE=FOLDER ...]
 
 RESULT is the folder of a finished run (pcainit run PARTICLES.star -o RESULT); OUT is
-docs/pictures by default, with a folder for each width of the screen. The report needs chromium;
+docs/pictures by default, with a folder for each width of the screen. ROUTE is volumes, latents,
+variance or run, and FOLDER the result of that command: report and viewer are photographed with
+the folder's name in front. With "-" in place of RESULT, only these are. The report needs chromium;
 form and viewer need Scipion, Xvfb, openbox and ImageMagick, and are left out where these are
 missing.
 """
@@ -40,19 +42,22 @@ QUEUES = { }
 """
 
 
-def main(star, result, out):
+def main(star, result, out, routes):
     """Make all pictures that the installed programs allow."""
     out.mkdir(parents=True, exist_ok=True)
-    report_pictures(result, out)
+    results = [("", result)] if str(result) != "-" else []
+    for prefix, folder in results + [(path.name + "_", path) for _, path in routes]:
+        if (folder / "report.html").exists():
+            report_pictures(folder, out, prefix)
     missing = [name for name in ("Xvfb", "import", "openbox") if not shutil.which(name)]
     missing += [name for name in ("pwem", "tkinter") if importlib.util.find_spec(name) is None]
     if missing:
         print("no pictures of form and viewer: %s not found" % ", ".join(missing))
     else:
-        scipion_pictures(star, result, out)
+        scipion_pictures(star, result, out, routes)
 
 
-def report_pictures(result, out):
+def report_pictures(result, out, prefix=""):
     """The whole page at each width."""
     from pcainit.report import write_report
     with open(result / "summary.json", encoding="utf-8") as file:
@@ -67,7 +72,7 @@ def report_pictures(result, out):
                            check=True, timeout=120, stderr=subprocess.DEVNULL)
             page = Image.open(shot).convert("RGB")
         for number, part in enumerate(halves(page), 1):
-            save(part, out / str(width) / ("report_%d.png" % number))
+            save(part, out / str(width) / ("%sreport_%d.png" % (prefix, number)))
 
 
 def halves(page):
@@ -90,7 +95,7 @@ def save(picture, path):
     print("%s  %d x %d, %.0f kB" % (path, *picture.size, path.stat().st_size / 1e3))
 
 
-def scipion_pictures(star, result, out):
+def scipion_pictures(star, result, out, routes):
     """The form, its wizards and the windows of "Analyze results", on screens of each width."""
     script = str(Path(__file__).resolve().with_name("scipion_pictures.py"))
     for width in WIDTHS:
@@ -99,9 +104,11 @@ def scipion_pictures(star, result, out):
             environment = dict(os.environ, SCIPION_HOME=home, SCIPION_USER_DATA=home,
                                SCIPION_HOSTS="%s/hosts.conf" % home, SCIPION_DOMAIN="pwem",
                                SCIPION_NOTIFY="False")
-            subprocess.run([sys.executable, script, str(star.resolve()), str(result.resolve()),
-                            str(out.resolve() / str(width)), str(width)],
-                           check=True, timeout=600, env=environment)
+            result = result if str(result) == "-" else result.resolve()
+            subprocess.run([sys.executable, script, str(star.resolve()), str(result),
+                            str(out.resolve() / str(width)), str(width),
+                            *("%s=%s" % (name, path.resolve()) for name, path in routes)],
+                           check=True, timeout=1200, env=environment)
 
 
 def grab(window, path):
@@ -138,7 +145,9 @@ def screen(width):
 
 
 if __name__ == "__main__":
-    if not 3 <= len(sys.argv) <= 4:
+    plain = [word for word in sys.argv[1:] if "=" not in word]
+    if not 2 <= len(plain) <= 3:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]),
-         Path(*sys.argv[3:] or [Path(__file__).parent / "pictures"]))
+    main(Path(plain[0]), Path(plain[1]), Path(*plain[2:] or [Path(__file__).parent / "pictures"]),
+         [(name, Path(path)) for name, _, path in (word.partition("=") for word in sys.argv[1:]
+                                                   if "=" in word)])

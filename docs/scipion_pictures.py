@@ -1,6 +1,6 @@
 """Photograph the form, its wizards and the viewer inside Scipion; started by make_pictures.py.
 
-usage: python docs/scipion_pictures.py PARTICLES.star RESULT OUT WIDTH
+usage: python docs/scipion_pictures.py PARTICLES.star RESULT OUT WIDTH [ROUTE=FOLDER ...]
 
 Needs a display of WIDTH pixels and Scipion's environment variables.
 """
@@ -35,10 +35,12 @@ from pcainit.wizards import MASK_SLIDERS
 FORMS = {"form": PcaInitProtInitialVolumes, "form_chosen": PcaInitProtChosenVolume,
          "form_volumes": PcaInitProtVolumePca, "form_latents": PcaInitProtLatents,
          "form_compare": PcaInitProtCompare}
+ROUTES = {"run": PcaInitProtInitialVolumes, "variance": PcaInitProtInitialVolumes,
+          "volumes": PcaInitProtVolumePca, "latents": PcaInitProtLatents}
 CHOSEN = 2          # the class that the picture of the lasso draws around
 
 
-def main(star, result, out, width):
+def main(star, result, out, width, routes):
     """Open everything in one project window, photograph it, and end the process."""
     pyworkflow.Config.setDomain("pwem")
     pyworkflow.Config.getDomain().getViewers()              # loads the plugins
@@ -50,9 +52,13 @@ def main(star, result, out, width):
 
     def work():
         try:
-            form_pictures(window, out)
-            wizard_pictures(window, star, result, out)
-            viewer_pictures(window, result, out, width)
+            if str(result) != "-":
+                form_pictures(window, out)
+                wizard_pictures(window, star, result, out)
+                viewer_pictures(window, "run", result, out, width, "")
+            for route, folder in routes:
+                viewer_pictures(window, route, Path(folder), out, width,
+                                Path(folder).name + "_")
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -99,10 +105,10 @@ def wizard_pictures(window, star, result, out):
         PreviewDialog(window.root, name, preview, sliders, resolution=chosen)
 
 
-def viewer_pictures(window, result, out, width):
+def viewer_pictures(window, route, result, out, width, prefix):
     """The form of "Analyze results", each of its figures, and the lasso."""
     project = window.project
-    protocol = project.newProtocol(PcaInitProtInitialVolumes)
+    protocol = project.newProtocol(ROUTES[route])
     project.saveProtocol(protocol)
     protocol.makePathsAndClean()
     shutil.copytree(result, protocol._resultFolder())
@@ -114,14 +120,14 @@ def viewer_pictures(window, result, out, width):
     tabs = _notebook(root)
     for number, tab in enumerate(tabs.tabs(), 1):
         tabs.select(tab)
-        grab(root, out / ("viewer_form_%d.png" % number))
+        grab(root, out / ("%sviewer_form_%d.png" % (prefix, number)))
     show = viewer._getVisualizeDict()
     for number, name in enumerate(viewer._names):
         viewer.figure.set(number)
         view, = show["figure"]("figure")
         view.show()
         _maximise(view.window, width)
-        grab(view.window, out / ("viewer_%s.png" % name))
+        grab(view.window, out / ("%sviewer_%s.png" % (prefix, name)))
         view.window.destroy()
     if viewer.getParam("lasso") is not None:
         view, = show["lasso"]("lasso")
@@ -133,7 +139,7 @@ def viewer_pictures(window, result, out, width):
         some = labels == min(CHOSEN, int(labels.max()))
         (x, y), reach = view.points[some].mean(axis=0), view.points.std(axis=0)
         view.select(list(zip(x + reach[0] * np.cos(angles), y + reach[1] * np.sin(angles))))
-        grab(view.window, out / "viewer_lasso.png")
+        grab(view.window, out / (prefix + "viewer_lasso.png"))
         view.window.destroy()
 
 
@@ -152,4 +158,5 @@ def _notebook(widget):
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), int(sys.argv[4]))
+    main(*map(Path, sys.argv[1:4]), int(sys.argv[4]),
+         [word.split("=", 1) for word in sys.argv[5:]])

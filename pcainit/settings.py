@@ -29,6 +29,14 @@ def part_name(number: int, parts: int) -> str:
     """What the files of a part of the stage prepare are called, number counted from 1."""
     return "part_%03d_of_%03d" % (number, parts)
 
+_MASK = ("mask", "mask_threshold", "mask_near", "mask_far")
+# What the commands that are no run use of the table.
+USED_BY = {
+    "volumes": ("resolution", *_MASK, "components", "classes", "seed"),
+    "latents": ("resolution", "no_ctf", "invert_contrast", "normalise", *_MASK, "symmetry",
+                "classes", "seed"),
+}
+
 
 class InputError(ValueError):
     """Bad input, explained by one plain sentence for the user."""

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="volumes at even steps along this coordinate, counted from 1, in "
                              "place of a mixture")
     parser.add_argument("--data-dir", metavar="ROOT", help="folder that image paths start from")
-    add_settings(parser)
+    add_settings(parser, "latents")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 
-from pcainit.settings import InputError, Settings
+from pcainit.settings import USED_BY, InputError, Settings
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """One option for each setting, and those of the machine."""
+def add_settings(parser: argparse.ArgumentParser, route: str = "") -> None:
+    """One option for each setting, or for those that a route uses, and those of the machine."""
     group = parser.add_argument_group("parameters")
     for name, info in Settings.fields().items():
+        if name not in USED_BY.get(route, (name,)):
+            continue
         flag, default = "--" + name.replace("_", "-"), info["default"]
         text = info["help"].replace("%", "%%")
         if isinstance(default, bool):
@@ -50,4 +52,4 @@ def settings_from(args: argparse.Namespace) -> Settings:
         A value is out of range.
     """
     check_threads(args)
-    return Settings(**{name: getattr(args, name) for name in Settings.fields()})
+    return Settings(**{name: getattr(args, name) for name in Settings.fields() if name in args})

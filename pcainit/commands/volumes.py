@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "volumes of different programs or runs")
     parser.add_argument("-o", "--output", required=True, metavar="DIR",
                         help="folder for the results")
-    add_settings(parser)
+    add_settings(parser, "volumes")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -63,25 +63,27 @@ PLOTS: Dict[str, Plot] = {
         "Each point is one particle in the plane of two components, coloured by its class; "
         "numbers mark the classes, with ellipses of two standard deviations.",
         latent_scatter, ("coordinates", "labels"),
-        {"latents": ("Particles in their latent coordinates",
+        {"latents": ("Particles in latent space",
                      "Each point is one particle in the plane of two of the coordinates that were "
                      "given, coloured by its class; numbers mark the classes, with ellipses of two "
                      "standard deviations.")}),
     "batches": Plot(
-        "Reconstructions in the plane of two components",
-        "Each point is the reconstruction of one random batch, coloured by its cluster; one round "
-        "cloud means that the clusters only cut noise in pieces.",
+        "Reconstructions of batches",
+        "Each point is the reconstruction of one random batch, in the plane of two components, "
+        "coloured by its cluster; one round cloud means that the clusters only cut noise in "
+        "pieces.",
         batch_scatter, ("batch_coordinates", "batch_cluster"),
-        {"volumes": ("Input volumes in the plane of two components",
-                     "Each point is one of the volumes given, coloured by its class; one round "
-                     "cloud means that the classes only cut it in pieces.")}),
+        {"volumes": ("Input volumes as points",
+                     "Each point is one of the volumes given, in the plane of two components, "
+                     "coloured by its class; one round cloud means that the classes only cut it in "
+                     "pieces.")}),
     "spectrum": Plot(
         "Components",
         "Components above the noise edge that two halves of the data agree on are real; the "
         "others are noise or artefacts.",
         spectrum, ("eigenvalues",),
         {"volumes": ("Components", _EDGE), "batches": ("Components", _EDGE),
-         "given": ("Given components",
+         "given": ("Strength of the given components",
                    "How much the particles vary along each direction in the space of the given "
                    "components. No half-set test was made of them.")}),
     "shares": Plot(
@@ -94,7 +96,11 @@ PLOTS: Dict[str, Plot] = {
         "How much the volumes differ",
         "Root-mean-square difference of two volumes in units of their noise: 1 means that "
         "they differ by noise alone.",
-        difference_matrix, ("pairwise",), {"volumes": ("How much the volumes differ", _SPREAD)}),
+        difference_matrix, ("pairwise",),
+        {"volumes": ("How much the volumes differ", _SPREAD),
+         "given": ("How much the volumes differ",
+                   "Root-mean-square difference of two volumes in units of their noise along the "
+                   "given components; what they do not hold is left out of both.")}),
     "volumes": Plot(
         "Volumes",
         "Central sections of the volumes on one grey scale.",
@@ -109,11 +115,11 @@ PLOTS: Dict[str, Plot] = {
                      "one scale for all classes; the sections meet where the classes differ most, "
                      "the line outlines the mean.")}),
     "changes": Plot(
-        "Differences seen through the whole particle",
+        "Differences in projection",
         "The strongest difference from the consensus along each line of sight: red is more "
         "density, blue is less, on one scale for all classes.",
         class_changes, ("class_volumes",),
-        {"volumes": ("Differences seen through the whole particle",
+        {"volumes": ("Differences in projection",
                      "The strongest difference from the mean of the input volumes along each line "
                      "of sight: red is more density, blue is less, on one scale for all "
                      "classes.")}),
@@ -147,8 +153,9 @@ PLOTS: Dict[str, Plot] = {
         "Fourier shell correlation between half-sets, of the consensus and of each class's "
         "difference from it: noise dominates from where a curve falls below 0.143.",
         resolution_curves, ("frequencies", "consensus_fsc"),
-        {"variance": ("Resolution", "Fourier shell correlation between half-sets of the consensus: "
-                                    "noise dominates from where it falls below 0.143.")}),
+        {kind: ("Resolution", "Fourier shell correlation between half-sets of the consensus: noise "
+                              "dominates from where it falls below 0.143.")
+         for kind in ("variance", "given")}),
     "number": Plot(
         "Number of classes",
         "How well each number of classes explains the data, less the best: by BIC, and by the "

@@ -66,7 +66,7 @@ def _eigenvalues(axes: Axes, result: Result) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(0.4, max(axes.get_xlim()[1], 4.6))
     axes.set_ylim(0, 1.12 * np.nanmax([values.max(), float(result.noise_edge or 0)]))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _number(axes, len(values) if longer is None else len(longer))
 
 
 def _cosines(axes: Axes, result: Result, cosines: np.ndarray) -> None:
@@ -85,7 +85,14 @@ def _cosines(axes: Axes, result: Result, cosines: np.ndarray) -> None:
                       xycoords=axes.get_yaxis_transform(), textcoords="offset points")
     axes.set(title="Agreement of two half-sets", xlabel="component", ylim=(0, 1.1),
              ylabel="cosine (1: the same)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _number(axes, len(cosines))
+
+
+def _number(axes: Axes, count: int) -> None:
+    """Ticks at whole numbers, none beyond the last bar."""
+    last = min(count, axes.get_xlim()[1])
+    axes.set_xticks([tick for tick in MaxNLocator(integer=True, min_n_ticks=1).tick_values(1, last)
+                     if 1 <= tick <= last])
 
 
 def _colours(result: Result) -> List[str]:
@@ -106,14 +113,15 @@ def resolution_curves(result: Result) -> Figure:
     frequencies = result.frequencies
     figure = new_figure(7.4, 4.4, right=1.75)
     axes = figure.add_subplot()
-    if result.class_fsc is not None:
+    # Differences made of components that were given are alike in both half-sets from the start.
+    if result.class_fsc is not None and result.kind != "given":
         for k, curve in enumerate(result.class_fsc):
             upto = min(len(curve), len(frequencies))
             axes.plot(frequencies[:upto], curve[:upto], color=class_colour(k),
                       label="class %d" % (k + 1))
     if result.consensus_fsc is not None:
         axes.plot(frequencies, result.consensus_fsc, color=INK, label="consensus", linewidth=2.6,
-                  linestyle=(0, (5, 2)) if result.class_fsc is not None else "-")
+                  linestyle=(0, (5, 2)) if axes.lines else "-")
     axes.axhline(0.143, color=FAINT, linewidth=1.2)
     axes.annotate("0.143", (0, 0.143), (4, 3), xycoords=axes.get_yaxis_transform(),
                   textcoords="offset points", color=FAINT)

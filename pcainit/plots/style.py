@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, TypeVar
 
-import matplotlib
+from matplotlib import style
 from matplotlib.figure import Figure
 
 INK = "#1f2933"
@@ -56,7 +56,8 @@ def styled(function: _Function) -> _Function:
     """Run a function with the common look; the caller's settings stay as they are."""
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with matplotlib.rc_context(_STYLE):
+        # Other plugins of Scipion change the settings of the whole process, some on import.
+        with style.context(["default", _STYLE]):
             return function(*args, **kwargs)
     return wrapper          # type: ignore[return-value]
 

@@ -15,11 +15,12 @@ from pcainit.plots.style import class_colour
 from pcainit.report import advice
 from pcainit.report.figures import figure
 from pcainit.report.stylesheet import STYLE
-from pcainit.settings import Settings
+from pcainit.settings import USED_BY, Settings
 
 _FIRST = ("particles", "batches", "changes")
 _CLASSES = ("volumes", "differences", "shares", "pairwise", "number", "fsc")
 _COMPONENTS = ("spectrum", "components", "variance")
+_OTHERS = {"align_greyscale": "Align the greyscale?", "along": "Steps along coordinate (0: none)"}
 _TABLED = 200           # classes in the table
 
 _QUALITY = (
@@ -140,16 +141,18 @@ def _quality(result: Result) -> str:
 
 def _record(result: Result) -> str:
     summary = result.summary
-    known = Settings.fields()
+    known, method = Settings.fields(), str(summary.get("method"))
     rows = []
     for name, value in (summary.get("parameters") or {}).items():
         info = known.get(name, {})
-        if summary.get("method") not in info.get("methods", (summary.get("method"),)):
+        used = name in USED_BY[method] if method in USED_BY else method in info.get("methods", ())
+        if info and not used:
             continue
-        changed = "default" in info and info["default"] != value
-        shown = "none" if value == "" else {"True": "yes", "False": "no"}.get(str(value), value)
-        rows.append((text(info.get("label", name)), "<code>%s</code>" % text(name),
-                     "<b>%s</b>" % text(shown) if changed else text(shown)))
+        same = tuple(value) if isinstance(value, list) else value
+        changed = "default" in info and info["default"] != same
+        rows.append((text(info.get("label") or _OTHERS.get(name, name)),
+                     "<code>%s</code>" % text(name),
+                     ("<b>%s</b>" if changed else "%s") % text(_shown(value))))
     seconds = _seconds(result)
     longest = max(seconds.values(), default=0) or 1
     steps = [(text(name), "%.1f s" % value,
@@ -166,6 +169,13 @@ def _record(result: Result) -> str:
             % (_table(("parameter", "name", "value"), rows), _table(None, steps, "steps"),
                _table(None, [map(text, row) for row in details]),
                _table(None, [map(text, row) for row in versions.items()])))
+
+
+def _shown(value: Any) -> Any:
+    """A parameter's value for people."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value == "" else {"True": "yes", "False": "no"}.get(str(value), value)
 
 
 def _table(titles: Optional[Sequence[str]], rows: Iterable[Iterable[str]], name: str = "") -> str:

@@ -5,10 +5,11 @@ import dataclasses
 
 import pytest
 
+from pcainit.__main__ import main
 from pcainit.checks import cautions, problems
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
-from pcainit.settings import STAGES, InputError, Settings
+from pcainit.settings import STAGES, USED_BY, InputError, Settings
 
 # Another valid value of every setting.
 OTHER = dict(resolution=15.0, no_ctf=True, invert_contrast=True, normalise=True, mask="m.mrc",
@@ -132,3 +133,20 @@ def test_progress(terminal):
         lines = screen.text.splitlines()
         assert lines[0] == "prepare: 10 %" and len(lines) == 10
         assert lines[-1].startswith("prepare: done in ")
+
+
+@pytest.mark.parametrize("route, unused", [("volumes", ["--no-ctf"]),
+                                           ("volumes", ["--symmetry", "c4"]),
+                                           ("latents", ["--components", "3"]),
+                                           ("latents", ["--given-mean", "x.mrc"])])
+def test_options_that_a_route_does_not_use_are_refused(route, unused, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([route, "a.star", "b.npy", "-o", str(tmp_path / "out"), *unused])
+    assert ended.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_the_protocols_give_what_the_routes_use():
+    pytest.importorskip("pwem")
+    from pcainit.protocols import PcaInitProtLatents, PcaInitProtVolumePca
+    for route, protocol in (("volumes", PcaInitProtVolumePca), ("latents", PcaInitProtLatents)):
+        assert {*protocol.SETTINGS, "mask", "classes"} == set(USED_BY[route])

@@ -61,7 +61,7 @@ def test_states_come_out(simulated_set, states, cloud, tmp_path, words):
     match = np.array([[np.corrcoef(a.ravel(), b.ravel())[0, 1] for b in truth] for a in found])
     assert list(match.argmax(axis=1)) == [0, 1, 2] and match.diagonal().min() > 0.4
     assert "rlnClassNumber" in (out / "particles.star").read_text()
-    assert "Particles in their latent coordinates" in (out / "report.html").read_text()
+    assert "Particles in latent space" in (out / "report.html").read_text()
 
 
 def test_steps_along_an_axis(simulated_set, states, tmp_path):

@@ -130,7 +130,7 @@ def test_run_without_results(scipion):
 def test_batch_method(scipion):
     protocol = scipion.run(scipion.new_volumes())
     viewer = open_viewer(scipion, protocol)
-    assert viewer.getParam("figure").choices[0] == "Reconstructions in the plane of two components"
+    assert viewer.getParam("figure").choices[0] == "Reconstructions of batches"
     view, = views(viewer, "figure")
     assert len(view.figure.axes[0].collections[0].get_offsets()) == 25
     assert viewer.getParam("lasso") is None

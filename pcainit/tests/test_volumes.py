@@ -118,7 +118,9 @@ def test_states_and_coordinates_are_recovered(tmp_path, boxes, greyscale):
         assert (out / "components" / (name + ".mrc")).is_file()
     assert len((out / "coordinates.txt").read_text().splitlines()) == 241
     text = re.sub('base64,[^"]*', "", (out / "report.html").read_text())
-    assert "240</b> input volumes" in text and "Input volumes in the plane of two" in text
+    assert "240</b> input volumes" in text and "Input volumes as points" in text
+    assert "mask_near" in text and "Align the greyscale?" in text       # what was used
+    assert "no_ctf" not in text and "symmetry" not in text              # and nothing else
     assert "Reconstructions" not in text and "consensus" not in text
 
 
