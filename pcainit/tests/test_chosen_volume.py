@@ -120,7 +120,8 @@ def test_a_subset_becomes_one_more_volume(scipion, finished):
     assert names[3] == protocol.outputVolume.getFileName() and len(names) == len(set(names)) == 4
     assert protocol.outputVolumes.getSamplingRate() == SAMPLING
     new, old = mrcfile.read(names[3]), [mrcfile.read(name) for name in names[:3]]
-    mean = np.average(old, axis=0, weights=[item.getSize() for item in finished.outputClasses])
+    sizes = {item.getObjId(): item.getSize() for item in finished.outputClasses}
+    mean = np.average(old, axis=0, weights=[sizes.get(k + 1, 0) for k in range(3)])
     match = [np.corrcoef((new - mean).ravel(), (volume - mean).ravel())[0, 1] for volume in old]
     assert int(np.argmax(match)) == 0 and match[0] > 0.5
     assert "%d chosen particles" % len(wanted) in "\n".join(protocol.summary())
