@@ -18,6 +18,8 @@ from pcainit.engine.latents import measure
 from pcainit.engine.likelihood import class_posteriors
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.mixture import (
+    LEAST_DISTANCE,
+    LEAST_DISTANCE_ASKED,
     centre_distances,
     choose_classes,
     refine_mixture,
@@ -52,7 +54,9 @@ def cluster_particles(slices: Slices, before: Arrays, settings: Settings) -> Arr
                     posterior=np.ones((len(index), 1), np.float32))
     crossed = restored(before, "cross_")
     fits, held, best = choose_classes(crossed, slices.half[index],
-                                      max(settings.n_classes or 0, MOST_CLASSES), settings.seed)
+                                      max(settings.n_classes or 0, MOST_CLASSES), settings.seed,
+                                      LEAST_DISTANCE_ASKED if settings.n_classes
+                                      else LEAST_DISTANCE)
     wanted = min(settings.n_classes or best, best)
     resp, _ = responsibilities(crossed, fits[wanted - 1].weights, fits[wanted - 1].centres)
     particles = restored(before, "all_").first(count)

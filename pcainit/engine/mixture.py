@@ -26,8 +26,9 @@ _SAME_PLACE = 0.5               # of two centres, in standard deviations of a pa
 # One more class must raise the held-out log-likelihood by so many standard errors.
 LEAST_GAIN = 3.0
 # Centres that are closer (standard deviations of a particle's noise) are no classes: the errors of
-# the model, which many particles make significant, are that small.
-LEAST_DISTANCE = 1.0
+# the model, which many particles make significant, are up to 1.5, and states 2.7 or more.  Where a
+# number is asked for, parts of a continuous movement are welcome.
+LEAST_DISTANCE, LEAST_DISTANCE_ASKED = 2.0, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +273,8 @@ def spread_points(variances: np.ndarray, n_classes: int, count: int) -> Mixture:
     return Mixture(np.full(n_classes, 1 / n_classes), centres, 0.0, count)
 
 
-def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int
+def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int,
+                   least_distance: float = LEAST_DISTANCE
                    ) -> Tuple[List[Mixture], np.ndarray, int]:
     """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
 
@@ -283,6 +285,8 @@ def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: i
         Half-set 1 or 2; one is held out while the other is fitted.
     most : int
     seed : int
+    least_distance : float
+        Between the centres, in standard deviations of a particle's noise.
 
     Returns
     -------
@@ -300,7 +304,7 @@ def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: i
         fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
         held.append(_held_out(particles, half, fits[-1]))
         if (fits[-1].bic < fits[best - 1].bic and _surely_more(held[-1], held[best - 1])
-                and _apart(fits[-1], mean)):
+                and _apart(fits[-1], mean, least_distance)):
             best = k
         if k - best >= 3 or k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
             break
@@ -335,10 +339,10 @@ def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
     return bool(gap.mean() * np.sqrt(len(gap)) > LEAST_GAIN * gap.std())
 
 
-def _apart(mixture: Mixture, metric: np.ndarray) -> bool:
+def _apart(mixture: Mixture, metric: np.ndarray, least: float) -> bool:
     """Whether particles can be told apart by all classes."""
     gaps = _distances(mixture.centres, mixture.centres, metric)
-    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > LEAST_DISTANCE).all())
+    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > least).all())
 
 
 def _distances(one: np.ndarray, two: np.ndarray, metric: np.ndarray) -> np.ndarray:
