@@ -7,6 +7,7 @@ from typing import Callable, Dict, List
 import numpy as np
 
 from pcainit.engine.batches import draw_batches
+from pcainit.engine.class_number import LEAST_DISTANCE, LEAST_DISTANCE_ASKED, choose_classes
 from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.latent_model import (
@@ -18,10 +19,7 @@ from pcainit.engine.latents import measure
 from pcainit.engine.likelihood import class_posteriors
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.mixture import (
-    LEAST_DISTANCE,
-    LEAST_DISTANCE_ASKED,
     centre_distances,
-    choose_classes,
     refine_mixture,
     responsibilities,
     spread_points,

@@ -23,12 +23,6 @@ _NEGLIGIBLE = 1e-12             # of a posterior
 _SAMPLE = 5000                  # particles that tell good starts from bad ones
 _FINISHED = 4                   # of the best starts, on all particles
 _SAME_PLACE = 0.5               # of two centres, in standard deviations of a particle's noise
-# One more class must raise the held-out log-likelihood by so many standard errors.
-LEAST_GAIN = 3.0
-# Centres that are closer (standard deviations of a particle's noise) are no classes: the errors of
-# the model, which many particles make significant, are up to 1.5, and states 2.7 or more.  Where a
-# number is asked for, parts of a continuous movement are welcome.
-LEAST_DISTANCE, LEAST_DISTANCE_ASKED = 2.0, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,78 +265,6 @@ def spread_points(variances: np.ndarray, n_classes: int, count: int) -> Mixture:
     centres = np.zeros((n_classes, len(variances)))
     centres[:, 0] = np.sqrt(variances[0]) * norm.ppf((np.arange(n_classes) + 0.5) / n_classes)
     return Mixture(np.full(n_classes, 1 / n_classes), centres, 0.0, count)
-
-
-def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int,
-                   least_distance: float = LEAST_DISTANCE
-                   ) -> Tuple[List[Mixture], np.ndarray, int]:
-    """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
-
-    Parameters
-    ----------
-    particles : Measurements
-    half : (n,) int
-        Half-set 1 or 2; one is held out while the other is fitted.
-    most : int
-    seed : int
-    least_distance : float
-        Between the centres, in standard deviations of a particle's noise.
-
-    Returns
-    -------
-    list of Mixture
-        Of 1, 2, ... classes.
-    (most,) float64
-        Log-likelihood per particle held out.
-    int
-        Best number of classes.
-    """
-    fits: List[Mixture] = []
-    held: List[np.ndarray] = []
-    best, mean = 1, particles.marginal().precision.mean(axis=0, dtype=np.float64)
-    for k in range(1, most + 1):
-        fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
-        held.append(_held_out(particles, half, fits[-1]))
-        if (fits[-1].bic < fits[best - 1].bic and _surely_more(held[-1], held[best - 1])
-                and _apart(fits[-1], mean, least_distance)):
-            best = k
-        if k - best >= 3 or k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
-            break
-    return fits, np.array([values.mean() for values in held]), best
-
-
-def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np.ndarray:
-    """Log-likelihood of each particle under a mixture refined on the other half.
-
-    Parameters
-    ----------
-    particles : Measurements
-    half : (n,) int
-        Half-set 1 or 2.
-    mixture : Mixture
-
-    Returns
-    -------
-    (n,) float64
-    """
-    out = np.empty(len(particles))
-    for one, other in ((1, 2), (2, 1)):
-        trained = refine_mixture(particles.take(half == one), mixture.weights, mixture.centres)
-        out[half == other] = responsibilities(particles.take(half == other), trained.weights,
-                                              trained.centres)[1]
-    return out
-
-
-def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
-    """Whether particles are more likely by more than chance, from their differences."""
-    gap = one - two
-    return bool(gap.mean() * np.sqrt(len(gap)) > LEAST_GAIN * gap.std())
-
-
-def _apart(mixture: Mixture, metric: np.ndarray, least: float) -> bool:
-    """Whether particles can be told apart by all classes."""
-    gaps = _distances(mixture.centres, mixture.centres, metric)
-    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > least).all())
 
 
 def _distances(one: np.ndarray, two: np.ndarray, metric: np.ndarray) -> np.ndarray:

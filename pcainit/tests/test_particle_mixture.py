@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcainit.engine.class_number import choose_classes
 from pcainit.engine.latents import Measurements
 from pcainit.engine.mixture import (
     Mixture,
     centre_distances,
-    choose_classes,
     fit_mixture,
     refine_mixture,
     responsibilities,

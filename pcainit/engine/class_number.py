@@ -1,0 +1,95 @@
+"""The number of classes that the particles support, by BIC and by particles held out."""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import numpy as np
+
+from pcainit.engine.latents import Measurements
+from pcainit.engine.mixture import (
+    Mixture,
+    centre_distances,
+    fit_mixture,
+    refine_mixture,
+    responsibilities,
+)
+
+# One more class must raise the held-out log-likelihood by so many standard errors.
+LEAST_GAIN = 3.0
+# Centres that are closer (standard deviations of a particle's noise) are no classes: the errors of
+# the model, which many particles make significant, are up to 1.5, and states 2.7 or more.  Where a
+# number is asked for, parts of a continuous movement are welcome.
+LEAST_DISTANCE, LEAST_DISTANCE_ASKED = 2.0, 1.0
+
+
+def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int,
+                   least_distance: float = LEAST_DISTANCE
+                   ) -> Tuple[List[Mixture], np.ndarray, int]:
+    """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
+
+    Parameters
+    ----------
+    particles : Measurements
+    half : (n,) int
+        Half-set 1 or 2; one is held out while the other is fitted.
+    most : int
+    seed : int
+    least_distance : float
+        Between the centres, in standard deviations of a particle's noise.
+
+    Returns
+    -------
+    list of Mixture
+        Of 1, 2, ... classes.
+    (most,) float64
+        Log-likelihood per particle held out.
+    int
+        Best number of classes.
+    """
+    fits: List[Mixture] = []
+    held: List[np.ndarray] = []
+    best, precision = 1, particles.marginal().precision
+    for k in range(1, most + 1):
+        fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
+        held.append(_held_out(particles, half, fits[-1]))
+        if (fits[-1].bic < fits[best - 1].bic and _surely_more(held[-1], held[best - 1])
+                and _apart(fits[-1], precision, least_distance)):
+            best = k
+        if k - best >= 3 or k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
+            break
+    return fits, np.array([values.mean() for values in held]), best
+
+
+def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np.ndarray:
+    """Log-likelihood of each particle under a mixture refined on the other half.
+
+    Parameters
+    ----------
+    particles : Measurements
+    half : (n,) int
+        Half-set 1 or 2.
+    mixture : Mixture
+
+    Returns
+    -------
+    (n,) float64
+    """
+    out = np.empty(len(particles))
+    for one, other in ((1, 2), (2, 1)):
+        trained = refine_mixture(particles.take(half == one), mixture.weights, mixture.centres)
+        out[half == other] = responsibilities(particles.take(half == other), trained.weights,
+                                              trained.centres)[1]
+    return out
+
+
+def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether particles are more likely by more than chance, from their differences."""
+    gap = one - two
+    return bool(gap.mean() * np.sqrt(len(gap)) > LEAST_GAIN * gap.std())
+
+
+def _apart(mixture: Mixture, precision: np.ndarray, least: float) -> bool:
+    """Whether particles can be told apart by all classes."""
+    gaps = centre_distances(mixture.centres, precision)
+    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > least).all())
