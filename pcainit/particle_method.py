@@ -9,6 +9,7 @@ import numpy as np
 from pcainit.engine.batches import draw_batches
 from pcainit.engine.class_number import LEAST_DISTANCE, LEAST_DISTANCE_ASKED, choose_classes
 from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
+from pcainit.engine.difference_filter import filter_differences
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.latent_model import (
     LatentModel,
@@ -92,24 +93,27 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
                 _half_model(background, found, clusters, halves, 1, spread))
         whole, pair, held = refine_classes(background, mask, whole, pair, halves, spread,
                                            progress=progress)
+        final = filter_differences(background, mask, whole, pair, halves, spread)
     else:
         flat = ClassModel(np.zeros((1,) + mask.shape, np.float32), np.ones(1))
-        whole, pair = flat, (flat, flat)
-    posterior, _ = score_classes(background, whole, np.arange(n), spread)
+        final, whole, pair = flat, flat, (flat, flat)
+    posterior, _ = score_classes(background, final, np.arange(n), spread)
+    # Noise is looked at before the filter: common weights make the halves look more alike.
     noise = noise_power(pair[0].differences, pair[1].differences, mask)
-    differences, copies = whole.differences, np.zeros(real, bool)
+    differences, unfiltered, copies = final.differences, whole.differences, np.zeros(real, bool)
     extra = max(settings.n_classes - real, 0)
     if extra:
         if real == 1:                   # nothing to tell apart: all of them are bootstraps
             extra += 1
         seeds = _neutral_seeds(slices, consensus_result, settings, symmetry, extra)
         if real == 1:
-            differences, copies = seeds, np.ones(extra, bool)
+            differences, unfiltered, copies = seeds, seeds, np.ones(extra, bool)
             posterior = class_posteriors(slices, consensus.mean + seeds,
                                          consensus.whitening(grid))
             noise = np.full(extra, float((seeds ** 2).mean(axis=0).sum()) / mask.sum())
         else:
             differences = np.concatenate([differences, seeds])
+            unfiltered = np.concatenate([unfiltered, seeds])
             copies = np.append(copies, np.ones(extra, bool))
             posterior = np.concatenate([posterior, np.zeros((n, extra), np.float32)], axis=1)
             noise = np.append(noise, np.full(extra, noise.max()))
@@ -121,7 +125,7 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
            for a, b in zip(pair[0].differences, pair[1].differences)]
     return dict(volumes=volumes, posterior=posterior, label=label,
                 junk=consensus_result["junk"] | ~slices.usable, weights=weights,
-                pairwise=pairwise_differences(volumes, np.maximum(noise, 1e-30), mask),
+                pairwise=pairwise_differences(unfiltered, np.maximum(noise, 1e-30), mask),
                 class_fsc=np.array(fsc), copies=copies, held_out=np.array(held),
                 coordinates=found["coordinates"], covariance=found["covariance"],
                 contrast=consensus_result["contrast"])

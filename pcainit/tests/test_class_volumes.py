@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from pcainit.engine.class_volumes import CALIBRATIONS, ClassModel, calibrate
+from pcainit.engine.class_volumes import ClassModel
+from pcainit.engine.difference_filter import CALIBRATIONS, calibrate, localise
 from pcainit.engine.latent_model import NuisanceSpread
 from pcainit.engine.masks import solvent_level
 from pcainit.engine.shell_products import shell_products
@@ -106,3 +107,30 @@ def test_calibration_reaches_its_end():
         sizes.append(float((whole.differences * true).sum() / (true ** 2).sum()))
     assert 0.6 < sizes[0] < sizes[-1] - 0.03
     assert sizes[-1] == pytest.approx(1, abs=0.1)
+
+
+def test_each_place_keeps_what_the_half_sets_agree_on():
+    rng = np.random.default_rng(7)
+    signal = blobs(GRID, [[1, 1, 2]], width=1.5)
+
+    def noisy(level):
+        noise = filtered(rng.standard_normal(signal.shape), np.ones(GRID.n_shells))
+        return ClassModel((signal + level * noise)[None], np.ones(1))
+
+    level = 0.15 * float(signal.max())
+    halves = noisy(level), noisy(level)
+    mean = ClassModel((halves[0].differences + halves[1].differences) / 2, np.ones(1))
+    whole, pair = localise(GRID, np.ones_like(signal), mean, halves)
+    error = [float(((model.differences[0] - signal) ** 2).sum()) for model in (mean, whole)]
+    assert error[1] < 0.6 * error[0]
+    place = signal > 0.5 * signal.max()
+    assert whole.differences[0][place].sum() == pytest.approx(signal[place].sum(), rel=0.1)
+    for old, new in zip(halves, pair):
+        assert (new.differences ** 2).sum() < (old.differences ** 2).sum()
+
+
+def test_halves_that_are_the_same_go_through_as_they_are():
+    signal = blobs(GRID, [[1, 1, 2], [-2, 0, 1]], width=1.5)[None]
+    same = ClassModel(GRID.band_limit(signal[0])[None], np.ones(1))
+    whole, _ = localise(GRID, np.ones_like(signal[0]), same, (same, same))
+    assert whole.differences == pytest.approx(same.differences, abs=1e-4 * signal.max())
