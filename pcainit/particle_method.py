@@ -7,7 +7,7 @@ from typing import Callable, Dict, List
 import numpy as np
 
 from pcainit.engine.batches import draw_batches
-from pcainit.engine.class_number import LEAST_DISTANCE, LEAST_DISTANCE_ASKED, choose_classes
+from pcainit.engine.class_number import choose_classes
 from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
 from pcainit.engine.difference_filter import filter_differences
 from pcainit.engine.differences import noise_power, pairwise_differences
@@ -53,9 +53,8 @@ def cluster_particles(slices: Slices, before: Arrays, settings: Settings) -> Arr
                     posterior=np.ones((len(index), 1), np.float32))
     crossed = restored(before, "cross_")
     fits, held, best = choose_classes(crossed, slices.half[index],
-                                      max(settings.n_classes or 0, MOST_CLASSES), settings.seed,
-                                      LEAST_DISTANCE_ASKED if settings.n_classes
-                                      else LEAST_DISTANCE)
+                                      max(settings.n_classes, MOST_CLASSES), settings.seed,
+                                      settings.n_classes)
     wanted = min(settings.n_classes or best, best)
     resp, _ = responsibilities(crossed, fits[wanted - 1].weights, fits[wanted - 1].centres)
     particles = restored(before, "all_").first(count)

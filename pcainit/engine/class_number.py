@@ -24,8 +24,7 @@ LEAST_DISTANCE, LEAST_DISTANCE_ASKED = 2.0, 1.0
 
 
 def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int,
-                   least_distance: float = LEAST_DISTANCE
-                   ) -> Tuple[List[Mixture], np.ndarray, int]:
+                   wanted: int = 0) -> Tuple[List[Mixture], np.ndarray, int]:
     """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
 
     Parameters
@@ -35,8 +34,8 @@ def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: i
         Half-set 1 or 2; one is held out while the other is fitted.
     most : int
     seed : int
-    least_distance : float
-        Between the centres, in standard deviations of a particle's noise.
+    wanted : int
+        So many are asked for: up to there, classes may lie closer together.
 
     Returns
     -------
@@ -54,7 +53,7 @@ def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: i
         fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
         held.append(_held_out(particles, half, fits[-1]))
         if (fits[-1].bic < fits[best - 1].bic and _surely_more(held[-1], held[best - 1])
-                and _apart(fits[-1], precision, least_distance)):
+                and _apart(fits[-1], precision, k <= wanted)):
             best = k
         if k - best >= 3 or k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
             break
@@ -89,7 +88,8 @@ def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
     return bool(gap.mean() * np.sqrt(len(gap)) > LEAST_GAIN * gap.std())
 
 
-def _apart(mixture: Mixture, precision: np.ndarray, least: float) -> bool:
+def _apart(mixture: Mixture, precision: np.ndarray, asked: bool) -> bool:
     """Whether particles can be told apart by all classes."""
+    least = LEAST_DISTANCE_ASKED if asked else LEAST_DISTANCE
     gaps = centre_distances(mixture.centres, precision)
     return bool((gaps[~np.eye(len(gaps), dtype=bool)] > least).all())
