@@ -1,7 +1,7 @@
 """Does RELION end better?  Class3D without alignment, started from our volumes and from others.
 
 python benchmarks/downstream.py SET [--first 10000] [--classes 4] [--seeds 0,1,2]
-        [--starts particles,batches,simple,one,truth]
+        [--starts particles,batches,simple,one,truth] [--limits none,20]
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -39,13 +39,18 @@ def main() -> None:
         return
     seeds, starts = args.seeds.split(","), args.starts.split(",")
     rows: List[List[str]] = []
+    limits = args.limits.split(",")
     with work_folder(args.keep) as work:
         truth = load_set(args.set, args.star, args.first, work)
         source = load_set(args.set, args.star) if args.volumes_of_all else truth
         for start in starts:
             for seed in seeds[:1] if start == "truth" else seeds:
-                rows += _classify(truth, source, start, seed, args, work)
-                deliver(_page(truth, rows, args), args.output)
+                tag = "%s_%s" % (start, seed)
+                references = _references(source, start, seed, args, work / tag)
+                for limit in limits:
+                    rows += _classify(truth, references, start, seed, limit, args,
+                                      work / ("%s_%s_class3d" % (tag, limit)))
+                    deliver(_page(truth, rows, args), args.output)
 
 
 def _arguments() -> argparse.Namespace:
@@ -59,6 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--resolution", type=float, default=20.0, help="of our volumes, A")
     parser.add_argument("--starts", default=",".join(STARTS))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--limits", default="none,20", help="RELION's --strict_highres_exp, A, one "
+                        "classification with each (default: none,20)")
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--diameter", type=float, help="of RELION's mask, A (default: 0.94 x box)")
     parser.add_argument("--threads", type=int, default=2)
@@ -67,23 +74,22 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _classify(truth: TruthSet, source: TruthSet, start: str, seed: str,
-              args: argparse.Namespace, work: Path) -> List[List[str]]:
-    tag = "%s_%s" % (start, seed)
-    references = _references(source, start, seed, args, work / tag)
-    out = work / (tag + "_class3d")
+def _classify(truth: TruthSet, references: Path, start: str, seed: str, limit: str,
+              args: argparse.Namespace, out: Path) -> List[List[str]]:
     out.mkdir(exist_ok=True)
     extent = truth.maps.shape[-1] * truth.sampling
     command: List[Any] = ["relion_refine", "--i", truth.star, "--o", out / "run",
                           "--ref", references, "--iter", args.iterations, "--K", args.classes,
                           "--particle_diameter", args.diameter or 0.94 * extent,
                           "--j", args.threads, "--random_seed", seed, *ARGUMENTS]
-    seconds, memory = run_measured(command, work / (tag + "_class3d.log"), cwd=truth.root)
+    if limit != "none":
+        command += ["--strict_highres_exp", limit]
+    seconds, _ = run_measured(command, out.with_suffix(".log"), cwd=truth.root)
     rows = []
     for iteration in sorted({1, 5, 10, args.iterations} & set(range(args.iterations + 1))):
         labels = _labels(truth, out / ("run_it%03d_data.star" % iteration))
         recall, _ = scores.recall_and_precision(truth.states, labels)
-        rows.append([STARTS[start], seed, str(iteration),
+        rows.append([STARTS[start], seed, limit, str(iteration),
                      "%.3f" % scores.agreement(truth.states, labels),
                      " ".join("%.2f" % value for value in recall.values()),
                      " ".join(map(str, sorted(np.bincount(labels)[1:].tolist(), reverse=True))),
@@ -138,8 +144,8 @@ def _page(truth: TruthSet, rows: List[List[str]], args: argparse.Namespace) -> s
             % (truth.name, len(truth.states), args.classes,
                diameter or 0.94 * truth.maps.shape[-1] * truth.sampling, " ".join(ARGUMENTS),
                " ".join("%.3g" % p for p in truth.populations)))
-    head = ["started from", "seed", "iteration", "ARI", "recall of each state", "class sizes",
-            "seconds of Class3D"]
+    head = ["started from", "seed", "E-step limited to (A)", "iteration", "ARI",
+            "recall of each state", "class sizes", "seconds of Class3D"]
     return "\n".join(["# RELION Class3D from different starts\n", provenance([args.set]) + "\n",
                       text, "", markdown_table(head, rows)])
 

@@ -54,6 +54,8 @@ def relion(result: Result) -> Values:
                                             "out)" % resolution(result)),
             ("Number of classes", str(result.n_classes)),
             ("Regularisation parameter T", "4"),
+            ("Limit resolution E-step to (Å)", "%s   (without, small classes are lost to large "
+                                               "ones, whose maps are finer)" % resolution(result)),
             ("Perform image alignment?", "No"),
             ("In RELION 3.1", "say that the reference has been CTF-corrected "
                               "(--ctf_corrected_ref); newer ones take it for granted"),

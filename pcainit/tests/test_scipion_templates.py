@@ -89,6 +89,7 @@ def test_relion_template_runs_to_the_end(scipion, filled, monkeypatch):
     first, ours, last = (protocols[name] for name in (
         "ProtImportParticles", "PcaInitProtInitialVolumes", "ProtRelionClassify3D"))
     assert first.samplingRate.get() == SAMPLING and ours.autoClasses.get()
+    assert last.limitResolEStep.get() == last.initialLowPassFilterA.get() == ours.resolution.get()
     ours.noLocalSearch.set(True)                # saves time; the rest is as a user gets it
     if _relion_version() < 4:                   # later ones take it for granted
         last.extraParams.set("--ctf_corrected_ref")
