@@ -31,6 +31,8 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
     *What you get*: _outputVolumes_, the initial volumes, in the particles' box and sampling rate
     and on their greyscale; _outputClasses_, the particles by class; _outputVarianceMap_. The
     coordinates are taken as they are: this protocol does not test whether they show structure.
+    Junk is not looked for, and contrast and poses are taken as they are recorded: clean the
+    particles before, or use _pca initial volumes_, which accounts for all of these.
     """
 
     _label = "pca volumes from latent coordinates"

@@ -270,3 +270,15 @@ def test_coordinates_of_an_earlier_result_are_not_replaced(simulated_set, cloud,
     assert _run(simulated_set, out / "latents.npz", out) == 2
     assert "holds the input" in capsys.readouterr().err
     assert (out / "latents.npz").read_bytes() == before
+
+
+def test_variance_map_is_that_of_the_volumes_by_their_shares(simulated_set, cloud, tmp_path):
+    np.save(tmp_path / "z.npy", cloud)
+    out = tmp_path / "out"
+    assert _run(simulated_set, tmp_path / "z.npy", out, "--classes", "2") == 0
+    shares = json.loads((out / "summary.json").read_text())["class_weights"]
+    with np.load(out / "analysis.npz") as data:
+        volumes, variance = data["class_volumes"], data["variance"]
+    expected = shares[0] * shares[1] * (volumes[0] - volumes[1]) ** 2
+    np.testing.assert_allclose(variance, expected, atol=1e-5 * expected.max())
+    assert "Where the volumes differ" in (out / "report.html").read_text()
