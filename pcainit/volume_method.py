@@ -15,6 +15,7 @@ from pcainit.engine.noise_floor import noise_edge
 from pcainit.engine.volume_set import (
     match_greyscale,
     principal_components,
+    relative_greyscale,
     resample,
     rough_mean,
     weighted_averages,
@@ -28,6 +29,7 @@ Progress = Callable[[float], None]
 Allocate = Callable[..., np.ndarray]
 
 LEAST_BOX = 16
+SAME_SCALE = 1.5            # largest contrast over the least, of volumes on one greyscale
 NO_NOISE = 1e-3             # of the variance, at most, below the noise edge
 
 
@@ -157,11 +159,13 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
     volumes, grid = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
     weights = np.array([entry.weight for entry in entries])
     weights = weights / weights.mean()
-    gains = np.ones(n)
+    gains, warning = np.ones(n), ""
     if align_greyscale:
         gains = one_greyscale(volumes, entries, make_mask(rough_mean(volumes), grid, settings))
     mean = _mean(volumes, weights)
     mask = make_mask(mean, grid, settings)
+    if not align_greyscale:
+        warning = _scales_in_words(relative_greyscale(volumes, mask), entries)
     q = min(settings.components, n - 1)
     found = principal_components(volumes, mask, weights, q, lambda s: progress(0.7 + 0.2 * s))
     edge = noise_edge(volumes, mask, found)
@@ -183,7 +187,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
         "volumes": dict(volumes=classes, weights=shares.sum(axis=0) / shares.sum(),
                         pairwise=pairwise_differences(classes, np.maximum(noise, 1e-30), mask)),
     }
-    return stages, grid, dict(posterior=clusters.posterior, gains=gains)
+    return stages, grid, dict(posterior=clusters.posterior, gains=gains, warning=warning)
 
 
 def _mean(volumes: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -212,14 +216,27 @@ def coordinates_table(entries: List[MapFile], posterior: np.ndarray, coordinates
     return "\n".join(lines) + "\n"
 
 
-def verdict(stages: Dict[str, Arrays], chosen: bool) -> str:
-    """What was found, in words."""
+def _scales_in_words(gains: np.ndarray, entries: List[MapFile]) -> str:
+    """A warning where volumes that were taken as they are can hardly be on one greyscale."""
+    worst = int(gains.argmin())
+    if gains[worst] <= 0:
+        return ("The volume %s does not look like the others (it is dark on bright, shifted, or "
+                "another particle): leave it out." % entries[worst].path)
+    ratio = float(gains.max() / gains[worst])
+    if ratio <= SAME_SCALE:
+        return ""
+    return ("The volumes' contrast differs by a factor of %.2g, which passes for structure here: "
+            "align the greyscale (--align-greyscale) unless it is what you look for." % ratio)
+
+
+def verdict(stages: Dict[str, Arrays], chosen: bool, warning: str = "") -> str:
+    """What was found, in words; a warning comes second."""
     final, found = stages["volumes"], stages["components"]
     n, shares = len(found["batch_coordinates"]), final["weights"]
     words = ["%d volumes in %d class%s (%s %%)%s." % (
         n, len(shares), "" if len(shares) == 1 else "es",
         ", ".join("%.3g" % (100 * s) for s in shares), ", the number chosen by BIC" if chosen
-        else ""), _components_in_words(found)]
+        else ""), *filter(None, [warning]), _components_in_words(found)]
     pairs = final["pairwise"]
     if len(pairs) > 1:
         apart = pairs[~np.eye(len(pairs), dtype=bool)]

@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
             pairwise_differences=final["pairwise"], greyscale=extra["gains"],
             files=[entry.path for entry in entries],
             weights=[entry.weight for entry in entries],
-            verdict=verdict(stages, settings.classes == AUTO))
+            verdict=verdict(stages, settings.classes == AUTO, extra["warning"]))
 
         write_text(output / "coordinates.txt", coordinates_table(entries, extra["posterior"],
                                                                  found["batch_coordinates"]))

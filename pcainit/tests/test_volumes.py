@@ -194,6 +194,21 @@ def test_bad_volumes_are_refused(tmp_path, capsys):
     assert "would replace" in _into_itself(maps, capsys)
 
 
+@pytest.mark.parametrize("scales, said", [
+    ((1, 1.2), None), ((1, 3), "contrast differs by a factor of 3"),
+    ((1, -1), "does not look like the others")])
+def test_greyscales_that_were_not_aligned_are_noticed(tmp_path, scales, said):
+    """A quarter of the volumes on another scale: with the wish to align them nothing is said."""
+    pairs = [(scales[k % 4 == 3], 0) for k in range(12)]
+    maps = write_set(tmp_path / "maps", np.eye(3)[np.arange(12) % 3], noise=0.3, scales=pairs)
+    for words in ([], ["--align-greyscale"]) if scales[1] > 0 else ([],):
+        out = tmp_path / ("out%d" % len(words))
+        assert main(["volumes", str(maps), "-o", str(out), "--classes", "2", *words]) == 0
+        verdict = json.loads((out / "summary.json").read_text())["verdict"]
+        for text in ("contrast differs", "does not look like"):
+            assert (text in verdict) == (not words and said is not None and text in said), verdict
+
+
 def _into_itself(maps, capsys):
     folder = maps.parent / "again"
     write_set(folder / "volumes", _shares(4)[0])
