@@ -25,8 +25,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     are known, how well each set agrees with them.
 
     All volumes are brought to one box, sampling rate, resolution and greyscale first; nothing is
-    aligned in space. The table is the run's summary; _extra/comparison/comparison.json_ has all
-    figures.
+    aligned in space. The table is the run's summary; _Analyze results_ shows it with figures, and
+    _extra/comparison/comparison.json_ has all numbers.
     """
 
     _label = "compare sets of volumes"
@@ -62,7 +62,7 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
             write_list(path, self._rows(one))
             words += ["--truth", path] if true else ["%s=%s" % (self._name(number), path)]
         files = [os.path.join(self._resultFolder(), name)
-                 for name in ("comparison.txt", "comparison.json")]
+                 for name in ("comparison.txt", "comparison.html", "comparison.json")]
         runEngine(self, files, "compare", *words, "-o", self._resultFolder(), *self._options())
         return files
 

@@ -114,7 +114,25 @@ def test_comparison(scipion, imported):
     scipion.run(protocol)
     text = "\n".join(protocol.summary())
     assert "agreement with truth" in text and "1 " in text and "2 " in text
+    import pyworkflow
+
+    from pcainit.viewers import PcaInitViewerCompare
+    assert pyworkflow.Config.getDomain().findViewers(protocol, "tkinter")[0].__name__ == \
+        "PcaInitViewerCompare"
+    viewer = PcaInitViewerCompare(project=scipion.project, protocol=protocol)
+    viewer.setProtocol(protocol)
+    assert len(viewer._names) == 4
+    for number in range(4):
+        viewer.figure.set(number)
+        view, = viewer._getVisualizeDict()["figure"]("figure")
+        assert view.figure.axes
+    view, = viewer._getVisualizeDict()["page"]("page")
+    assert view.uri.endswith("comparison.html")
     empty = scipion.project.newProtocol(PcaInitProtCompare)
+    scipion.project.saveProtocol(empty)
+    viewer = PcaInitViewerCompare(project=scipion.project, protocol=empty)
+    viewer.setProtocol(empty)
+    assert "no results" in viewer.getParam("nothing").label.get()
     assert "at least one" in " ".join(empty._validate())
 
 
