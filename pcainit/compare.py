@@ -145,6 +145,11 @@ def noise_in_words(ratios: Optional[Any]) -> str:
     return low if low == high else "%s to %s" % (low, high)
 
 
+def _two(value: float) -> str:
+    """Two digits, and no -0."""
+    return "%.2f" % (round(value, 2) + 0.0)
+
+
 def text_table(result: Dict[str, Any]) -> str:
     """The comparison as text for people."""
     known = any("truth_correlations" in row for row in result["sets"])
@@ -160,7 +165,7 @@ def text_table(result: Dict[str, Any]) -> str:
         if len(apart):
             figures = ["%.1f" % (100 * row["diversity"]), "%.1f" % (100 * row["least_difference"]),
                        noise_in_words(row["over_noise"]), "%.3g" % np.median(apart)]
-            agreement = ["%.2f" % value for value in row.get("truth_correlations", [])]
+            agreement = [_two(value) for value in row.get("truth_correlations", [])]
         line = "%-*s  %7d  %11s  %18s  %11s  %11s" % (width, row["name"], len(row["files"]),
                                                       *figures)
         lines.append(line + ("  " + " ".join(agreement) if known else ""))
@@ -170,8 +175,7 @@ def text_table(result: Dict[str, Any]) -> str:
     sizes = {row["name"]: row["files"] for row in result["sets"]}
     if result["between"]:
         lines += ["", "Difference maps of two sets, best one-to-one match (1: the same):"]
-        lines += ["%s | %s:  %s" % (*pair["sets"], " ".join("%.2f" % value
-                                                            for value in pair["correlations"])
+        lines += ["%s | %s:  %s" % (*pair["sets"], " ".join(map(_two, pair["correlations"]))
                                  if all(len(sizes[name]) > 1 for name in pair["sets"])
                                  else "-, as one of them has one volume only")
                   for pair in result["between"]]

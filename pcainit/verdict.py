@@ -135,8 +135,9 @@ def _at_their_word(summary: Dict[str, Any]) -> list[str]:
             ("s were", "their") if count > 1 else (" was", "its")),
         "The particles vary along %s by so many standard deviations more than noise would: %s "
         "(over 5 is clear). This is evidence only if other particles gave the component%s: noise "
-        "that was fitted to the same particles scores high too."
-        % ("each" if count > 1 else "it", scores, "s" if count > 1 else "")]
+        "that was fitted to the same particles scores high too%s."
+        % ("each" if count > 1 else "it", scores, "s" if count > 1 else "", " and is cut into "
+           "classes of its own" if summary.get("classes", 1) > 1 else "")]
     alike = [name for name, share in zip(names, given["nuisance"]) if share > ARTEFACT]
     if alike:
         sentences.append("%s look%s like contrast or pose errors." % (

@@ -12,7 +12,8 @@ from pcainit.plots.spectra import resolution_ticks
 from pcainit.plots.style import FAINT, INK, RELIEF, class_colour, new_figure, styled
 
 _NUMBERED = 20          # volumes whose matrix is written out
-_LONGEST_NAME = 22
+_LONGEST_NAME = 36
+_LETTER = 0.105         # inches, at most
 
 Comparison = Mapping[str, Any]
 
@@ -74,14 +75,15 @@ def set_matches(comparison: Comparison) -> Figure:
     sizes = [len(row["files"]) for row in comparison["sets"]]
     edges, count = np.cumsum([0, *sizes]), len(table)
     side = float(np.clip(2.4 + 0.5 * count, 4.2, 9.0))
-    left, right, foot = 2.3, 1.25, 0.75
+    left, right, foot = _margin(comparison["sets"]), 1.25, 0.75
     figure = new_figure(side + left + right, side + foot, left=left, right=right, bottom=foot,
                         top=0.1)
     axes = figure.add_subplot()
     image = axes.imshow(table, cmap=RELIEF, vmin=-1, vmax=1)
     if count <= _NUMBERED:
         for (a, b), value in np.ndenumerate(table):
-            axes.text(b, a, ("%.2f" % value).replace("0.", ".").replace("1.00", "1"), ha="center",
+            words = "%.2f" % (round(float(value), 2) + 0.0)     # no -0
+            axes.text(b, a, words.replace("0.", ".").replace("1.00", "1"), ha="center",
                       va="center", color="white" if abs(value) > 0.6 else INK,
                       fontsize=11 if count <= 12 else 8)
     for edge in edges[1:-1] - 0.5:
@@ -105,7 +107,8 @@ def set_matches(comparison: Comparison) -> Figure:
 def set_resolution(comparison: Comparison) -> Figure:
     """Fourier shell correlation between the volumes of each set: mean, and down to the least."""
     frequencies = np.asarray(comparison["frequencies"], float)
-    figure = new_figure(7.4, 4.4, right=2.2)
+    right = 0.5 + _margin(comparison["sets"])
+    figure = new_figure(5.6 + right, 4.4, right=right)
     axes = figure.add_subplot()
     lowest = 0.0
     for k, row in enumerate(comparison["sets"]):
@@ -131,7 +134,9 @@ def set_resolution(comparison: Comparison) -> Figure:
 def _by_set(rows: List[Any], what: str) -> Tuple[Figure, Axes]:
     """Axes with one line for each set."""
     count = len(rows)
-    figure = new_figure(7.4, float(np.clip(0.9 + 0.52 * count, 2.0, 12.0)), left=2.3, top=0.05)
+    left = _margin(rows)
+    figure = new_figure(5.2 + left, float(np.clip(0.9 + 0.52 * count, 2.0, 12.0)), left=left,
+                        top=0.05)
     axes = figure.add_subplot()
     axes.set_xlabel(what, loc="left")
     axes.set(ylim=(count - 0.5, -0.5))
@@ -155,6 +160,11 @@ def _pairs(table: Any) -> np.ndarray:
     """What stands above the diagonal."""
     values = np.asarray(table, float)
     return values[np.triu_indices(len(values), 1)]
+
+
+def _margin(rows: List[Any]) -> float:
+    """Inches that the longest name takes."""
+    return 0.3 + _LETTER * max(len(_short(row["name"])) for row in rows)
 
 
 def _short(name: str) -> str:

@@ -17,6 +17,8 @@ from pcainit.protocols.seeds import (
 )
 from pcainit.settings import InputError
 
+_OWN = "pcainit - "         # how the default labels of our runs begin
+
 
 class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     """Shows how different the volumes of several sets are, for instance initial volumes of several
@@ -98,6 +100,7 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
         """Name of a set: its run's, without the signs that mean something else."""
         parent = self.inputSets[number].getObjValue()
         words = parent.getRunName() if hasattr(parent, "getRunName") else "set"
+        words = words[len(_OWN):] if words.startswith(_OWN) else words
         return "%d %s" % (number + 1, words.replace("=", " "))
 
     def _rows(self, volumes):
