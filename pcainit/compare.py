@@ -20,6 +20,7 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.volume_set import rough_mean
 from pcainit.files.map_list import MapFile
 from pcainit.settings import FIXED, InputError, Settings
+from pcainit.verdict import listed_figures
 from pcainit.volume_method import make_mask, one_greyscale, read_volumes
 
 Progress = Callable[[float], None]
@@ -82,7 +83,7 @@ def compare_sets(sets: List[Tuple[str, List[MapFile]]], truth: List[MapFile], se
         progress(0.7 + 0.3 * (k + 1) / len(groups))
     result["between"] = [
         dict(sets=[groups[a][0], groups[b][0]], correlations=_matched(table[blocks[a], blocks[b]]))
-        for a in range(len(sets)) for b in range(a)]
+        for a in range(len(sets)) for b in range(a + 1, len(sets))]
     return result
 
 
@@ -145,11 +146,6 @@ def noise_in_words(ratios: Optional[Any]) -> str:
     return low if low == high else "%s to %s" % (low, high)
 
 
-def _two(value: float) -> str:
-    """Two digits, and no -0."""
-    return "%.2f" % (round(value, 2) + 0.0)
-
-
 def text_table(result: Dict[str, Any]) -> str:
     """The comparison as text for people."""
     known = any("truth_correlations" in row for row in result["sets"])
@@ -160,22 +156,22 @@ def text_table(result: Dict[str, Any]) -> str:
              % result["resolution"], "", head + ("  agreement with truth" if known else "")]
     for row in result["sets"]:
         same = np.asarray(row["same_to_resolution"], float)
-        apart, agreement = same[~np.eye(len(same), dtype=bool)], ["-"]
+        apart, agreement = same[~np.eye(len(same), dtype=bool)], "-"
         figures = ["-"] * 4
         if len(apart):
             figures = ["%.1f" % (100 * row["diversity"]), "%.1f" % (100 * row["least_difference"]),
                        noise_in_words(row["over_noise"]), "%.3g" % np.median(apart)]
-            agreement = [_two(value) for value in row.get("truth_correlations", [])]
+            agreement = listed_figures(row.get("truth_correlations", []))
         line = "%-*s  %7d  %11s  %18s  %11s  %11s" % (width, row["name"], len(row["files"]),
                                                       *figures)
-        lines.append(line + ("  " + " ".join(agreement) if known else ""))
+        lines.append(line + ("  " + agreement if known else ""))
     lines += ["", "over noise: differences over the volumes' noise (1: noise alone), where the run "
               "that made them", "has measured it. same to: where the Fourier shell correlation of "
               "two volumes falls below 0.5, the median."]
     sizes = {row["name"]: row["files"] for row in result["sets"]}
     if result["between"]:
         lines += ["", "Difference maps of two sets, best one-to-one match (1: the same):"]
-        lines += ["%s | %s:  %s" % (*pair["sets"], " ".join(map(_two, pair["correlations"]))
+        lines += ["%s | %s:  %s" % (*pair["sets"], listed_figures(pair["correlations"])
                                  if all(len(sizes[name]) > 1 for name in pair["sets"])
                                  else "-, as one of them has one volume only")
                   for pair in result["between"]]

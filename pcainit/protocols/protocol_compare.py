@@ -1,5 +1,6 @@
 """Scipion protocol: several sets of volumes side by side."""
 # SPDX-License-Identifier: GPL-3.0-or-later
+import json
 import os
 
 from pwem.protocols import ProtAnalysis3D
@@ -16,6 +17,7 @@ from pcainit.protocols.seeds import (
     write_list,
 )
 from pcainit.settings import InputError
+from pcainit.verdict import listed_figures
 
 _OWN = "pcainit - "         # how the default labels of our runs begin
 
@@ -27,8 +29,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     are known, how well each set agrees with them.
 
     All volumes are brought to one box, sampling rate, resolution and greyscale first; nothing is
-    aligned in space. The table is the run's summary; _Analyze results_ shows it with figures, and
-    _extra/comparison/comparison.json_ has all numbers.
+    aligned in space. The run's summary has the main figures; _Analyze results_ shows them as table
+    and pictures, and _extra/comparison/comparison.json_ has all numbers.
     """
 
     _label = "compare sets of volumes"
@@ -81,11 +83,28 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
                          if count < 2 else [])
 
     def _summary(self):
-        path = os.path.join(self._resultFolder(), "comparison.txt")
-        if not os.path.exists(path):
+        found = self._comparison()
+        if found is None:
             return ["The comparison is not ready yet."]
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
+        lines = ["At %g A; differences in percent of the density's own spread inside the mask:"
+                 % found["resolution"]]
+        lines += [_set_in_words(row) for row in found["sets"]]
+        several = {row["name"] for row in found["sets"] if len(row["files"]) > 1}
+        pairs = [pair for pair in found["between"] if several.issuperset(pair["sets"])]
+        if pairs:
+            lines += ["", "Difference maps of two sets, best one-to-one match (1: the same):"]
+            lines += ["*%s* and *%s*: %s" % (*pair["sets"], listed_figures(pair["correlations"]))
+                      for pair in pairs]
+        return lines
+
+    def _comparison(self):
+        """What the engine has found; None when there is nothing yet."""
+        try:
+            with open(os.path.join(self._resultFolder(), "comparison.json"),
+                      encoding="utf-8") as file:
+                return json.load(file)
+        except (OSError, ValueError):
+            return None
 
     def _citations(self):
         return ["delaRosaTrevin2016"]
@@ -108,3 +127,18 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
 
     def _resultFolder(self):
         return self._getExtraPath("comparison")
+
+
+def _set_in_words(row):
+    """The figures of one set; the window's letters differ in width, so no table."""
+    count = len(row["files"])
+    if count < 2:
+        return "*%s*: 1 volume, so no differences." % row["name"]
+    words = "*%s*: %d volumes, which differ by %.1f %% on average and %.1f %% at least" % (
+        row["name"], count, 100 * row["diversity"], 100 * row["least_difference"])
+    if row["over_noise"]:
+        ratios = [value for k, values in enumerate(row["over_noise"]) for value in values[:k]]
+        words += ", %.1f to %.1f times their noise (1: noise alone)" % (min(ratios), max(ratios))
+    if "truth_correlations" in row:
+        words += "; agreement with the truth %s" % listed_figures(row["truth_correlations"])
+    return words + "."

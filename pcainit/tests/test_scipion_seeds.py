@@ -113,7 +113,9 @@ def test_comparison(scipion, imported):
     assert protocol.validate() == []
     scipion.run(protocol)
     text = "\n".join(protocol.summary())
-    assert "agreement with truth" in text and "1 " in text and "2 " in text
+    assert text.count("agreement with the truth") == 3 and "15 volumes" in text
+    assert "times their noise" not in text          # which imported volumes do not tell
+    assert "*1 pwem - import volumes* and *2 pwem - import volumes*: 0.97 to 0.99 (15)" in text
     import pyworkflow
 
     from pcainit.viewers import PcaInitViewerCompare

@@ -28,7 +28,7 @@ class PcaInitViewerCompare(EmProtocolViewer):
         from pcainit.plots.comparison import COMPARISON_PLOTS, comparison_plots
         self._names = comparison_plots(comparison)
         form.addParam("page", params.LabelParam, important=True, label="Table and all figures",
-                      help="On one page, in your browser. The table is also the run's summary.")
+                      help="On one page, in your browser.")
         if self._names:
             plots = [COMPARISON_PLOTS[name] for name in self._names]
             form.addParam("figure", params.EnumParam, default=0,
