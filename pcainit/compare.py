@@ -21,7 +21,7 @@ from pcainit.engine.volume_set import rough_mean
 from pcainit.files.map_list import MapFile
 from pcainit.settings import FIXED, InputError, Settings
 from pcainit.verdict import listed_figures
-from pcainit.volume_method import make_mask, one_greyscale, read_volumes
+from pcainit.volume_method import check_widths, make_mask, one_greyscale, read_volumes
 
 Progress = Callable[[float], None]
 MOST_VOLUMES = 500
@@ -58,9 +58,11 @@ def compare_sets(sets: List[Tuple[str, List[MapFile]]], truth: List[MapFile], se
     if len(entries) > MOST_VOLUMES:
         raise InputError("There are %d volumes: compare at most %d at a time."
                          % (len(entries), MOST_VOLUMES))
-    volumes, grid = read_volumes(entries, settings, lambda _, shape, dtype: np.empty(shape, dtype),
-                                 lambda share: progress(0.7 * share))
+    volumes, grid, widths = read_volumes(
+        entries, settings, lambda _, shape, dtype: np.empty(shape, dtype),
+        lambda share: progress(0.7 * share))
     mask = make_mask(rough_mean(volumes), grid, settings)
+    check_widths(widths, entries, mask, grid)
     gains = one_greyscale(volumes, entries, mask)
     edges = np.cumsum([0, *(len(maps) for _, maps in groups)])
     parts = [volumes[a:b] for a, b in zip(edges, edges[1:])]

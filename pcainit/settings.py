@@ -182,6 +182,9 @@ class Settings:
         if self.given_mean and not self.given_components:
             raise InputError("given_mean is %s, but no given_components are there to subtract it "
                              "from: give them too, or leave it out." % self.given_mean)
+        if self.given_use != START and not self.given_components:
+            raise InputError("given_use is %s, but no given_components are there: give them too, "
+                             "or leave it out." % self.given_use)
         if self.method == "batches":
             self._check_batches()
 

@@ -29,6 +29,7 @@ Progress = Callable[[float], None]
 Allocate = Callable[..., np.ndarray]
 
 LEAST_BOX = 16
+CONSTANT = 1e-6             # of its largest value: the spread of a volume that is only rounding
 SAME_SCALE = 1.5            # largest contrast over the least, of volumes on one greyscale
 NO_NOISE = 1e-3             # of the variance, at most, below the noise edge
 
@@ -52,7 +53,7 @@ def working_grid(box: int, sampling: float, settings: Settings, path: str) -> Gr
 
 
 def read_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate,
-                 progress: Progress) -> Tuple[np.ndarray, Grid]:
+                 progress: Progress) -> Tuple[np.ndarray, Grid, np.ndarray]:
     """All volumes on the working grid of the first, read one at a time.
 
     Parameters
@@ -67,13 +68,15 @@ def read_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate,
     -------
     (n, box, box, box) float32
     Grid
+    (n,) float64
+        Width of each volume, Angstrom.
 
     Raises
     ------
     InputError
-        A volume cannot be read, or is too coarse for the resolution.
+        A volume cannot be read, is constant, or is too coarse for the resolution.
     """
-    grid, out = None, np.zeros(0, np.float32)
+    grid, out, widths = None, np.zeros(0, np.float32), np.zeros(len(entries))
     for k, entry in enumerate(entries):
         volume, sampling = entry.read()
         # The header keeps seven digits of the box in Angstrom.
@@ -85,12 +88,29 @@ def read_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate,
         if grid is None:
             grid = working_grid(len(volume), sampling, settings, entry.path)
             out = allocate("volumes", (len(entries),) + (grid.box,) * 3, np.float32)
-        out[k] = resample(volume, sampling, grid)
-        if not float(out[k].std()) > 0:
+        out[k], widths[k] = resample(volume, sampling, grid), len(volume) * sampling
+        if not float(out[k].std()) > CONSTANT * float(np.abs(volume).max()):
             raise InputError("The volume %s is constant: leave it out." % entry.path)
         progress((k + 1) / len(entries))
     assert grid is not None
-    return out, grid
+    return out, grid, widths
+
+
+def check_widths(widths: np.ndarray, entries: List[MapFile], mask: np.ndarray, grid: Grid) -> None:
+    """Whether all volumes reach as far as the mask.
+
+    Raises
+    ------
+    InputError
+        One of them is too small: beyond it there is nothing to compare.
+    """
+    places = np.abs(np.argwhere(mask > 0.5) - grid.box // 2)
+    reach = float(places.max(initial=0)) * grid.voxel
+    k = int(widths.argmin())
+    if widths[k] < 2 * reach - grid.voxel:
+        raise InputError("The volume %s is %.0f A wide, but the mask reaches %.0f A from the "
+                         "centre: leave it out, pad it, or give a smaller mask."
+                         % (entries[k].path, widths[k], reach))
 
 
 def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
@@ -156,7 +176,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
                             ", or ask for fewer classes" if settings.n_classes > n else ""))
     if settings.mask:
         read_map(settings.mask, "mask")         # before the volumes are read
-    volumes, grid = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
+    volumes, grid, widths = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
     weights = np.array([entry.weight for entry in entries])
     weights = weights / weights.mean()
     gains, warning = np.ones(n), ""
@@ -164,6 +184,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
         gains = one_greyscale(volumes, entries, make_mask(rough_mean(volumes), grid, settings))
     mean = _mean(volumes, weights)
     mask = make_mask(mean, grid, settings)
+    check_widths(widths, entries, mask, grid)
     if not align_greyscale:
         warning = _scales_in_words(relative_greyscale(volumes, mask), entries)
     q = min(settings.components, n - 1)

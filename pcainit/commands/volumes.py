@@ -45,6 +45,9 @@ def main(args: argparse.Namespace) -> int:
     entries = find_maps(args.maps)
     output = Path(args.output)
     refuse_overwriting(output, *(entry.path for entry in entries), settings.mask)
+    for word in args.maps:
+        if Path(word).is_dir() and output.is_dir() and output.samefile(word):
+            raise InputError("The output folder %s is one of the inputs: choose another." % output)
     set_threads(args.threads)
     reporter, done = Reporter(), []
     workspace = Workspace(None, scratch=output)

@@ -142,11 +142,15 @@ def test_page_and_figures(sets, tmp_path):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["nowhere"], "no map (.mrc), folder or list"), (["=x"], "is not understood"),
+    (["nowhere"], "nowhere does not exist"),
+    (["{dark}/../small.mrc", "{truth}"], "too coarse"),
+    (["{truth}", "{dark}/../small.mrc"], "is 100 A wide, but the mask reaches"),
+    (["=x"], "is not understood"),
     (["{truth}/volume_0000.mrc"], "only 1 volume"), (["{truth}", "--resolution", "7"], "Nyquist"),
     (["{truth}", "--threads", "0"], "threads is 0"), (["{truth}", "{dark}"], "dark on bright")])
 def test_what_cannot_be_compared(sets, tmp_path, capsys, words, said):
     write_map(tmp_path / "dark" / "map.mrc", -mixed((1, 0, 0)), SAMPLING)
+    write_map(tmp_path / "small.mrc", mixed((1, 0, 0))[14:34, 14:34, 14:34], SAMPLING)
     words = [word.format(truth=sets / "truth", dark=tmp_path / "dark") for word in words]
     assert _compare(*words, "-o", tmp_path / "out") == 2
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -262,6 +262,18 @@ def test_pickles_are_never_opened(simulated_set, tmp_path, capsys):
         assert "cannot be read" in capsys.readouterr().err
 
 
+def test_arrays_of_which_none_is_named_are_refused(simulated_set, cloud, tmp_path, capsys):
+    np.savez(tmp_path / "z.npz", first=cloud[:, :1], second=cloud)
+    assert _run(simulated_set, tmp_path / "z.npz", tmp_path / "out") == 2
+    assert "2 arrays and none is named coordinates" in capsys.readouterr().err
+    np.savez(tmp_path / "z.npz", first=cloud[:, :1], coordinates=cloud)
+    values, _ = match_coordinates(tmp_path / "z.npz",
+                                  ParticleTable(str(simulated_set / "particles.star")))
+    assert np.array_equal(values, cloud)
+    assert _run(simulated_set, tmp_path / "none.npz", tmp_path / "out") == 2
+    assert "none.npz does not exist: check the path" in capsys.readouterr().err
+
+
 def test_coordinates_of_an_earlier_result_are_not_replaced(simulated_set, cloud, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
