@@ -11,7 +11,7 @@ from pcainit.files.identity import file_identity
 from pcainit.protocols import form
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import (
-    VOLUME_SETS,
+    SEED_SETS,
     SeedProtocol,
     volume_rows,
     write_list,
@@ -39,8 +39,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     def _defineParams(self, definition):
         definition.addSection(label="Input")
         definition.addParam("inputSets", params.MultiPointerParam, important=True,
-                            pointerClass="SetOfVolumes, SetOfVolumesFlex", label="Sets of volumes",
-                            help="Each is one row of the table.")
+                            pointerClass="SetOfVolumes, SetOfVolumesFlex, SetOfClasses3D",
+                            label="Sets of volumes", help="Each is one row of the table.")
         definition.addParam("truth", params.PointerParam, allowsNull=True,
                             pointerClass="SetOfVolumes, SetOfVolumesFlex", label="True volumes",
                             help="Where they are known, for instance of simulated particles.")
@@ -71,7 +71,7 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
         return files
 
     def _validate(self):
-        if not len(self.inputSets) or not all(isinstance(one, VOLUME_SETS)
+        if not len(self.inputSets) or not all(isinstance(one, SEED_SETS)
                                               for one in self._sets()):
             return ["Sets of volumes must be sets of volumes: give at least one SetOfVolumes."]
         errors = self._validateMask() + self._validateSettings()
