@@ -52,8 +52,6 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                             help="One or more sets of volumes of one particle in one orientation, "
                                  "together at least 3; boxes and sampling rates may differ. "
                                  "Classes count by their number of particles.")
-        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
-                                  "rate). Without one, a soft mask is made from the mean.")
         form.add_setting(definition, "resolution", help="All volumes are filtered to this "
                          "resolution, which must be coarser than twice each sampling rate.")
         form.add_classes(definition)
@@ -65,6 +63,9 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                             expertLevel=params.LEVEL_ADVANCED, label="File of weights",
                             help="A text file with one number for each volume, in order, in place "
                                  "of the sizes of classes.")
+        definition.addSection(label="Mask and components")
+        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
+                                  "rate). Without one, a soft mask is made from the mean.")
         form.add_setting(definition, "components", help="Principal components that are kept. The "
                          "clusters are made of those above the noise edge, so a few too many do no "
                          "harm.")
