@@ -4,10 +4,10 @@ usage: python docs/make_pictures.py PARTICLES.star RESULT [OUT] [ROUTE=FOLDER ..
 
 RESULT is the folder of a finished run (pcainit run PARTICLES.star -o RESULT); OUT is
 docs/pictures by default, with a folder for each width of the screen. ROUTE is volumes, latents,
-variance or run, and FOLDER the result of that command: report and viewer are photographed with
-the folder's name in front. With "-" in place of RESULT, only these are. The report needs chromium;
-form and viewer need Scipion, Xvfb, openbox and ImageMagick, and are left out where these are
-missing.
+variance, compare or run, and FOLDER the result of that command: report and viewer are
+photographed with the folder's name in front. With "-" in place of RESULT, only these are. The
+report needs chromium; form and viewer need Scipion, Xvfb, openbox and ImageMagick, and are left
+out where these are missing.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 import contextlib

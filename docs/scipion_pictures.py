@@ -28,7 +28,7 @@ from pcainit.protocols import (
     PcaInitProtVolumePca,
 )
 from pcainit.settings import Settings
-from pcainit.viewers import PcaInitViewerInitialVolumes
+from pcainit.viewers import PcaInitViewerCompare, PcaInitViewerInitialVolumes
 from pcainit.viewers.preview_dialog import PreviewDialog
 from pcainit.wizards import MASK_SLIDERS
 
@@ -36,7 +36,8 @@ FORMS = {"form": PcaInitProtInitialVolumes, "form_chosen": PcaInitProtChosenVolu
          "form_volumes": PcaInitProtVolumePca, "form_latents": PcaInitProtLatents,
          "form_compare": PcaInitProtCompare}
 ROUTES = {"run": PcaInitProtInitialVolumes, "variance": PcaInitProtInitialVolumes,
-          "volumes": PcaInitProtVolumePca, "latents": PcaInitProtLatents}
+          "volumes": PcaInitProtVolumePca, "latents": PcaInitProtLatents,
+          "compare": PcaInitProtCompare}
 CHOSEN = 2          # the class that the picture of the lasso draws around
 
 
@@ -112,7 +113,8 @@ def viewer_pictures(window, route, result, out, width, prefix):
     project.saveProtocol(protocol)
     protocol.makePathsAndClean()
     shutil.copytree(result, protocol._resultFolder())
-    viewer = PcaInitViewerInitialVolumes(project=project, protocol=protocol)
+    kind = PcaInitViewerCompare if route == "compare" else PcaInitViewerInitialVolumes
+    viewer = kind(project=project, protocol=protocol)
     FormWindow.show = lambda self, **options: None          # it would wait for the user
     viewer.visualize(protocol)
     root = viewer.formWindow.root

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import List, Optional
+from typing import List, NoReturn, Optional
 
 from pcainit import __version__
 from pcainit.commands import (
@@ -32,10 +32,18 @@ from pcainit.commands.streams import lenient_streams
 from pcainit.settings import COMMANDS, InputError
 
 
+class OneSentenceParser(argparse.ArgumentParser):
+    """Says what is wrong on one line, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit status 2."""
+        self.exit(2, "pcainit: %s: see %s --help.\n" % (message.rstrip("."), self.prog))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="pcainit", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneSentenceParser(prog="pcainit", description=__doc__,
+                               formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

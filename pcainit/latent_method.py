@@ -127,7 +127,8 @@ def reconstruct(slices: Slices, coordinates: np.ndarray, settings: Settings, sym
         clusters.update(tried_classes=found.tried, bic=found.bic)
     return {
         "reconstruct": dict(mean=consensus.mean, mask=mask, fsc=consensus.fsc),
-        "components": {}, "cluster": clusters,
+        "components": dict(variance=_variance_between(classes, sizes / sizes.sum())),
+        "cluster": clusters,
         "volumes": dict(
             volumes=classes, posterior=posterior, label=label, junk=~usable,
             weights=sizes / sizes.sum(), coordinates=coordinates.astype(np.float32),
@@ -135,6 +136,13 @@ def reconstruct(slices: Slices, coordinates: np.ndarray, settings: Settings, sym
             class_fsc=np.array([fourier_shell_correlation(a, b, grid)
                                 for a, b in zip(*differences)])),
     }
+
+
+def _variance_between(volumes: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Variance of the volumes where each counts by its share, (box, box, box) float32."""
+    mean = np.tensordot(shares, volumes, 1)
+    total = sum(share * (volume - mean) ** 2 for share, volume in zip(shares, volumes))
+    return np.asarray(total, np.float32)
 
 
 def _weighted_volumes(slices: Slices, posterior: np.ndarray, consensus: Consensus,

@@ -142,7 +142,9 @@ class Settings:
         START, "components", "Use of the given components",
         "start: the search for components begins at them, and finds its own. fixed: they are "
         "taken at their word, and the particles are clustered along them; whether they are more "
-        "than noise is not tested.", choices=GIVEN_USES, expert=True, methods=("particles",))
+        "than noise is not tested. Leave out those that may be noise, or give the number of "
+        "classes: noise that these particles were fitted to is cut into classes of its own.",
+        choices=GIVEN_USES, expert=True, methods=("particles",))
     given_mean: str = _setting(
         "", "components", "Mean of the given components",
         "A map that is subtracted from each given component first: give it when they are whole "
@@ -180,6 +182,9 @@ class Settings:
         if self.given_mean and not self.given_components:
             raise InputError("given_mean is %s, but no given_components are there to subtract it "
                              "from: give them too, or leave it out." % self.given_mean)
+        if self.given_use != START and not self.given_components:
+            raise InputError("given_use is %s, but no given_components are there: give them too, "
+                             "or leave it out." % self.given_use)
         if self.method == "batches":
             self._check_batches()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict
+from typing import Any, Dict, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from pcainit.settings import FIXED
 
 # Share of a component in the span of contrast, shift and rotation: as for those that are found.
 ARTEFACT = 0.4
+MOST_LISTED = 12            # figures that are written out
 
 
 def write_verdict(summary: Dict[str, Any]) -> str:
@@ -135,8 +136,9 @@ def _at_their_word(summary: Dict[str, Any]) -> list[str]:
             ("s were", "their") if count > 1 else (" was", "its")),
         "The particles vary along %s by so many standard deviations more than noise would: %s "
         "(over 5 is clear). This is evidence only if other particles gave the component%s: noise "
-        "that was fitted to the same particles scores high too."
-        % ("each" if count > 1 else "it", scores, "s" if count > 1 else "")]
+        "that was fitted to the same particles scores high too%s."
+        % ("each" if count > 1 else "it", scores, "s" if count > 1 else "", " and is cut into "
+           "classes of its own" if summary.get("classes", 1) > 1 else "")]
     alike = [name for name, share in zip(names, given["nuisance"]) if share > ARTEFACT]
     if alike:
         sentences.append("%s look%s like contrast or pose errors." % (
@@ -208,6 +210,14 @@ def _quality(summary: Dict[str, Any]) -> list[str]:
                  % (_count(junk, "particle"), 100 * nuisance["junk_share"],
                     "looks" if junk == 1 else "look", "was" if junk == 1 else "were"))
     return [text]
+
+
+def listed_figures(values: Sequence[float]) -> str:
+    """Figures of two digits, or their range where they are many."""
+    words = ["%.2f" % (round(float(value), 2) + 0.0) for value in values]      # no -0
+    if len(words) <= MOST_LISTED:
+        return " ".join(words)
+    return "%.2f to %.2f (%d)" % (min(values), max(values), len(words))
 
 
 def _count(number: int, noun: str) -> str:

@@ -15,6 +15,7 @@ from pcainit.engine.noise_floor import noise_edge
 from pcainit.engine.volume_set import (
     match_greyscale,
     principal_components,
+    relative_greyscale,
     resample,
     rough_mean,
     weighted_averages,
@@ -28,6 +29,8 @@ Progress = Callable[[float], None]
 Allocate = Callable[..., np.ndarray]
 
 LEAST_BOX = 16
+CONSTANT = 1e-6             # of its largest value: the spread of a volume that is only rounding
+SAME_SCALE = 1.5            # largest contrast over the least, of volumes on one greyscale
 NO_NOISE = 1e-3             # of the variance, at most, below the noise edge
 
 
@@ -50,7 +53,7 @@ def working_grid(box: int, sampling: float, settings: Settings, path: str) -> Gr
 
 
 def read_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate,
-                 progress: Progress) -> Tuple[np.ndarray, Grid]:
+                 progress: Progress) -> Tuple[np.ndarray, Grid, np.ndarray]:
     """All volumes on the working grid of the first, read one at a time.
 
     Parameters
@@ -65,13 +68,15 @@ def read_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate,
     -------
     (n, box, box, box) float32
     Grid
+    (n,) float64
+        Width of each volume, Angstrom.
 
     Raises
     ------
     InputError
-        A volume cannot be read, or is too coarse for the resolution.
+        A volume cannot be read, is constant, or is too coarse for the resolution.
     """
-    grid, out = None, np.zeros(0, np.float32)
+    grid, out, widths = None, np.zeros(0, np.float32), np.zeros(len(entries))
     for k, entry in enumerate(entries):
         volume, sampling = entry.read()
         # The header keeps seven digits of the box in Angstrom.
@@ -83,12 +88,29 @@ def read_volumes(entries: List[MapFile], settings: Settings, allocate: Allocate,
         if grid is None:
             grid = working_grid(len(volume), sampling, settings, entry.path)
             out = allocate("volumes", (len(entries),) + (grid.box,) * 3, np.float32)
-        out[k] = resample(volume, sampling, grid)
-        if not float(out[k].std()) > 0:
+        out[k], widths[k] = resample(volume, sampling, grid), len(volume) * sampling
+        if not float(out[k].std()) > CONSTANT * float(np.abs(volume).max()):
             raise InputError("The volume %s is constant: leave it out." % entry.path)
         progress((k + 1) / len(entries))
     assert grid is not None
-    return out, grid
+    return out, grid, widths
+
+
+def check_widths(widths: np.ndarray, entries: List[MapFile], mask: np.ndarray, grid: Grid) -> None:
+    """Whether all volumes reach as far as the mask.
+
+    Raises
+    ------
+    InputError
+        One of them is too small: beyond it there is nothing to compare.
+    """
+    places = np.abs(np.argwhere(mask > 0.5) - grid.box // 2)
+    reach = float(places.max(initial=0)) * grid.voxel
+    k = int(widths.argmin())
+    if widths[k] < 2 * reach - grid.voxel:
+        raise InputError("The volume %s is %.0f A wide, but the mask reaches %.0f A from the "
+                         "centre: leave it out, pad it, or give a smaller mask."
+                         % (entries[k].path, widths[k], reach))
 
 
 def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
@@ -154,14 +176,17 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
                             ", or ask for fewer classes" if settings.n_classes > n else ""))
     if settings.mask:
         read_map(settings.mask, "mask")         # before the volumes are read
-    volumes, grid = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
+    volumes, grid, widths = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
     weights = np.array([entry.weight for entry in entries])
     weights = weights / weights.mean()
-    gains = np.ones(n)
+    gains, warning = np.ones(n), ""
     if align_greyscale:
         gains = one_greyscale(volumes, entries, make_mask(rough_mean(volumes), grid, settings))
     mean = _mean(volumes, weights)
     mask = make_mask(mean, grid, settings)
+    check_widths(widths, entries, mask, grid)
+    if not align_greyscale:
+        warning = _scales_in_words(relative_greyscale(volumes, mask), entries)
     q = min(settings.components, n - 1)
     found = principal_components(volumes, mask, weights, q, lambda s: progress(0.7 + 0.2 * s))
     edge = noise_edge(volumes, mask, found)
@@ -183,7 +208,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
         "volumes": dict(volumes=classes, weights=shares.sum(axis=0) / shares.sum(),
                         pairwise=pairwise_differences(classes, np.maximum(noise, 1e-30), mask)),
     }
-    return stages, grid, dict(posterior=clusters.posterior, gains=gains)
+    return stages, grid, dict(posterior=clusters.posterior, gains=gains, warning=warning)
 
 
 def _mean(volumes: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -212,14 +237,27 @@ def coordinates_table(entries: List[MapFile], posterior: np.ndarray, coordinates
     return "\n".join(lines) + "\n"
 
 
-def verdict(stages: Dict[str, Arrays], chosen: bool) -> str:
-    """What was found, in words."""
+def _scales_in_words(gains: np.ndarray, entries: List[MapFile]) -> str:
+    """A warning where volumes that were taken as they are can hardly be on one greyscale."""
+    worst = int(gains.argmin())
+    if gains[worst] <= 0:
+        return ("The volume %s does not look like the others (it is dark on bright, shifted, or "
+                "another particle): leave it out." % entries[worst].path)
+    ratio = float(gains.max() / gains[worst])
+    if ratio <= SAME_SCALE:
+        return ""
+    return ("The volumes' contrast differs by a factor of %.2g, which passes for structure here: "
+            "align the greyscale (--align-greyscale) unless it is what you look for." % ratio)
+
+
+def verdict(stages: Dict[str, Arrays], chosen: bool, warning: str = "") -> str:
+    """What was found, in words; a warning comes second."""
     final, found = stages["volumes"], stages["components"]
     n, shares = len(found["batch_coordinates"]), final["weights"]
     words = ["%d volumes in %d class%s (%s %%)%s." % (
         n, len(shares), "" if len(shares) == 1 else "es",
         ", ".join("%.3g" % (100 * s) for s in shares), ", the number chosen by BIC" if chosen
-        else ""), _components_in_words(found)]
+        else ""), *filter(None, [warning]), _components_in_words(found)]
     pairs = final["pairwise"]
     if len(pairs) > 1:
         apart = pairs[~np.eye(len(pairs), dtype=bool)]

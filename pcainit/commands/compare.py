@@ -2,9 +2,10 @@
 
 Each SET is a folder of maps, the result folder of a run, a list of maps (a text file) or a map;
 NAME=SET gives it a name.  All volumes are brought to one grid, resolution and greyscale.  DIR gets
-comparison.txt and comparison.json: how much the volumes of each set differ, up to which resolution
-they are the same (Fourier shell correlation 0.5), how well the sets' difference maps match one to
-one, and with --truth how well they match the true ones.
+comparison.txt, comparison.json and, with figures, comparison.html: how much the volumes of each set
+differ, over their noise where the run that made them has measured it, up to which resolution they
+are the same (Fourier shell correlation 0.5), how well the sets' difference maps match one to one,
+and with --truth how well they match the true ones.
 
 Example: pcainit compare ours=initial simple=subsets --truth states -o comparison
 """
@@ -40,9 +41,10 @@ def main(args: argparse.Namespace) -> int:
     settings = Settings(resolution=args.resolution, mask=args.mask)
     from pcainit.compare import compare_sets, text_table
     from pcainit.engine.slicing import set_threads
-    from pcainit.files.atomic import write_json, write_text
+    from pcainit.files.atomic import plain, write_json, write_text
     from pcainit.files.map_list import MapFile, find_maps
     from pcainit.files.workspace import make_folder
+    from pcainit.report.comparison import render_comparison
     set_threads(args.threads)
     named: List[Tuple[str, List[MapFile]]] = []
     for number, word in enumerate(args.sets, 1):
@@ -56,10 +58,12 @@ def main(args: argparse.Namespace) -> int:
                                                                         progress)))
     folder = Path(args.output)
     make_folder(folder)
-    text = text_table(done[0])
+    found, text = plain(done[0]), text_table(done[0])
     write_text(folder / "comparison.txt", text)
-    write_json(folder / "comparison.json", done[0])
+    write_text(folder / "comparison.html", render_comparison(found, text))
+    write_json(folder / "comparison.json", found)
     print(text, end="")
+    print(folder / "comparison.html")
     return 0
 
 

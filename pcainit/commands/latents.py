@@ -2,10 +2,11 @@
 
 COORDINATES has one row for each row of the STAR file, in its order, from any program: an .npy or
 .npz array, cryoSPARC's .cs file of 3D Variability, or a text table.  The rows of a .cs file are
-matched by the images that both files name; where they name none in common, the order is taken at
-its word.  They are clustered by a Gaussian mixture,
-or cut in even steps along one of them (--along), and each cluster's particles are back-projected
-with their shares as weights.
+matched by the images that both files name; where they name none in common, by their defocus values
+where these tell the particles apart; else the order is taken at its word, unless the defocus values
+contradict it.  They are clustered by a Gaussian mixture, or cut in even steps along one of them
+(--along), and each cluster's particles are back-projected with their shares as weights.  Junk is
+not looked for, and contrast and poses are taken as they are recorded: clean the particles before.
 
 Example: pcainit latents particles.star z.npy -o seeds --classes 4
 """

@@ -45,6 +45,9 @@ def main(args: argparse.Namespace) -> int:
     entries = find_maps(args.maps)
     output = Path(args.output)
     refuse_overwriting(output, *(entry.path for entry in entries), settings.mask)
+    for word in args.maps:
+        if Path(word).is_dir() and output.is_dir() and output.samefile(word):
+            raise InputError("The output folder %s is one of the inputs: choose another." % output)
     set_threads(args.threads)
     reporter, done = Reporter(), []
     workspace = Workspace(None, scratch=output)
@@ -64,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
             pairwise_differences=final["pairwise"], greyscale=extra["gains"],
             files=[entry.path for entry in entries],
             weights=[entry.weight for entry in entries],
-            verdict=verdict(stages, settings.classes == AUTO))
+            verdict=verdict(stages, settings.classes == AUTO, extra["warning"]))
 
         write_text(output / "coordinates.txt", coordinates_table(entries, extra["posterior"],
                                                                  found["batch_coordinates"]))

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
+from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.reconstruction import fourier_shell_correlation
 
 FSC_LIMIT = 0.5
 
@@ -48,45 +48,46 @@ def shell_correlations(volumes: np.ndarray, mask: np.ndarray, grid: Grid
     (K, K) float64
         Angstrom where the FSC first falls below 0.5; the grid's finest where it never does.
     """
-    count, masked = len(volumes), volumes * mask
-    curves = np.ones((count, count, grid.n_shells))
-    same = np.full((count, count), grid.box_px * grid.sampling / np.floor(grid.radius))
-    for a in range(count):
-        for b in range(a):
-            curve = fourier_shell_correlation(masked[a], masked[b], grid)
-            # Beyond the last whole shell there is nothing to compare.
-            below = np.flatnonzero(curve[1:int(grid.cutoff) + 1] < FSC_LIMIT)
-            curves[a, b] = curves[b, a] = curve
-            if len(below):
-                same[a, b] = same[b, a] = grid.box_px * grid.sampling / (below[0] + 1)
-    return curves, same
+    count, shells = len(volumes), grid.box_shells
+    inside = shells < grid.n_shells
+    x = fft.rfftfreq(grid.box, 1 / grid.box)
+    # The columns that a real transform leaves out count with those that mirror them.
+    weight = np.sqrt(np.where((x == 0) | (x == grid.box // 2), 1.0, 2.0)) * np.ones(shells.shape)
+    order = np.argsort(shells[inside], kind="stable")
+    edges = np.searchsorted(shells[inside][order], np.arange(grid.n_shells + 1))
+    spectra = np.stack([(fft.rfftn(volume * mask) * weight)[inside][order].astype(np.complex64)
+                        for volume in volumes])
+    curves = np.empty((count, count, grid.n_shells))
+    for shell, (first, last) in enumerate(zip(edges, edges[1:])):
+        own = spectra[:, first:last].astype(np.complex128)
+        cross = own.real @ own.real.T + own.imag @ own.imag.T
+        power = np.sqrt(np.maximum(cross.diagonal(), 1e-60))
+        curves[:, :, shell] = cross / power[:, None] / power
+    # Beyond the last whole shell there is nothing to compare.
+    below = curves[:, :, 1:int(grid.cutoff) + 1] < FSC_LIMIT
+    finest = np.floor(grid.radius)
+    last_same = np.where(below.any(axis=2), below.argmax(axis=2) + 1, finest)
+    return curves, grid.box_px * grid.sampling / last_same
 
 
-def difference_correlations(one: np.ndarray, two: np.ndarray, mask: np.ndarray
-                            ) -> Tuple[np.ndarray, np.ndarray]:
-    """Correlation of the difference maps of two sets, and their best one-to-one match.
+def difference_table(sets: Sequence[np.ndarray], mask: np.ndarray) -> np.ndarray:
+    """Correlation of the difference maps of all volumes of some sets, (n, n) float64.
 
-    A difference map is a volume minus the mean of its own set, inside the mask.
-
-    Parameters
-    ----------
-    one, two : (K, box, box, box), (L, box, box, box) float32
-    mask : (box, box, box) float32
-
-    Returns
-    -------
-    (K, L) float64
-        0 for a set of one volume, which has no differences.
-    (K,) int
-        Partner of each volume of `one`; -1 where it has none.
+    A difference map is a volume minus the mean of its own set, inside the mask; that of a set of
+    one volume is nothing, and its correlations are 0.
     """
+    inside = mask > 0
     flat = []
-    for volumes in (one, two):
-        own = ((volumes - volumes.mean(axis=0)) * mask).reshape(len(volumes), -1)
-        own = own.astype(np.float64)
+    for volumes in sets:
+        own = ((volumes - volumes.mean(axis=0)) * mask)[:, inside]
         flat.append(own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-30))
-    table = flat[0] @ flat[1].T
-    partner = np.full(len(one), -1)
+    every = np.concatenate(flat)
+    return np.clip((every @ every.T).astype(np.float64), -1, 1)
+
+
+def best_match(table: np.ndarray) -> np.ndarray:
+    """Partner of each row, one to one, for the largest sum; -1 where it has none, (K,) int."""
+    partner = np.full(len(table), -1)
     rows, columns = linear_sum_assignment(-table)
     partner[rows] = columns
-    return table, partner
+    return partner

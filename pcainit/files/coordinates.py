@@ -75,6 +75,9 @@ def match_coordinates(path: str | Path, table: ParticleTable) -> Tuple[np.ndarra
 
 def _read(path: Path, count: int, table: Optional[ParticleTable]) -> Tuple[np.ndarray, str]:
     by = "order"
+    if not path.exists():
+        raise InputError("The file of coordinates %s does not exist: check the path."
+                         % shorten(str(path)))
     try:
         rows = _load(path, count, table is not None)
         values = np.asarray(coordinates_of(rows) if rows.dtype.names is not None else rows)
@@ -130,6 +133,9 @@ def _load(path: Path, count: int, named: bool) -> np.ndarray:
                 names = [name for name in archive.namelist() if name.endswith(".npy")]
                 if not names:
                     raise ValueError("it holds no array")
+                if len(names) > 1 and "coordinates.npy" not in names:
+                    raise ValueError("it holds %d arrays and none is named coordinates"
+                                     % len(names))
                 chosen = "coordinates.npy" if "coordinates.npy" in names else names[0]
                 with archive.open(chosen) as member:
                     return _read_array(member, path, count, False)

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Hashable, List, Optional, Sequence, Tuple
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from pcainit.files.star import ParticleTable
 from pcainit.settings import InputError
 
+SAME_DEFOCUS = 0.5      # Angstrom: the two files round differently
+UNRELATED = 0.2         # correlation of defocus values below which the order is surely another
+LEAST_ROWS = 100        # to say so
 _UID = re.compile(r"^>?\d{15,}_")       # what cryoSPARC puts before the names of imported files
 
 
@@ -36,7 +40,7 @@ def match_rows(rows: np.ndarray, table: ParticleTable, path: str | Path
 
     Particles are known by their unique ids (``ucsfUid``) where the STAR file has them, else by the
     image's file name, without folder, extension and cryoSPARC's number before it, and its place in
-    the file.
+    the file; where the two name no images in common, by their defocus values.
 
     Parameters
     ----------
@@ -78,7 +82,61 @@ def match_rows(rows: np.ndarray, table: ParticleTable, path: str | Path
                              "file, and copies of one image that cannot be told apart: give both "
                              "in one order." % path)
         return np.arange(len(ours)), what
+    return _by_defocus(_defocus(rows, fields), _star_defocus(table), path)
+
+
+def _by_defocus(theirs: Optional[np.ndarray], ours: Optional[np.ndarray], path: str | Path
+                ) -> Tuple[Optional[np.ndarray], str]:
+    """Rows by their defocus values, which may tell particles apart or only confirm an order.
+
+    Parameters
+    ----------
+    theirs, ours : (n, 2) float64, optional
+        In Angstrom.
+    path : str or Path
+
+    Raises
+    ------
+    InputError
+        The order is surely another, and nothing tells which.
+    """
+    if theirs is None or ours is None:
+        return None, "order"
+    same_length = len(theirs) == len(ours)
+    if same_length and np.abs(theirs - ours).max() < SAME_DEFOCUS:
+        return np.arange(len(ours)), "their order, which their defocus values confirm"
+    near, row = cKDTree(theirs).query(ours, k=min(2, len(theirs)))
+    if near.ndim == 2 and near[:, 0].max() < SAME_DEFOCUS and near[:, 1].min() > SAME_DEFOCUS \
+            and len(np.unique(row[:, 0])) == len(ours):
+        return row[:, 0], "defocus values"
+    if same_length and len(ours) >= LEAST_ROWS and \
+            np.corrcoef(theirs[:, 0], ours[:, 0])[0, 1] < UNRELATED:
+        raise InputError("The coordinates %s have the particles in another order than the STAR "
+                         "file, as their defocus values show (%.0f A in the first row, and %.0f "
+                         "A): give both in one order." % (path, theirs[0, 0], ours[0, 0]))
     return None, "order"
+
+
+def _defocus(rows: np.ndarray, fields: Sequence[str]) -> Optional[np.ndarray]:
+    if "ctf/df1_A" not in fields or "ctf/df2_A" not in fields:
+        return None
+    return _varied(np.column_stack([rows["ctf/df1_A"], rows["ctf/df2_A"]]).astype(np.float64))
+
+
+def _star_defocus(table: ParticleTable) -> Optional[np.ndarray]:
+    if not table.has("rlnDefocusU") or not table.has("rlnDefocusV"):
+        return None
+    try:
+        return _varied(np.column_stack([np.asarray(table.text(name), np.float64)
+                                        for name in ("rlnDefocusU", "rlnDefocusV")]))
+    except ValueError:
+        return None
+
+
+def _varied(values: np.ndarray) -> Optional[np.ndarray]:
+    """Defocus values that tell something; the larger one of each row first."""
+    good = np.isfinite(values).all() and len(values) > 1 and np.ptp(values[:, 0]) > SAME_DEFOCUS
+    return np.sort(values, axis=1)[:, ::-1] if good else None
 
 
 def _comparable(theirs: Sequence[Hashable], ours: Sequence[Hashable]) -> bool:

@@ -87,10 +87,14 @@ def find_maps(words: Sequence[str]) -> List[MapFile]:
 
 
 def _read_list(path: Path) -> List[MapFile]:
+    if not os.path.exists(str(path)):
+        raise InputError("The set of volumes %s does not exist: check the path."
+                         % shorten(str(path)))
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("%s is no map (.mrc), folder or list of maps that can be read (%s)."
+        raise InputError("%s is no map (.mrc), folder or list of maps that can be read (%s): name "
+                         "such a one."
                          % (shorten(str(path)), shorten(str(error)))) from None
     found = []
     for number, line in enumerate(lines, 1):

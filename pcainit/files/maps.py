@@ -50,7 +50,8 @@ def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
             raise ValueError("it is truncated: %d of its %d sections are there"
                              % (layout.present, layout.shape[0]))
     except (ValueError, OSError) as error:
-        raise InputError("The %s %s cannot be read as an MRC map (%s)."
+        raise InputError("The %s %s cannot be read as an MRC map (%s): give one that is "
+                         "complete."
                          % (what, path, error)) from None
     if layout.sections < layout.shape[0]:
         raise InputError("The %s %s holds several volumes: give a file with one." % (what, path))
@@ -65,5 +66,6 @@ def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
     with np.errstate(over="ignore"):        # beyond float32 is not finite, which is said below
         volume = np.array(layout.memory_map().transpose(order), np.float32, order="C")
     if not np.isfinite(volume).all():
-        raise InputError("The %s %s holds values that are not finite numbers." % (what, path))
+        raise InputError("The %s %s holds values that are not finite numbers: give one without."
+                         % (what, path))
     return volume, layout.voxel[0]

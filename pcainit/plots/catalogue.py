@@ -144,6 +144,10 @@ PLOTS: Dict[str, Plot] = {
                      "Sections of the variance map of the input volumes, noise included, as "
                      "standard deviation, through its strongest place; the line outlines their "
                      "mean."),
+         "latents": ("Where the volumes differ",
+                     "Sections of the variance of the class volumes by their shares, noise "
+                     "included, as standard deviation, through its strongest place; the line "
+                     "outlines the consensus."),
          "given": ("Where the structure varies",
                    "Sections of the variance map, as standard deviation along the given "
                    "components, through its strongest place; the line outlines the "

@@ -129,12 +129,12 @@ def resolution_curves(result: Result) -> Figure:
     last, lines = float(frequencies[-1]), len(axes.lines)
     axes.set(xlim=(0, last), ylim=(-0.1, 1.03), xlabel="resolution (Å)",
              ylabel="Fourier shell correlation")
-    _resolution_ticks(axes, last)
+    resolution_ticks(axes, last)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=min(11, 110 / lines))
     return figure
 
 
-def _resolution_ticks(axes: Axes, last: float) -> None:
+def resolution_ticks(axes: Axes, last: float) -> None:
     """Ticks at round resolutions, at least a tenth of the axis apart."""
     ticks: List[int] = []
     for value in _RESOLUTIONS:

@@ -160,6 +160,8 @@ def settings(protocol) -> Settings:
     for name, info in Settings.fields().items():
         if name in ("mask", "classes", "method") or method(protocol) not in info["methods"]:
             continue
+        if name == "given_use" and protocol.givenComponents.get() is None:
+            continue
         value = getattr(protocol, camel(name)).get()
         if name in POINTERS:
             if value is not None and protocol.givenComponents.get() is not None:

@@ -1,5 +1,6 @@
 """Scipion protocol: several sets of volumes side by side."""
 # SPDX-License-Identifier: GPL-3.0-or-later
+import json
 import os
 
 from pwem.protocols import ProtAnalysis3D
@@ -10,12 +11,15 @@ from pcainit.files.identity import file_identity
 from pcainit.protocols import form
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import (
-    VOLUME_SETS,
+    SEED_SETS,
     SeedProtocol,
     volume_rows,
     write_list,
 )
 from pcainit.settings import InputError
+from pcainit.verdict import listed_figures
+
+_OWN = "pcainit - "         # how the default labels of our runs begin
 
 
 class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
@@ -25,8 +29,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     are known, how well each set agrees with them.
 
     All volumes are brought to one box, sampling rate, resolution and greyscale first; nothing is
-    aligned in space. The table is the run's summary; _extra/comparison/comparison.json_ has all
-    figures.
+    aligned in space. The run's summary has the main figures; _Analyze results_ shows them as table
+    and pictures, and _extra/comparison/comparison.json_ has all numbers.
     """
 
     _label = "compare sets of volumes"
@@ -35,8 +39,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     def _defineParams(self, definition):
         definition.addSection(label="Input")
         definition.addParam("inputSets", params.MultiPointerParam, important=True,
-                            pointerClass="SetOfVolumes, SetOfVolumesFlex", label="Sets of volumes",
-                            help="Each is one row of the table.")
+                            pointerClass="SetOfVolumes, SetOfVolumesFlex, SetOfClasses3D",
+                            label="Sets of volumes", help="Each is one row of the table.")
         definition.addParam("truth", params.PointerParam, allowsNull=True,
                             pointerClass="SetOfVolumes, SetOfVolumesFlex", label="True volumes",
                             help="Where they are known, for instance of simulated particles.")
@@ -62,12 +66,12 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
             write_list(path, self._rows(one))
             words += ["--truth", path] if true else ["%s=%s" % (self._name(number), path)]
         files = [os.path.join(self._resultFolder(), name)
-                 for name in ("comparison.txt", "comparison.json")]
+                 for name in ("comparison.txt", "comparison.html", "comparison.json")]
         runEngine(self, files, "compare", *words, "-o", self._resultFolder(), *self._options())
         return files
 
     def _validate(self):
-        if not len(self.inputSets) or not all(isinstance(one, VOLUME_SETS)
+        if not len(self.inputSets) or not all(isinstance(one, SEED_SETS)
                                               for one in self._sets()):
             return ["Sets of volumes must be sets of volumes: give at least one SetOfVolumes."]
         errors = self._validateMask() + self._validateSettings()
@@ -79,11 +83,28 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
                          if count < 2 else [])
 
     def _summary(self):
-        path = os.path.join(self._resultFolder(), "comparison.txt")
-        if not os.path.exists(path):
+        found = self._comparison()
+        if found is None:
             return ["The comparison is not ready yet."]
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
+        lines = ["At %g A; differences in percent of the density's own spread inside the mask:"
+                 % found["resolution"]]
+        lines += [_set_in_words(row) for row in found["sets"]]
+        several = {row["name"] for row in found["sets"] if len(row["files"]) > 1}
+        pairs = [pair for pair in found["between"] if several.issuperset(pair["sets"])]
+        if pairs:
+            lines += ["", "Difference maps of two sets, best one-to-one match (1: the same):"]
+            lines += ["*%s* and *%s*: %s" % (*pair["sets"], listed_figures(pair["correlations"]))
+                      for pair in pairs]
+        return lines
+
+    def _comparison(self):
+        """What the engine has found; None when there is nothing yet."""
+        try:
+            with open(os.path.join(self._resultFolder(), "comparison.json"),
+                      encoding="utf-8") as file:
+                return json.load(file)
+        except (OSError, ValueError):
+            return None
 
     def _citations(self):
         return ["delaRosaTrevin2016"]
@@ -98,6 +119,7 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
         """Name of a set: its run's, without the signs that mean something else."""
         parent = self.inputSets[number].getObjValue()
         words = parent.getRunName() if hasattr(parent, "getRunName") else "set"
+        words = words[len(_OWN):] if words.startswith(_OWN) else words
         return "%d %s" % (number + 1, words.replace("=", " "))
 
     def _rows(self, volumes):
@@ -105,3 +127,18 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
 
     def _resultFolder(self):
         return self._getExtraPath("comparison")
+
+
+def _set_in_words(row):
+    """The figures of one set; the window's letters differ in width, so no table."""
+    count = len(row["files"])
+    if count < 2:
+        return "*%s*: 1 volume, so no differences." % row["name"]
+    words = "*%s*: %d volumes, which differ by %.1f %% on average and %.1f %% at least" % (
+        row["name"], count, 100 * row["diversity"], 100 * row["least_difference"])
+    if row["over_noise"]:
+        ratios = [value for k, values in enumerate(row["over_noise"]) for value in values[:k]]
+        words += ", %.1f to %.1f times their noise (1: noise alone)" % (min(ratios), max(ratios))
+    if "truth_correlations" in row:
+        words += "; agreement with the truth %s" % listed_figures(row["truth_correlations"])
+    return words + "."

@@ -31,6 +31,8 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
     *What you get*: _outputVolumes_, the initial volumes, in the particles' box and sampling rate
     and on their greyscale; _outputClasses_, the particles by class; _outputVarianceMap_. The
     coordinates are taken as they are: this protocol does not test whether they show structure.
+    Junk is not looked for, and contrast and poses are taken as they are recorded: clean the
+    particles before, or use _pca initial volumes_, which accounts for all of these.
     """
 
     _label = "pca volumes from latent coordinates"
@@ -54,10 +56,6 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
                                  "the set's own coordinates: the particles' .cs file of "
                                  "cryoSPARC's 3D Variability job (the plugin does not keep its "
                                  "coordinates), an .npy or .npz array, or a text table.")
-        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
-                                  "rate). Outside it every volume carries the consensus. Without "
-                                  "one, a soft mask is made from the consensus.")
-        form.add_setting(definition, "resolution")
         definition.addParam("how", params.EnumParam, default=MIXTURE,
                             display=params.EnumParam.DISPLAY_HLIST,
                             choices=["clusters", "steps along one coordinate"], label="Volumes of",
@@ -66,7 +64,13 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
         definition.addParam("along", params.IntParam, default=1, condition="how == %d" % STEPS,
                             label="Coordinate", help="Which one, counted from 1.")
         form.add_classes(definition, "how == %d" % MIXTURE)
-        for name in ("no_ctf", "invert_contrast", "normalise", "symmetry", "seed"):
+        form.add_setting(definition, "seed")
+        definition.addSection(label="Reconstruction")
+        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
+                                  "rate). Outside it every volume carries the consensus. Without "
+                                  "one, a soft mask is made from the consensus.")
+        form.add_setting(definition, "resolution")
+        for name in ("no_ctf", "invert_contrast", "normalise", "symmetry"):
             form.add_setting(definition, name)
         for name in ("mask_threshold", "mask_near", "mask_far"):
             form.add_setting(definition, name, condition="inputMask is None")

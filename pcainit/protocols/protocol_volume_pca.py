@@ -13,8 +13,9 @@ from pcainit.files.identity import file_identity
 from pcainit.protocols import form, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import (
-    VOLUME_SETS,
+    SEED_SETS,
     SeedProtocol,
+    class_sizes,
     volume_rows,
     write_list,
 )
@@ -46,11 +47,11 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     def _defineParams(self, definition):
         definition.addSection(label="Input")
         definition.addParam("inputVolumes", params.MultiPointerParam, important=True,
-                            pointerClass="SetOfVolumes, SetOfVolumesFlex", label="Input volumes",
+                            pointerClass="SetOfVolumes, SetOfVolumesFlex, SetOfClasses3D",
+                            label="Input volumes",
                             help="One or more sets of volumes of one particle in one orientation, "
-                                 "together at least 3; boxes and sampling rates may differ.")
-        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
-                                  "rate). Without one, a soft mask is made from the mean.")
+                                 "together at least 3; boxes and sampling rates may differ. "
+                                 "Classes count by their number of particles.")
         form.add_setting(definition, "resolution", help="All volumes are filtered to this "
                          "resolution, which must be coarser than twice each sampling rate.")
         form.add_classes(definition)
@@ -60,8 +61,11 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                                  "say yes for volumes of different programs or runs.")
         definition.addParam("weightsFile", params.FileParam, default="", allowsNull=True,
                             expertLevel=params.LEVEL_ADVANCED, label="File of weights",
-                            help="A text file with one number for each volume, in order, for "
-                                 "instance the sizes of the classes.")
+                            help="A text file with one number for each volume, in order, in place "
+                                 "of the sizes of classes.")
+        definition.addSection(label="Mask and components")
+        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
+                                  "rate). Without one, a soft mask is made from the mean.")
         form.add_setting(definition, "components", help="Principal components that are kept. The "
                          "clusters are made of those above the noise edge, so a few too many do no "
                          "harm.")
@@ -120,7 +124,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     # -------------------------- Information ----------------------------------
     def _validate(self):
         sets = [pointer.get() for pointer in self.inputVolumes]
-        if not sets or not all(isinstance(one, VOLUME_SETS) for one in sets):
+        if not sets or not all(isinstance(one, SEED_SETS) for one in sets):
             return ["Input volumes must be sets of volumes: give at least one SetOfVolumes."]
         errors = self._validateMask() + self._validateSettings()
         try:
@@ -159,7 +163,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
         """Weight of each volume; empty for none."""
         path = self.weightsFile.get()
         if not path:
-            return []
+            return class_sizes(pointer.get() for pointer in self.inputVolumes)
         try:
             with open(path, encoding="utf-8") as file:
                 values = [float(word) for word in file.read().split()]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 
-from pwem.objects import SetOfVolumes, SetOfVolumesFlex, Volume, VolumeMask
+from pwem.objects import SetOfClasses3D, SetOfVolumes, SetOfVolumesFlex, Volume, VolumeMask
 from pyworkflow.protocol import params
 
 from pcainit.files.atomic import write_text
@@ -12,6 +12,7 @@ from pcainit.protocols import form, results
 from pcainit.settings import AUTO, InputError, Settings
 
 VOLUME_SETS = (SetOfVolumes, SetOfVolumesFlex)      # neither is a kind of the other
+SEED_SETS = (*VOLUME_SETS, SetOfClasses3D)
 
 
 class SeedProtocol:
@@ -99,6 +100,8 @@ def map_file(volume):
 def volume_rows(sets):
     """(path, sampling) of each enabled volume of some sets or single volumes, in order.
 
+    Of classes, their representatives.
+
     Raises
     ------
     InputError
@@ -109,11 +112,36 @@ def volume_rows(sets):
         if isinstance(volumes, Volume):
             rows.append((map_file(volumes), volumes.getSamplingRate()))
             continue
-        for volume in volumes.iterItems():
-            if volume.isEnabled():
-                rows.append((map_file(volume), volume.getSamplingRate()
-                             or volumes.getSamplingRate()))
+        for item in _enabled(volumes):
+            volume = item.getRepresentative() if isinstance(volumes, SetOfClasses3D) else item
+            rows.append((map_file(volume), volume.getSamplingRate()
+                         or volumes.getSamplingRate()))
     return rows
+
+
+def class_sizes(sets):
+    """Number of particles behind each of `volume_rows`, where all sets are of classes; else none.
+
+    Raises
+    ------
+    InputError
+        Only some of the sets are of classes.
+    """
+    sets = list(sets)
+    of_classes = [isinstance(one, SetOfClasses3D) for one in sets]
+    if not any(of_classes):
+        return []
+    if not all(of_classes):
+        raise InputError("Classes, which count by their size, and plain volumes cannot be weighed "
+                         "together: give a file of weights, or sets of volumes only.")
+    return [float(item.getSize()) for one in sets for item in _enabled(one)]
+
+
+def _enabled(items):
+    """Items that are enabled, of classes those that have particles."""
+    for item in items.iterItems():
+        if item.isEnabled() and not (isinstance(items, SetOfClasses3D) and not item.getSize()):
+            yield item
 
 
 def write_list(path, rows, weights=None):

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import logging
+from typing import Callable
 
 from matplotlib.figure import Figure
 
@@ -22,16 +23,21 @@ logger = logging.getLogger(__name__)
 
 
 def figure(result: Result, name: str) -> str:
-    """One figure with title and caption; empty when the result does not hold what it needs.
-
-    A figure that fails must not take the finished run down with it: the page says so instead.
-    """
+    """One figure with title and caption; empty when the result does not hold what it needs."""
     plot = PLOTS[name]
     if not plot.available(result):
         return ""
-    width, (title, caption) = 34.8, plot.words(result)
+    return embed(name, *plot.words(result), lambda: plot.draw(result))
+
+
+def embed(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> str:
+    """A figure as HTML.
+
+    A figure that fails must not take the finished run down with it: the page says so instead.
+    """
+    width = 34.8
     try:
-        drawn = plot.draw(result)
+        drawn = draw()
         image = _encode(drawn, "png" if name in PICTURES else "svg")
         width = drawn.get_size_inches()[0] * _REM_PER_INCH
         body = '<img alt="%s" src="%s">' % (html.escape(title), image)

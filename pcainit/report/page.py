@@ -37,7 +37,12 @@ def render(result: Result) -> str:
                 _classes(result), _figures(result, "The volumes", _CLASSES),
                 _figures(result, "What varies, and where", _COMPONENTS), _quality(result),
                 _record(result)]
-    return _PAGE % dict(style=STYLE, body="\n".join(filter(None, sections)))
+    return whole_page("pcainit: initial volumes", "\n".join(filter(None, sections)))
+
+
+def whole_page(title: str, body: str) -> str:
+    """A page of its own, from HTML."""
+    return _PAGE % dict(style=STYLE, title=text(title), body=body)
 
 
 def text(value: Any) -> str:
@@ -214,7 +219,7 @@ _PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>pcainit: initial volumes</title>
+<title>%(title)s</title>
 <style>%(style)s</style>
 </head>
 <body>

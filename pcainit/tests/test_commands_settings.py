@@ -84,6 +84,8 @@ def test_given_components_go_with_the_particles():
         Settings(method="simple", classes="3", given_components=["a.mrc"])
     with pytest.raises(InputError, match="given_mean is m.mrc, but no given_components"):
         Settings(given_mean="m.mrc")
+    with pytest.raises(InputError, match="given_use is fixed, but no given_components"):
+        Settings(given_use="fixed")
     with pytest.raises(InputError, match="given_use is 'both': choose one of start, fixed"):
         Settings(given_use="both")
 
@@ -142,7 +144,8 @@ def test_progress(terminal):
 def test_options_that_a_route_does_not_use_are_refused(route, unused, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main([route, "a.star", "b.npy", "-o", str(tmp_path / "out"), *unused])
-    assert ended.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "unrecognized arguments" in said and said.count("\n") == 1
 
 
 def test_the_protocols_give_what_the_routes_use():

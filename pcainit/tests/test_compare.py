@@ -29,7 +29,9 @@ def test_figures_tell_the_sets_apart(sets, tmp_path, capsys):
     assert _compare("ours=%s" % (sets / "good"), sets / "same", "--truth", sets / "truth",
                     "-o", tmp_path) == 0
     text = capsys.readouterr().out
-    assert text == (tmp_path / "comparison.txt").read_text() and "agreement with truth" in text
+    assert text == "%s%s\n" % ((tmp_path / "comparison.txt").read_text(),
+                                tmp_path / "comparison.html")
+    assert "agreement with truth" in text
     found = json.loads((tmp_path / "comparison.json").read_text())
     ours, same, truth = found["sets"]
     assert [row["name"] for row in found["sets"]] == ["ours", "same", "truth"]
@@ -68,12 +70,87 @@ def test_result_folders_and_single_maps(sets, tmp_path):
     assert len(found["between"]) == 3
 
 
+def test_shell_correlations_are_those_of_each_pair():
+    """All at once as one pair at a time; where they first fall below one half."""
+    from pcainit.engine.comparison import shell_correlations
+    from pcainit.engine.grid import Grid
+    from pcainit.engine.reconstruction import fourier_shell_correlation
+    rng, grid = np.random.default_rng(2), Grid(BOX, SAMPLING, 20.0)
+    common = rng.normal(size=(grid.box,) * 3)
+    volumes = np.stack([grid.band_limit(common) + 0.9 * k * grid.band_limit(
+        rng.normal(size=common.shape)) for k in range(4)]).astype(np.float32)
+    mask = rng.uniform(0.5, 1, common.shape).astype(np.float32)
+    curves, same = shell_correlations(volumes, mask, grid)
+    for a in range(4):
+        for b in range(4):
+            curve = fourier_shell_correlation(volumes[a] * mask, volumes[b] * mask, grid)
+            np.testing.assert_allclose(curves[a, b], curve, atol=1e-5)
+            below = np.flatnonzero(curve[1:int(grid.cutoff) + 1] < 0.5)
+            shell = below[0] + 1 if len(below) else np.floor(grid.radius)
+            assert same[a, b] == pytest.approx(BOX * SAMPLING / shell)
+    assert same[0, 1] < same[0, 3]
+
+
+def test_differences_over_noise_are_those_that_the_run_has_measured(tmp_path, capsys):
+    """Of a whole result folder or some of its volumes; never of other units."""
+    from pcainit.compare import noise_ratios
+    from pcainit.files.map_list import MapFile
+    run, known = tmp_path / "run", np.array([[0, 3, 4], [3, 0, 5], [4, 5, 0.0]])
+    for k in range(3):
+        write_map(run / "volumes" / ("class_%03d.mrc" % (k + 1)), mixed(np.eye(3)[k]), SAMPLING)
+    maps = [MapFile(str(path)) for path in sorted(run.glob("volumes/*.mrc"))]
+    assert noise_ratios(maps) is None
+
+    def ratios(maps, **summary):
+        (run / "summary.json").write_text(json.dumps(dict(summary, pairwise_differences=known
+                                                          .tolist())))
+        return noise_ratios(maps)
+
+    assert np.array_equal(ratios(maps, method="particles"), known)
+    assert np.array_equal(ratios(maps[::-2], method="simple"), [[0, 4], [4, 0]])
+    assert ratios(maps, method="volumes") is None
+    assert ratios(maps, method="particles", given=dict(use="fixed")) is None
+    assert ratios(maps[:1], method="particles") is None
+    write_map(run / "volumes" / "class_009.mrc", mixed((1, 1, 1)), SAMPLING)
+    assert ratios([*maps, MapFile(str(run / "volumes" / "class_009.mrc"))], method="x") is None
+    (run / "volumes" / "class_009.mrc").unlink()
+    ratios(maps, method="latents")
+    assert _compare(run, "-o", tmp_path / "out") == 0
+    assert "3.0 to 5.0" in capsys.readouterr().out
+
+
+def test_page_and_figures(sets, tmp_path):
+    """Every figure is drawn, and a set of one volume is none of differences."""
+    from pcainit.plots.comparison import COMPARISON_PLOTS, comparison_plots
+    words = [sets / "good", "alone=%s" % (sets / "same" / "volume_0000.mrc")]
+    assert _compare(*words, "--truth", sets / "truth", "-o", tmp_path / "true") == 0
+    assert _compare(*words, "-o", tmp_path / "out") == 0
+    for name, count in ("true", 4), ("out", 3):
+        found = json.loads((tmp_path / name / "comparison.json").read_text())
+        page = (tmp_path / name / "comparison.html").read_text()
+        plots = comparison_plots(found)
+        assert len(plots) == count and page.count("<figure") == count
+        assert "could not be drawn" not in page
+        for plot in plots:
+            assert COMPARISON_PLOTS[plot].draw(found).axes
+    text = (tmp_path / "true" / "comparison.txt").read_text()
+    assert "alone 1 - - - - -" in " ".join(text.split()) and "one volume only" in text
+    table = np.array(found["difference_correlations"])
+    assert table.shape == (4, 4) and np.allclose(table, table.T) and not table[3].any()
+    np.testing.assert_allclose(table.diagonal()[:3], 1, atol=1e-3)
+    assert comparison_plots(None) == []
+
+
 @pytest.mark.parametrize("words, said", [
-    (["nowhere"], "no map (.mrc), folder or list"), (["=x"], "is not understood"),
+    (["nowhere"], "nowhere does not exist"),
+    (["{dark}/../small.mrc", "{truth}"], "too coarse"),
+    (["{truth}", "{dark}/../small.mrc"], "is 100 A wide, but the mask reaches"),
+    (["=x"], "is not understood"),
     (["{truth}/volume_0000.mrc"], "only 1 volume"), (["{truth}", "--resolution", "7"], "Nyquist"),
     (["{truth}", "--threads", "0"], "threads is 0"), (["{truth}", "{dark}"], "dark on bright")])
 def test_what_cannot_be_compared(sets, tmp_path, capsys, words, said):
     write_map(tmp_path / "dark" / "map.mrc", -mixed((1, 0, 0)), SAMPLING)
+    write_map(tmp_path / "small.mrc", mixed((1, 0, 0))[14:34, 14:34, 14:34], SAMPLING)
     words = [word.format(truth=sets / "truth", dark=tmp_path / "dark") for word in words]
     assert _compare(*words, "-o", tmp_path / "out") == 2
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()

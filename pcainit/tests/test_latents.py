@@ -185,6 +185,36 @@ def test_rows_of_other_particles_are_refused(tmp_path):
         _read(tmp_path, _table(THEIRS[:20] * 2, z, np.arange(40)[::-1]), twice)
 
 
+def test_defocus_tells_where_names_do_not(tmp_path):
+    """Images of other names: rows found by their defocus, an order confirmed or refused by it."""
+    from numpy.lib.recfunctions import append_fields
+    rng, count = np.random.default_rng(7), 200
+    z, order = rng.normal(size=(count, 3)).astype("f4"), rng.permutation(count)
+    names = [("J1/imported/own.mrcs", k) for k in range(count)]
+    own, shared = rng.uniform(9e3, 2e4, (2, count)), rng.uniform(9e3, 2e4, 10).repeat(20)
+
+    def read(ours, theirs, order):
+        lines = ["%06d@all.mrcs %.3f %.3f" % (k + 1, a, b) for k, (a, b) in enumerate(ours.T)]
+        (tmp_path / "p.star").write_text(
+            "data_particles\n\nloop_\n_rlnImageName #1\n_rlnDefocusU #2\n_rlnDefocusV #3\n%s\n"
+            % "\n".join(lines))
+        rows = append_fields(_table(names, z, order), ["ctf/df1_A", "ctf/df2_A"],
+                             list(theirs[:, order]), ["f4", "f4"], usemask=False)
+        return _read(tmp_path, rows, ParticleTable(tmp_path / "p.star"))
+
+    values, by = read(own, own, order)
+    assert by == "defocus values" and np.array_equal(values, z)
+    shared = np.array([shared, shared - 300])       # one for each micrograph
+    values, by = read(shared[::-1], shared, np.arange(count))
+    assert "which their defocus values confirm" in by and np.array_equal(values, z)
+    with pytest.raises(InputError, match="in another order than the STAR file, as their defocus"):
+        read(shared, shared, order)
+    values, by = read(shared, shared + rng.normal(0, 200, (2, count)), np.arange(count))
+    assert by == "order" and np.array_equal(values, z)      # refined since
+    values, by = read(shared, 0 * shared, order)
+    assert by == "order" and np.array_equal(values, z[order])
+
+
 def test_bic_finds_one_cloud_and_keeps_many_points():
     rng = np.random.default_rng(6)
     assert len(cluster_mixture(rng.normal(size=(3000, 3)), 0, 0).weights) == 1
@@ -262,6 +292,18 @@ def test_pickles_are_never_opened(simulated_set, tmp_path, capsys):
         assert "cannot be read" in capsys.readouterr().err
 
 
+def test_arrays_of_which_none_is_named_are_refused(simulated_set, cloud, tmp_path, capsys):
+    np.savez(tmp_path / "z.npz", first=cloud[:, :1], second=cloud)
+    assert _run(simulated_set, tmp_path / "z.npz", tmp_path / "out") == 2
+    assert "2 arrays and none is named coordinates" in capsys.readouterr().err
+    np.savez(tmp_path / "z.npz", first=cloud[:, :1], coordinates=cloud)
+    values, _ = match_coordinates(tmp_path / "z.npz",
+                                  ParticleTable(str(simulated_set / "particles.star")))
+    assert np.array_equal(values, cloud)
+    assert _run(simulated_set, tmp_path / "none.npz", tmp_path / "out") == 2
+    assert "none.npz does not exist: check the path" in capsys.readouterr().err
+
+
 def test_coordinates_of_an_earlier_result_are_not_replaced(simulated_set, cloud, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
@@ -270,3 +312,15 @@ def test_coordinates_of_an_earlier_result_are_not_replaced(simulated_set, cloud,
     assert _run(simulated_set, out / "latents.npz", out) == 2
     assert "holds the input" in capsys.readouterr().err
     assert (out / "latents.npz").read_bytes() == before
+
+
+def test_variance_map_is_that_of_the_volumes_by_their_shares(simulated_set, cloud, tmp_path):
+    np.save(tmp_path / "z.npy", cloud)
+    out = tmp_path / "out"
+    assert _run(simulated_set, tmp_path / "z.npy", out, "--classes", "2") == 0
+    shares = json.loads((out / "summary.json").read_text())["class_weights"]
+    with np.load(out / "analysis.npz") as data:
+        volumes, variance = data["class_volumes"], data["variance"]
+    expected = shares[0] * shares[1] * (volumes[0] - volumes[1]) ** 2
+    np.testing.assert_allclose(variance, expected, atol=1e-5 * expected.max())
+    assert "Where the volumes differ" in (out / "report.html").read_text()

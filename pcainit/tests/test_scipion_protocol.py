@@ -199,6 +199,10 @@ def test_variance_map_alone_then_the_volumes(scipion, stages):
     assert os.path.exists(protocol.outputVarianceMap.getFileName())
     assert any("half-sets" in line for line in protocol._summary())
     assert stages == ["prepare", "reconstruct", "components", "variance"]
+    from pcainit.viewers import PcaInitViewerInitialVolumes
+    viewer = PcaInitViewerInitialVolumes(project=scipion.project, protocol=protocol)
+    viewer.setProtocol(protocol)
+    assert viewer._names[viewer.figure.get()] == "variance" and viewer.getParam("report") is None
     stages.clear()
     protocol.onlyVariance.set(False)
     scipion.run(protocol)

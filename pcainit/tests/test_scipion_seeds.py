@@ -53,6 +53,8 @@ def test_pca_of_volumes(scipion, imported):
     from pwem.objects import SetOfVolumesFlex
 
     from pcainit.protocols import PcaInitProtVolumePca
+    from pcainit.viewers import PcaInitViewerInitialVolumes
+    assert PcaInitProtVolumePca in PcaInitViewerInitialVolumes._targets
     protocol = scipion.project.newProtocol(PcaInitProtVolumePca, alignGreyscale=True,
                                            autoClasses=False, numberOfClasses=3)
     assert "at least one SetOfVolumes" in " ".join(protocol._validate())
@@ -84,6 +86,27 @@ def test_pca_of_volumes(scipion, imported):
     assert scipion.stages == ["volumes"] and protocol.outputVolumes.getSize() == 2
 
 
+def test_classes_count_by_their_size(scipion, imported, states):
+    """The classes of several runs; with plain volumes beside them, weights must be given."""
+    from pcainit.protocols import PcaInitProtLatents, PcaInitProtVolumePca, results
+    made = _pwem(scipion, _coordinates(states))
+    run = scipion.project.newProtocol(PcaInitProtLatents, resolution=24.0, autoClasses=False,
+                                      numberOfClasses=3)
+    _point(run.inputParticles, scipion.project.getProtocol(made.getObjParentId()),
+           "outputParticles")
+    scipion.run(run)
+    protocol = scipion.project.newProtocol(PcaInitProtVolumePca, resolution=24.0,
+                                           autoClasses=False, numberOfClasses=3)
+    _add(protocol.inputVolumes, run, "outputClasses")
+    assert protocol.validate() == []
+    scipion.run(protocol)
+    weights = results.read_summary(protocol._resultFolder())["weights"]
+    assert weights == [item.getSize() for item in run.outputClasses]
+    assert len(set(weights)) == 3 and protocol.outputVolumes.getSize() == 3
+    _add(protocol.inputVolumes, imported[0])
+    assert "cannot be weighed together" in " ".join(protocol._validate())
+
+
 def test_bad_volumes_are_refused(scipion, imported, tmp_path):
     from pcainit.protocols import PcaInitProtVolumePca
     (tmp_path / "weights.txt").write_text("1 2 3")
@@ -98,12 +121,6 @@ def test_bad_volumes_are_refused(scipion, imported, tmp_path):
     assert "resolution is -1" in " ".join(protocol._validate())
 
 
-def test_viewer_shows_the_same_figures(scipion, imported):
-    from pcainit.protocols import PcaInitProtVolumePca
-    from pcainit.viewers import PcaInitViewerInitialVolumes
-    assert PcaInitProtVolumePca in PcaInitViewerInitialVolumes._targets
-
-
 def test_comparison(scipion, imported):
     from pcainit.protocols import PcaInitProtCompare
     protocol = scipion.project.newProtocol(PcaInitProtCompare)
@@ -113,8 +130,28 @@ def test_comparison(scipion, imported):
     assert protocol.validate() == []
     scipion.run(protocol)
     text = "\n".join(protocol.summary())
-    assert "agreement with truth" in text and "1 " in text and "2 " in text
+    assert text.count("agreement with the truth") == 3 and "15 volumes" in text
+    assert "times their noise" not in text          # which imported volumes do not tell
+    assert "*1 pwem - import volumes* and *2 pwem - import volumes*: 0.97 to 0.99 (15)" in text
+    import pyworkflow
+
+    from pcainit.viewers import PcaInitViewerCompare
+    assert pyworkflow.Config.getDomain().findViewers(protocol, "tkinter")[0].__name__ == \
+        "PcaInitViewerCompare"
+    viewer = PcaInitViewerCompare(project=scipion.project, protocol=protocol)
+    viewer.setProtocol(protocol)
+    assert len(viewer._names) == 4
+    for number in range(4):
+        viewer.figure.set(number)
+        view, = viewer._getVisualizeDict()["figure"]("figure")
+        assert view.figure.axes
+    view, = viewer._getVisualizeDict()["page"]("page")
+    assert view.uri.endswith("comparison.html")
     empty = scipion.project.newProtocol(PcaInitProtCompare)
+    scipion.project.saveProtocol(empty)
+    viewer = PcaInitViewerCompare(project=scipion.project, protocol=empty)
+    viewer.setProtocol(empty)
+    assert "no results" in viewer.getParam("nothing").label.get()
     assert "at least one" in " ".join(empty._validate())
 
 

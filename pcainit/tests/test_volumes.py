@@ -189,13 +189,37 @@ def test_bad_volumes_are_refused(tmp_path, capsys):
     assert "is constant" in refused(maps)
     write_map(maps / "volume_0009.mrc", -mixed((1, 0, 0)), SAMPLING)
     assert "does not look like the others" in refused(maps, "--align-greyscale")
+    write_map(maps / "volume_0009.mrc", np.full((BOX,) * 3, 2.3), SAMPLING)
+    assert "is constant" in refused(maps)
+    write_map(maps / "volume_0009.mrc", mixed((1, 0, 0))[14:34, 14:34, 14:34], SAMPLING)
+    assert "is 100 A wide, but the mask reaches" in refused(maps)
+    (tmp_path / "empty").mkdir()
+    assert "has no maps" in refused(tmp_path / "empty")
+    assert "nothing does not exist: check the path" in refused(tmp_path / "nothing")
     write_map(maps / "volume_0009.mrc", mixed((1, 0, 0)), 0)
     assert "no sampling rate" in refused(maps)
     assert "would replace" in _into_itself(maps, capsys)
 
 
+@pytest.mark.parametrize("scales, said", [
+    ((1, 1.2), None), ((1, 3), "contrast differs by a factor of 3"),
+    ((1, -1), "does not look like the others")])
+def test_greyscales_that_were_not_aligned_are_noticed(tmp_path, scales, said):
+    """A quarter of the volumes on another scale: with the wish to align them nothing is said."""
+    pairs = [(scales[k % 4 == 3], 0) for k in range(12)]
+    maps = write_set(tmp_path / "maps", np.eye(3)[np.arange(12) % 3], noise=0.3, scales=pairs)
+    for words in ([], ["--align-greyscale"]) if scales[1] > 0 else ([],):
+        out = tmp_path / ("out%d" % len(words))
+        assert main(["volumes", str(maps), "-o", str(out), "--classes", "2", *words]) == 0
+        verdict = json.loads((out / "summary.json").read_text())["verdict"]
+        for text in ("contrast differs", "does not look like"):
+            assert (text in verdict) == (not words and said is not None and text in said), verdict
+
+
 def _into_itself(maps, capsys):
     folder = maps.parent / "again"
     write_set(folder / "volumes", _shares(4)[0])
+    assert main(["volumes", str(maps), "-o", str(maps)]) == 2
+    assert "is one of the inputs: choose another" in capsys.readouterr().err
     assert main(["volumes", str(folder), "-o", str(folder)]) == 2
     return capsys.readouterr().err

@@ -53,7 +53,9 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
             form.addParam("report", params.LabelParam, important=True, label="Report",
                           help="The verdict, what to do next and all figures on one page, in "
                                "your browser.")
-        form.addParam("figure", params.EnumParam, default=0, display=params.EnumParam.DISPLAY_COMBO,
+        only = "variance" if result.kind == "variance" else names[0]    # what the run was made for
+        form.addParam("figure", params.EnumParam, default=names.index(only),
+                      display=params.EnumParam.DISPLAY_COMBO,
                       choices=[PLOTS[name].words(result)[0] for name in names], label="Figure",
                       help="\n".join("*%s*: %s" % PLOTS[name].words(result) for name in names))
         if not set(SCATTERS) & set(names):
