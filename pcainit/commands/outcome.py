@@ -65,12 +65,16 @@ def machine_trouble(error: BaseException) -> str:
     if isinstance(error, MemoryError) or number == errno.ENOMEM or no_room:
         return ("Not enough memory%s: use a machine that has more, fewer classes or components, or "
                 "a coarser resolution." % (" (%s)" % error if str(error) else ""))
-    if number not in _REMEDY:
+    if "can't start new thread" in str(error):
+        return ("The system gives this command no more threads: raise the limit of processes "
+                "(ulimit -u) or give fewer --threads, then run the same command again.")
+    if not isinstance(error, OSError) or number is None:
         return ""
+    remedy = _REMEDY.get(number, "the system says '%s': see to it" % os.strerror(number))
     name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     return "%s: %s, then run the same command again." % (
         "A file could not be read or written" if not name
-        else "The file or folder %s could not be used" % os.fspath(name), _REMEDY[number])
+        else "The file or folder %s could not be used" % os.fspath(name), remedy)
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Simulate and write."""
     from pcainit.engine.simulation import Simulation, draw_truth
+    from pcainit.files.foreign import refuse_foreign
     from pcainit.files.workspace import make_folder
     try:
         populations = tuple(float(p) for p in args.populations.split(","))
@@ -65,6 +66,8 @@ def main(args: argparse.Namespace) -> int:
         preferred_views=args.preferred_views, junk=args.junk, seed=args.seed)
     folder, truth = Path(args.output), draw_truth(simulation)
     make_folder(folder)
+    if not (folder / "truth" / "truth.csv").exists():
+        refuse_foreign(folder, ["particles.star", "particles.mrcs"])
     write_simulation(folder, simulation, truth)
     print(folder / "particles.star")
     return 0
@@ -117,6 +120,8 @@ def _write_csv(path: Path, labels: list[str], names: list[str], values: np.ndarr
 
 
 _OPTICS = """
+# simulated by pcainit
+
 data_optics
 
 loop_

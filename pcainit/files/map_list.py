@@ -10,6 +10,7 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 
+from pcainit.files.identity import regular
 from pcainit.files.maps import read_map
 from pcainit.settings import InputError, shorten
 
@@ -88,7 +89,7 @@ def find_maps(words: Sequence[str]) -> List[MapFile]:
 
 def _read_list(path: Path) -> List[MapFile]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = regular(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("%s is no map (.mrc), folder or list of maps that can be read (%s)."
                          % (shorten(str(path)), shorten(str(error)))) from None

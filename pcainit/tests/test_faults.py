@@ -197,10 +197,16 @@ def test_output_that_cannot_be_written(example, undisturbed, tmp_path, stream):
     assert not differing(undisturbed[0], folder)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EIO,
+                                    errno.EISDIR, errno.ETIMEDOUT])
 def test_trouble_with_the_machine_is_one_sentence(number):
     text = machine_trouble(OSError(number, os.strerror(number), "some/file"))
     assert "some/file" in text and text.endswith("run the same command again.")
+
+
+def test_too_many_processes_are_one_sentence():
+    assert "ulimit -u" in machine_trouble(RuntimeError("can't start new thread"))
+    assert machine_trouble(RuntimeError("of our own making")) == ""
 
 
 @pytest.mark.slow
