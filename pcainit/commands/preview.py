@@ -46,8 +46,8 @@ def main(args: argparse.Namespace) -> int:
                          % args.total)
     from pcainit.engine.slicing import set_threads
     from pcainit.files.atomic import replacing
+    from pcainit.files.drawing import prepare_drawing
     from pcainit.files.workspace import make_folder
-    from pcainit.plots.preview import resolution_figure
     from pcainit.preview import Preview, make_preview, write_preview
     set_threads(args.threads)
     found: List[Preview] = []
@@ -62,9 +62,11 @@ def main(args: argparse.Namespace) -> int:
     mask = preview.mask(preview.low_passed(min(max(settings.resolution, preview.finest),
                                                preview.coarsest)),
                         settings.mask_threshold, settings.mask_near, settings.mask_far)
-    figure = resolution_figure(volumes, preview.grid.voxel, mask)
     folder = Path(args.output)
     make_folder(folder)
+    prepare_drawing(folder)
+    from pcainit.plots.preview import resolution_figure
+    figure = resolution_figure(volumes, preview.grid.voxel, mask)
     write_preview(preview, folder / "preview.npz")
     with replacing(folder / "preview.png") as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 
 import mrcfile
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from pcainit.__main__ import main
 from pcainit.files.maps import read_map, write_map
 from pcainit.settings import InputError
+from pcainit.tests.accidents import environment
 
 RUN = ["--method", "simple", "--classes", "2", "--particles-per-reconstruction", "40",
        "--resolution", "24"]
@@ -85,6 +88,30 @@ def test_pipes_and_devices_are_not_waited_for(data, tmp_path, capsys, words):
     names = {"STAR": str(data / "particles.star"), "PIPE": str(tmp_path / "pipe")}
     assert main([names.get(word, word) for word in words] + ["-o", str(tmp_path / "new")]) == 2
     assert "pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "preview"])
+def test_no_home_and_no_temporary_folder(data, tmp_path, command):
+    """As in a container that may not be written to, where nobody knows the user."""
+    code = """if True:
+        import os, pathlib, sys, tempfile
+        from pcainit.__main__ import main
+        def fail(*args, **options):
+            raise (RuntimeError if args else OSError)("none")
+        pathlib.Path.home = lambda: fail(1)
+        real = tempfile.mkdtemp
+        tempfile.mkdtemp = lambda suffix=None, prefix=None, dir=None: (
+            real(suffix, prefix, dir) if dir else fail())
+        sys.exit(main(sys.argv[1:]))"""
+    words = [command, str(data / "particles.star"), "-o", str(tmp_path / "new"), "--resolution",
+             "24", *(RUN[:6] if command == "run" else ["--most", "60"])]
+    left = {"MPLCONFIGDIR": None, "XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None}
+    done = subprocess.run([sys.executable, "-c", code, *words], env=environment(**left),
+                          stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr.decode()[-500:]
+    figure = {"run": "report.html", "preview": "preview.png"}[command]
+    assert (tmp_path / "new" / figure).stat().st_size > 10000
+    assert not list((tmp_path / "new").rglob(".pcainit.*"))
 
 
 def test_maps_on_a_file_system_without_memory_maps(tmp_path, monkeypatch):
