@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_threads, check_threads
 from pcainit.commands.progress import Reporter
 from pcainit.settings import InputError, Settings
@@ -42,7 +43,6 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.slicing import set_threads
     from pcainit.files.atomic import write_json, write_text
     from pcainit.files.map_list import MapFile, find_maps
-    from pcainit.files.workspace import make_folder
     set_threads(args.threads)
     named: List[Tuple[str, List[MapFile]]] = []
     for number, word in enumerate(args.sets, 1):
@@ -55,10 +55,10 @@ def main(args: argparse.Namespace) -> int:
     Reporter().run("compare", lambda progress: done.append(compare_sets(named, truth, settings,
                                                                         progress)))
     folder = Path(args.output)
-    make_folder(folder)
     text = text_table(done[0])
-    write_text(folder / "comparison.txt", text)
-    write_json(folder / "comparison.json", done[0])
+    with held(folder):
+        write_text(folder / "comparison.txt", text)
+        write_json(folder / "comparison.json", done[0])
     print(text, end="")
     return 0
 

@@ -237,7 +237,7 @@ def results(folder):
     found = {}
     for path in sorted(Path(folder).rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.suffix == ".mrc":
+        if path.suffix in (".mrc", ".mrcs"):
             content = path.read_bytes()
             found[name] = content[:224] + content[1024:]    # between them, labels with the time
         elif path.suffix == ".npz":
