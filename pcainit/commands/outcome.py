@@ -25,6 +25,7 @@ _REMEDY = {
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENOENT: "it has disappeared: put it back",
 }
+_NO_THREAD = "can't start new thread", os.strerror(errno.EAGAIN)     # Python's words, and scipy's
 
 
 class Stopped(KeyboardInterrupt):
@@ -65,7 +66,7 @@ def machine_trouble(error: BaseException) -> str:
     if isinstance(error, MemoryError) or number == errno.ENOMEM or no_room:
         return ("Not enough memory%s: use a machine that has more, fewer classes or components, or "
                 "a coarser resolution." % (" (%s)" % error if str(error) else ""))
-    if "can't start new thread" in str(error):
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_THREAD):
         return ("The system gives this command no more threads: raise the limit of processes "
                 "(ulimit -u) or give fewer --threads, then run the same command again.")
     if not isinstance(error, OSError) or number is None:

@@ -205,7 +205,8 @@ def test_trouble_with_the_machine_is_one_sentence(number):
 
 
 def test_too_many_processes_are_one_sentence():
-    assert "ulimit -u" in machine_trouble(RuntimeError("can't start new thread"))
+    for words in ("can't start new thread", "Resource temporarily unavailable"):
+        assert "ulimit -u" in machine_trouble(RuntimeError(words))
     assert machine_trouble(RuntimeError("of our own making")) == ""
 
 
