@@ -72,6 +72,7 @@ def watched(action, point, report, words):
     import pcainit.report
     from pcainit.__main__ import main
     from pcainit.commands.progress import Reporter
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # in the background it is ignored
     watch = Watch(action, point)
     for name in ("replace", "posix_fallocate", "unlink"):
         watch.around(os, name)
