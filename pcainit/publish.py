@@ -21,6 +21,7 @@ from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.given_volumes import user_files
 from pcainit.pipeline import Arrays
+from pcainit.preparation import prepared_star
 from pcainit.settings import InputError, Settings
 from pcainit.verdict import write_look, write_verdict
 
@@ -74,8 +75,7 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
         The summary as written.
     """
     folder = Path(output)
-    meta = workspace.get("prepare")
-    star = str(meta["star"])
+    meta, star = workspace.get("prepare"), prepared_star(workspace)
     refuse_overwriting(folder, star, *user_files(settings))
     table = same_table(star, str(meta["star_identity"]))
     stages = {name: workspace.get(name) for name in _ANALYSIS}

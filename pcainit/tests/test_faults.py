@@ -158,6 +158,19 @@ def test_numbers_of_parts_that_make_no_sense(example, tmp_path, capsys, text):
     assert not (tmp_path / "work").exists()
 
 
+def test_moved_project(example, undisturbed, tmp_path):
+    """All that a project holds is moved between the stages; images lie elsewhere."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    (before / "particles.star").write_bytes(example.star.read_bytes())
+    options = [*SIMPLE, "--data-dir", str(example.star.parent)]
+    chain = Example(before / "particles.star", SIMPLE).stages(before)
+    run_all([[*chain[0], *options[-2:]], *chain[1:3]])
+    before.rename(after)
+    run_all(Example(after / "particles.star", SIMPLE).stages(after)[3:])
+    assert not differing(undisturbed[0], after / "result")
+
+
 def test_star_file_that_changes_during_the_run(example, undisturbed, tmp_path):
     star = tmp_path / "particles.star"
     star.write_bytes(example.star.read_bytes())
