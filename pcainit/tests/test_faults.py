@@ -224,7 +224,7 @@ def test_too_many_processes_are_one_sentence():
 
 
 @pytest.mark.slow
-def test_any_threads_stages_or_parts_give_the_same_bits(tmp_path):
+def test_any_threads_stages_parts_or_chunks_give_the_same_bits(tmp_path, monkeypatch):
     """The method with all its kernels."""
     assert run("simulate", tmp_path / "set", "--particles", 400, "--box", 28, "--sampling", 6,
                "--snr", 0.15) == 0
@@ -237,3 +237,7 @@ def test_any_threads_stages_or_parts_give_the_same_bits(tmp_path):
     assert found[0] == found[1] == found[2]
     run_all(example.stages(tmp_path / "parts", 5))
     assert not differing(found[0], tmp_path / "parts" / "result")
+    for images in (1, 37):
+        monkeypatch.setattr("pcainit.preparation.chunk_length", lambda _, images=images: images)
+        assert run(*example.run(tmp_path / "chunks")) == 0
+        assert not differing(found[0], tmp_path / "chunks")
