@@ -69,7 +69,7 @@ class Bench:
     def note(self, fault: str, outcome: str, wrong: Sequence[str] = ()) -> None:
         """One case: how it ended, and what is lost or wrong."""
         self.found.setdefault(fault, Counter())[outcome if not wrong else "WRONG"] += 1
-        self.wrong.setdefault(fault, []).extend(wrong)
+        self.wrong.setdefault(fault, []).extend(" / ".join(text.split("\n")) for text in wrong)
         if wrong:
             print("%s: %s: %s" % (fault, outcome, "; ".join(wrong)), flush=True)
 

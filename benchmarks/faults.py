@@ -27,7 +27,8 @@ from jobs import deliver, markdown_table, provenance, work_folder
 
 from pcainit.files.atomic import write_json
 
-GROUPS = ("kills", "others", "inputs", "files", "machine", "surroundings", "scipion")
+GROUPS = ("kills", "stops", "others", "inputs", "files", "machine", "surroundings",
+          "scipion")
 
 
 def _try_all(bench: Bench, groups: Sequence[str], jobs: int) -> None:

@@ -12,6 +12,8 @@ import threading
 from types import FrameType
 from typing import Iterator, Optional
 
+from pcainit.stopping import stop
+
 # What the errors of the system mean for the user.
 _REMEDY = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -42,21 +44,23 @@ def stoppable() -> Iterator[None]:
 
     A second signal ends it at once.
     """
-    def stop(number: int, frame: Optional[FrameType]) -> None:
+    def hear(number: int, frame: Optional[FrameType]) -> None:
         signal.signal(number, signal.SIG_DFL)
-        raise Stopped(number)
+        stop(Stopped(number))
 
-    heard = []
+    before = {}
     if threading.current_thread() is threading.main_thread():
-        heard = [number for number in (signal.SIGTERM, signal.SIGHUP)
-                 if signal.getsignal(number) is signal.SIG_DFL]
-    for number in heard:
-        signal.signal(number, stop)
+        before = {number: signal.getsignal(number)
+                  for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+        before = {number: handler for number, handler in before.items()
+                  if handler in (signal.SIG_DFL, signal.default_int_handler)}
+    for number in before:
+        signal.signal(number, hear)
     try:
         yield
     finally:
-        for number in heard:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def machine_trouble(error: BaseException) -> str:
