@@ -230,16 +230,19 @@ def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int
     def write(name: str, volume: np.ndarray) -> None:
         write_map(folder / name, grid.to_particle_box(volume, threads), grid.sampling)
 
+    def write_mask(name: str, mask: np.ndarray) -> None:        # the edge of a finer box rings
+        write_map(folder / name, np.clip(grid.to_particle_box(mask, threads), 0, 1), grid.sampling)
+
     for k, volume in enumerate(stages.get("volumes", {}).get("volumes", ())):
         write("volumes/class_%03d.mrc" % (k + 1), volume)
     write("components/mean.mrc", stages["reconstruct"]["mean"])
     for k, volume in enumerate(stages["components"].get("components", ())):
         write("components/component_%03d.mrc" % (k + 1), volume)
     write("components/variance.mrc", _variance(stages))
-    write("components/mask.mrc", stages["reconstruct"]["mask"])
+    write_mask("components/mask.mrc", stages["reconstruct"]["mask"])
     place_mask = stages["components"].get("place_mask")
     if place_mask is not None and place_mask.any():
-        write("components/changing_places.mrc", place_mask)
+        write_mask("components/changing_places.mrc", place_mask)
 
 
 def _variance(stages: Dict[str, Arrays]) -> np.ndarray:

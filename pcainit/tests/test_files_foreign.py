@@ -80,6 +80,14 @@ def test_results_replace_earlier_ones(data, made, tmp_path):
     assert run(data, tmp_path / "again") == 0
 
 
+def test_the_mask_that_was_made_is_a_mask(data, made, tmp_path):
+    """For other programs, which refuse values outside 0 to 1, and for this one."""
+    mask = mrcfile.read(str(made / "components" / "mask.mrc"))
+    assert mask.min() == 0 and mask.max() == 1
+    assert main(["run", str(data / "particles.star"), "-o", str(tmp_path), *RUN, "--mask",
+                 str(made / "components" / "mask.mrc")]) == 0
+
+
 @pytest.mark.parametrize("words", [
     ["latents", "STAR", "PIPE"], ["volumes", "PIPE"], ["compare", "PIPE", "/dev/zero"],
     ["run", "PIPE"], ["run", "STAR", "--mask", "PIPE"]], ids=" ".join)
