@@ -43,7 +43,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with shielded():
             if name:
                 os.close(handle)
-                with contextlib.suppress(FileNotFoundError):        # it is renamed
+                if os.path.exists(name):
                     os.unlink(name)
 
 
