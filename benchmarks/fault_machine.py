@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, Tuple
 
 from fault_bench import Bench
 
-from pcainit.tests.accidents import Example, command, differing, finish, forked, start
+from pcainit.tests.accidents import Example, command, differing, finish, forked, results, start
 
 ROOT = os.geteuid() == 0
 # Root may read and write everything: without these rights it is a user like any other.
@@ -145,6 +145,12 @@ def _file_system(bench: Bench) -> None:
                 forked(words, before=before) for words in chain) if outcome.code]
             bench.note("file system without " + name, "same result", wrong or differing(
                 bench.reference, folder / "result" if stages else folder))
+    masked = Example(bench.example.star, [*bench.example.options, "--mask", str(
+        bench.stages / "result" / "components" / "mask.mrc")])
+    assert forked(masked.run(bench.empty("fresh"))).code == 0
+    outcome = forked(masked.run(bench.empty()), before=no_maps)
+    bench.note("file system without maps, with a mask", "same result", [outcome.error[-300:]] if
+               outcome.code else differing(results(bench.folder / "fresh"), bench.folder / "case"))
 
 
 def _limits(bench: Bench) -> None:

@@ -5,7 +5,8 @@
 runs a small simulated set and its stages again and again: killed, told to stop, with files that
 change, are damaged or cannot be read, disks that fill up, too little memory, odd names, locales and
 streams.  Then the same command is given again without the fault, and all results are compared bit
-by bit with those of an undisturbed run.  One row for each fault; "lost or wrong" must be nothing.
+by bit with those of an undisturbed run.  The group ``scipion`` kills a protocol instead, wherever
+its process is, and presses Continue.  One row for each fault; "lost or wrong" must be nothing.
 Faults that need root (mounting small disks) are left out without it.  Exit status 1 if anything is
 lost or wrong.
 """
@@ -26,7 +27,8 @@ from jobs import deliver, markdown_table, provenance, work_folder
 
 from pcainit.files.atomic import write_json
 
-GROUPS = ("kills", "inputs", "files", "machine", "surroundings")
+GROUPS = ("kills", "stops", "others", "inputs", "files", "machine", "surroundings",
+          "scipion")
 
 
 def _try_all(bench: Bench, groups: Sequence[str], jobs: int) -> None:

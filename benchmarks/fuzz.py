@@ -4,7 +4,8 @@
 
 prints a table, one row for each target.  Each target runs in a process of its own whose memory is
 limited; "broken" counts all that ended otherwise: a traceback, a warning, a wrong result, no end
-within 20 seconds, code that ran, a file written elsewhere.  Exit status 1 if there is one.
+within 20 seconds, code that ran, a file written elsewhere.  "Growth" is that of the process in the
+second half of its cases.  Exit status 1 if anything is broken, or it grows by more than 100 MB.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -107,8 +108,9 @@ def main():
         print("\n" + json.dumps(row))
         return 0
     share = {LINES: 10, GIANTS: 200}
-    print("| target | cases | results | refusals | broken | peak memory (MB) | seconds |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print("| target | cases | results | refusals | broken | peak memory (MB) | growth (MB) | "
+          "seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     broken = []
     for name in (*hostile_files.READERS, GIANTS, LINES, FORMS):
         cases = max(1, args.cases // share.get(name, 1))
@@ -118,10 +120,10 @@ def main():
             row = json.loads(done.stdout.decode().strip().split("\n")[-1])
         except ValueError:
             row = dict(cases=cases, result=0, refusal=0, broken=["%s: the process died" % name],
-                       seconds=0, megabytes=0)
-        print("| %s | %d | %d | %d | %d | %.0f | %.0f |" % (
+                       seconds=0, megabytes=0, growth=0)
+        print("| %s | %d | %d | %d | %d | %.0f | %.0f | %.0f |" % (
             name, row["cases"], row["result"], row["refusal"], len(row["broken"]),
-            row["megabytes"], row["seconds"]), flush=True)
+            row["megabytes"], row["growth"], row["seconds"]), flush=True)
         broken += ["%s, %s" % (name, text) for text in row["broken"]]
     for text in broken:
         print("broken:", text.encode("ascii", "backslashreplace").decode(), file=sys.stderr)

@@ -12,6 +12,7 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.poses import symmetry_matrices
 from pcainit.engine.reconstruction import reconstruct_groups
+from pcainit.files.identity import regular
 from pcainit.files.workspace import Workspace
 from pcainit.particle_components import consensus_of
 from pcainit.settings import InputError
@@ -80,7 +81,8 @@ def read_rows(path: str | Path) -> np.ndarray:
         The file cannot be read or holds something else.
     """
     try:
-        words = [line.split()[0] for line in Path(path).read_text(encoding="utf-8").splitlines()
+        text = regular(path).read_text(encoding="utf-8")
+        words = [line.split()[0] for line in text.splitlines()
                  if line.strip() and not line.lstrip().startswith("#")]
         rows = np.array([int(word) for word in words], dtype=np.int64)
     except (OSError, ValueError, OverflowError) as error:

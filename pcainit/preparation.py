@@ -82,13 +82,14 @@ class Source:
         """Which images can be used; see `Census.usable`."""
         return census.usable(len(self.grid.frequencies))
 
-    def result(self, slices: Slices, sums: Arrays) -> Arrays:
-        """The result of the stage."""
-        grid = self.grid
+    def result(self, slices: Slices, sums: Arrays, folder: Optional[Path]) -> Arrays:
+        """The result of the stage, to be kept in a folder."""
+        grid, star = self.grid, os.path.abspath(self.star)
+        near = os.path.relpath(star, os.path.abspath(str(folder))) if folder else ""
         return dict(
             sums, box_px=np.array(grid.box_px), sampling=np.array(grid.sampling),
             resolution=np.array(grid.resolution), rotations=slices.rotations, half=slices.half,
-            usable=slices.usable, star=np.array(os.path.abspath(self.star)),
+            usable=slices.usable, star=np.array(star), star_near=np.array(near),
             identity=np.array(self.identity), star_identity=np.array(self.star_identity))
 
 
@@ -106,7 +107,20 @@ def prepare(workspace: Workspace, star: str, data_dir: Optional[str], settings: 
     if _is_done(workspace, digest):
         return
     slices, _, sums = source.read(workspace, settings, slice(None), "", threads, progress)
-    workspace.put("prepare", digest, source.result(slices, sums))
+    workspace.put("prepare", digest, source.result(slices, sums, workspace.folder))
+
+
+def prepared_star(workspace: Workspace) -> str:
+    """The particle STAR file that was prepared.
+
+    Where it is no longer there, the one that lies as it did as seen from the work folder: people
+    move and rename whole projects.
+    """
+    meta = workspace.get("prepare")
+    star, near = str(meta["star"]), str(meta.get("star_near", ""))
+    if near and not os.path.exists(star):
+        return os.path.normpath(os.path.join(str(workspace.folder), near))
+    return star
 
 
 def _is_done(workspace: Workspace, digest: str) -> bool:
@@ -207,7 +221,8 @@ def join_parts(workspace: Workspace, star: str, data_dir: Optional[str], setting
             raise
         slices = Slices(room[0], room[1], source.particles.rotations, source.particles.half,
                         usable, source.grid)
-        workspace.put("prepare", digest, source.result(slices, workspace.keep_slices(slices)))
+        workspace.put("prepare", digest, source.result(slices, workspace.keep_slices(slices),
+                                                       workspace.folder))
     workspace.discard("*part_[0-9]*_of_[0-9]*.np[yz]")
 
 

@@ -15,11 +15,13 @@ from pcainit import __version__
 from pcainit.engine.grid import Grid
 from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
+from pcainit.files.foreign import refuse_foreign
 from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.given_volumes import user_files
 from pcainit.pipeline import Arrays
+from pcainit.preparation import prepared_star
 from pcainit.settings import InputError, Settings
 from pcainit.verdict import write_look, write_verdict
 
@@ -43,6 +45,10 @@ _ANALYSIS = {
 # Files that a result folder has itself.
 _FILES = ("particles.star", "latents.npz", "analysis.npz", "coordinates.txt", "junk.txt",
           "report.html", "summary.json")
+# Among them and beside them, what others might call so too.
+_MAPS = ("volumes/class_*.mrc", "components/component_*.mrc",
+         *("components/%s.mrc" % name for name in ("mean", "mask", "variance", "changing_places")))
+_MARKED = ("particles.star", "report.html", "summary.json", *_MAPS)
 _LATENTS = ("coordinates", "covariance", "posterior", "label", "junk", "contrast")
 
 
@@ -69,8 +75,7 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
         The summary as written.
     """
     folder = Path(output)
-    meta = workspace.get("prepare")
-    star = str(meta["star"])
+    meta, star = workspace.get("prepare"), prepared_star(workspace)
     refuse_overwriting(folder, star, *user_files(settings))
     table = same_table(star, str(meta["star_identity"]))
     stages = {name: workspace.get(name) for name in _ANALYSIS}
@@ -144,7 +149,7 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
 def _clear(folder: Path) -> None:
     """Remove what an earlier run may have left and this one need not replace."""
     (folder / "summary.json").unlink(missing_ok=True)       # its presence means: complete
-    for old in (*folder.glob("volumes/class_*.mrc"), *folder.glob("components/component_*.mrc"),
+    for old in (*(path for pattern in _MAPS[:2] for path in folder.glob(pattern)),
                 folder / "components" / "changing_places.mrc",
                 *(folder / name for name in ("report.html", "latents.npz", "junk.txt"))):
         old.unlink(missing_ok=True)
@@ -204,12 +209,12 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
 
 
 def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
-    """Refuse an output folder whose results would replace the input.
+    """Refuse an output folder whose results would replace the input, or files of others.
 
     Raises
     ------
     InputError
-        One of the input files lies where a result goes.
+        One of the input files, or one that is no earlier result, lies where a result goes.
     """
     place = Path(os.path.realpath(str(folder)))
     for given in filter(None, inputs):
@@ -218,11 +223,15 @@ def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
                 or path.parent == place and path.name in _FILES):
             raise InputError("The output folder %s holds the input %s, which the results would "
                              "replace: choose another folder." % (folder, given))
+    refuse_foreign(folder, _MARKED)
 
 
 def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int) -> None:
     def write(name: str, volume: np.ndarray) -> None:
         write_map(folder / name, grid.to_particle_box(volume, threads), grid.sampling)
+
+    def write_mask(name: str, mask: np.ndarray) -> None:        # the edge of a finer box rings
+        write_map(folder / name, np.clip(grid.to_particle_box(mask, threads), 0, 1), grid.sampling)
 
     for k, volume in enumerate(stages.get("volumes", {}).get("volumes", ())):
         write("volumes/class_%03d.mrc" % (k + 1), volume)
@@ -230,10 +239,10 @@ def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int
     for k, volume in enumerate(stages["components"].get("components", ())):
         write("components/component_%03d.mrc" % (k + 1), volume)
     write("components/variance.mrc", _variance(stages))
-    write("components/mask.mrc", stages["reconstruct"]["mask"])
+    write_mask("components/mask.mrc", stages["reconstruct"]["mask"])
     place_mask = stages["components"].get("place_mask")
     if place_mask is not None and place_mask.any():
-        write("components/changing_places.mrc", place_mask)
+        write_mask("components/changing_places.mrc", place_mask)
 
 
 def _variance(stages: Dict[str, Arrays]) -> np.ndarray:

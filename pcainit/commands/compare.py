@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_threads, check_threads
 from pcainit.commands.progress import Reporter
 from pcainit.settings import InputError, Settings
@@ -42,9 +43,8 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.compare import compare_sets, text_table
     from pcainit.engine.slicing import set_threads
     from pcainit.files.atomic import plain, write_json, write_text
+    from pcainit.files.drawing import prepare_drawing
     from pcainit.files.map_list import MapFile, find_maps
-    from pcainit.files.workspace import make_folder
-    from pcainit.report.comparison import render_comparison
     set_threads(args.threads)
     named: List[Tuple[str, List[MapFile]]] = []
     for number, word in enumerate(args.sets, 1):
@@ -57,11 +57,13 @@ def main(args: argparse.Namespace) -> int:
     Reporter().run("compare", lambda progress: done.append(compare_sets(named, truth, settings,
                                                                         progress)))
     folder = Path(args.output)
-    make_folder(folder)
     found, text = plain(done[0]), text_table(done[0])
-    write_text(folder / "comparison.txt", text)
-    write_text(folder / "comparison.html", render_comparison(found, text))
-    write_json(folder / "comparison.json", found)
+    with held(folder):
+        prepare_drawing(folder)
+        from pcainit.report.comparison import render_comparison
+        write_text(folder / "comparison.txt", text)
+        write_text(folder / "comparison.html", render_comparison(found, text))
+        write_json(folder / "comparison.json", found)
     print(text, end="")
     print(folder / "comparison.html")
     return 0

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Iterator
 
+from pcainit.stopping import shielded
+
 
 @contextlib.contextmanager
 def held(folder: Path, name: str = "", shared: bool = False) -> Iterator[None]:
@@ -43,7 +45,7 @@ def held(folder: Path, name: str = "", shared: bool = False) -> Iterator[None]:
                 error.path.unlink(missing_ok=True)
                 raise
     except BaseException:
-        with contextlib.suppress(OSError):
+        with shielded(), contextlib.suppress(OSError):
             for part in new:            # the innermost first, up to the first that is not empty
                 part.rmdir()
         raise

@@ -12,6 +12,8 @@ import threading
 from types import FrameType
 from typing import Iterator, Optional
 
+from pcainit.stopping import stop
+
 # What the errors of the system mean for the user.
 _REMEDY = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -25,6 +27,7 @@ _REMEDY = {
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENOENT: "it has disappeared: put it back",
 }
+_NO_THREAD = "can't start new thread", os.strerror(errno.EAGAIN)     # Python's words, and scipy's
 
 
 class Stopped(KeyboardInterrupt):
@@ -41,21 +44,23 @@ def stoppable() -> Iterator[None]:
 
     A second signal ends it at once.
     """
-    def stop(number: int, frame: Optional[FrameType]) -> None:
+    def hear(number: int, frame: Optional[FrameType]) -> None:
         signal.signal(number, signal.SIG_DFL)
-        raise Stopped(number)
+        stop(Stopped(number))
 
-    heard = []
+    before = {}
     if threading.current_thread() is threading.main_thread():
-        heard = [number for number in (signal.SIGTERM, signal.SIGHUP)
-                 if signal.getsignal(number) is signal.SIG_DFL]
-    for number in heard:
-        signal.signal(number, stop)
+        before = {number: signal.getsignal(number)
+                  for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+        before = {number: handler for number, handler in before.items()
+                  if handler in (signal.SIG_DFL, signal.default_int_handler)}
+    for number in before:
+        signal.signal(number, hear)
     try:
         yield
     finally:
-        for number in heard:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def machine_trouble(error: BaseException) -> str:
@@ -65,12 +70,16 @@ def machine_trouble(error: BaseException) -> str:
     if isinstance(error, MemoryError) or number == errno.ENOMEM or no_room:
         return ("Not enough memory%s: use a machine that has more, fewer classes or components, or "
                 "a coarser resolution." % (" (%s)" % error if str(error) else ""))
-    if number not in _REMEDY:
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_THREAD):
+        return ("The system gives this command no more threads: raise the limit of processes "
+                "(ulimit -u) or give fewer --threads, then run the same command again.")
+    if not isinstance(error, OSError) or number is None:
         return ""
+    remedy = _REMEDY.get(number, "the system says '%s': see to it" % os.strerror(number))
     name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     return "%s: %s, then run the same command again." % (
         "A file could not be read or written" if not name
-        else "The file or folder %s could not be used" % os.fspath(name), _REMEDY[number])
+        else "The file or folder %s could not be used" % os.fspath(name), remedy)
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 from typing import List
 
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.settings import InputError, shorten
@@ -46,8 +47,7 @@ def main(args: argparse.Namespace) -> int:
                          % args.total)
     from pcainit.engine.slicing import set_threads
     from pcainit.files.atomic import replacing
-    from pcainit.files.workspace import make_folder
-    from pcainit.plots.preview import resolution_figure
+    from pcainit.files.drawing import prepare_drawing
     from pcainit.preview import Preview, make_preview, write_preview
     set_threads(args.threads)
     found: List[Preview] = []
@@ -62,12 +62,14 @@ def main(args: argparse.Namespace) -> int:
     mask = preview.mask(preview.low_passed(min(max(settings.resolution, preview.finest),
                                                preview.coarsest)),
                         settings.mask_threshold, settings.mask_near, settings.mask_far)
-    figure = resolution_figure(volumes, preview.grid.voxel, mask)
     folder = Path(args.output)
-    make_folder(folder)
-    write_preview(preview, folder / "preview.npz")
-    with replacing(folder / "preview.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    with held(folder):
+        prepare_drawing(folder)
+        from pcainit.plots.preview import resolution_figure
+        figure = resolution_figure(volumes, preview.grid.voxel, mask)
+        write_preview(preview, folder / "preview.npz")
+        with replacing(folder / "preview.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=100)
     print("Consensus of %d particles; the cropped images of all %d take %.0f MB at %g A."
           % (preview.count, preview.total, preview.megabytes(settings.resolution),
              settings.resolution))

@@ -13,6 +13,7 @@ import argparse
 import os
 from pathlib import Path
 
+from pcainit.commands.folders import held
 from pcainit.commands.options import add_threads, check_threads
 from pcainit.settings import InputError
 
@@ -38,11 +39,11 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.chosen import read_rows, volume_of
     from pcainit.engine.slicing import set_threads
     from pcainit.files.maps import write_map
-    from pcainit.files.workspace import Workspace, make_folder
+    from pcainit.files.workspace import Workspace
     set_threads(args.threads)
     rows = read_rows(args.rows)
     volume, grid, count = volume_of(Workspace(Path(args.work)), rows, args.symmetry)
-    make_folder(output.parent)
-    write_map(output, grid.to_particle_box(volume, args.threads), grid.sampling)
+    with held(output.parent, "." + output.name):        # others may write beside it
+        write_map(output, grid.to_particle_box(volume, args.threads), grid.sampling)
     print("%s  %d particles" % (output, count))
     return 0

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pcainit.files.atomic import replacing
+from pcainit.commands.folders import held
+from pcainit.files.atomic import remove_unfinished, replacing
+from pcainit.files.foreign import MARK, refuse_foreign
 from pcainit.settings import InputError, shorten
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Simulate and write."""
     from pcainit.engine.simulation import Simulation, draw_truth
-    from pcainit.files.workspace import make_folder
     try:
         populations = tuple(float(p) for p in args.populations.split(","))
     except ValueError:
@@ -64,8 +65,11 @@ def main(args: argparse.Namespace) -> int:
         coloured=args.coloured, contrast_sd=args.contrast_sd, pose_error=tuple(args.pose_error),
         preferred_views=args.preferred_views, junk=args.junk, seed=args.seed)
     folder, truth = Path(args.output), draw_truth(simulation)
-    make_folder(folder)
-    write_simulation(folder, simulation, truth)
+    if not (folder / "truth" / "truth.csv").exists():
+        refuse_foreign(folder, ["particles.star", "particles.mrcs"])
+    with held(folder):
+        remove_unfinished(folder / "truth")
+        write_simulation(folder, simulation, truth)
     print(folder / "particles.star")
     return 0
 
@@ -94,6 +98,7 @@ def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None
             if sys.stderr.isatty() and i % 100 == 0:
                 sys.stderr.write("\rsimulate %3d %%" % (100 * i // n))
         mrc.voxel_size = simulation.sampling
+        mrc.add_label(MARK)
         mrc.set_image_stack()
     if sys.stderr.isatty():
         sys.stderr.write("\n")
@@ -117,6 +122,8 @@ def _write_csv(path: Path, labels: list[str], names: list[str], values: np.ndarr
 
 
 _OPTICS = """
+# simulated by pcainit
+
 data_optics
 
 loop_

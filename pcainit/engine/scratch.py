@@ -9,6 +9,8 @@ from typing import Tuple
 
 import numpy as np
 
+from pcainit.stopping import shielded
+
 # What file systems answer that have to be written to instead.
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
 _BLOCK = 2 ** 20
@@ -43,13 +45,17 @@ def scratch_array(folder: str, shape: Tuple[int, ...], dtype: type) -> np.ndarra
         There is not enough space.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".pcainit.")
+    handle, name = -1, ""
     try:
+        with shielded():
+            handle, name = tempfile.mkstemp(dir=folder, prefix=".pcainit.")
         reserve(handle, size)
         try:
             return np.memmap(name, dtype=dtype, mode="r+", shape=shape)
         except OSError:
             return np.empty(shape, dtype)
     finally:
-        os.close(handle)
-        os.unlink(name)
+        with shielded():
+            if name:
+                os.close(handle)
+                os.unlink(name)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Iterator, Mapping, Optional
 import numpy as np
 
 from pcainit.files.locks import try_lock
+from pcainit.stopping import shielded
 
 UNFINISHED = ".pcainit."        # how names of files begin that are still being written
 
@@ -26,21 +27,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=str(target.parent), prefix=UNFINISHED,
-                                    suffix=target.suffix)
-    temporary = Path(name)
+    handle, name = -1, ""
     try:
+        with shielded():
+            handle, name = tempfile.mkstemp(dir=str(target.parent), prefix=UNFINISHED,
+                                            suffix=target.suffix)
         try_lock(handle)                # held while it is written: see `remove_unfinished`
-        yield temporary
+        yield Path(name)
         umask = os.umask(0)
         os.umask(umask)
         with contextlib.suppress(OSError):      # some network disks know no rights
             os.chmod(name, 0o666 & ~umask)
         os.replace(name, str(target))
     finally:
-        os.close(handle)
-        if temporary.exists():
-            temporary.unlink()
+        with shielded():
+            if name:
+                os.close(handle)
+                if os.path.exists(name):
+                    os.unlink(name)
 
 
 def remove_unfinished(folder: str | Path) -> None:

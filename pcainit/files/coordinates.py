@@ -12,6 +12,7 @@ from typing import IO, Optional, Tuple
 import numpy as np
 
 from pcainit.files.cryosparc import coordinates_of, match_rows
+from pcainit.files.identity import regular
 from pcainit.files.star import ParticleTable
 from pcainit.settings import InputError, shorten
 
@@ -118,7 +119,7 @@ def _other_length(path: Path, rows: str, count: int) -> InputError:
 
 
 def _load(path: Path, count: int, named: bool) -> np.ndarray:
-    with open(str(path), "rb") as handle:
+    with open(regular(path), "rb") as handle:
         head = handle.read(2)
         handle.seek(0)
         if head[:1] == b"\x80":

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import Sequence
 
 
@@ -27,7 +29,20 @@ def bytes_identity(content: bytes) -> str:
 def content_identity(path: str) -> str:
     """Text that changes when the content of a file does."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def regular(path: str | Path) -> Path:
+    """The path, if it is not of a pipe or device, which may have no end or never answer.
+
+    Raises
+    ------
+    OSError
+        It is.
+    """
+    if os.path.exists(str(path)) and not os.path.isfile(str(path)):
+        raise OSError(errno.EINVAL, "this is no regular file", str(path))
+    return Path(path)

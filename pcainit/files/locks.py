@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Iterator
 
 from pcainit.settings import InputError
+from pcainit.stopping import shielded
 
 LOCK = ".pcainit.lock"
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
@@ -38,16 +39,24 @@ def locked(folder: str | Path, name: str = LOCK, shared: bool = False) -> Iterat
         Another run holds it.
     """
     path = Path(folder) / name
-    handle = _take(path, shared)
+    handle = -1
     try:
+        with shielded():
+            handle = _take(path, shared)
         yield
     finally:
-        # Only who holds the file alone may remove it: others may be waiting for this very file.
-        if not shared or try_lock(handle):
-            with contextlib.suppress(OSError):
-                if os.path.samestat(os.fstat(handle), os.stat(str(path))):
-                    path.unlink()
-        os.close(handle)
+        with shielded():
+            if handle >= 0:
+                _give_back(path, handle, shared)
+
+
+def _give_back(path: Path, handle: int, shared: bool) -> None:
+    # Only who holds the file alone may remove it: others may be waiting for this very file.
+    if not shared or try_lock(handle):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(handle), os.stat(str(path))):
+                path.unlink()
+    os.close(handle)
 
 
 def _take(path: Path, shared: bool) -> int:

@@ -10,6 +10,7 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 
+from pcainit.files.identity import regular
 from pcainit.files.maps import read_map
 from pcainit.settings import InputError, shorten
 
@@ -91,7 +92,7 @@ def _read_list(path: Path) -> List[MapFile]:
         raise InputError("The set of volumes %s does not exist: check the path."
                          % shorten(str(path)))
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = regular(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("%s is no map (.mrc), folder or list of maps that can be read (%s): name "
                          "such a one."

@@ -10,6 +10,7 @@ import mrcfile
 import numpy as np
 
 from pcainit.files.atomic import replacing
+from pcainit.files.foreign import MARK
 from pcainit.files.mrc_layout import read_layout
 from pcainit.settings import InputError, shorten
 
@@ -20,6 +21,7 @@ def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
         mrc.set_data(np.ascontiguousarray(volume, np.float32))
         mrc.set_volume()
         mrc.voxel_size = float(sampling)
+        mrc.add_label(MARK)
 
 
 def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
@@ -63,8 +65,13 @@ def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
                          "correct its header." % (what, path, *layout.voxel))
     # The header says which axis varies fastest: usually x.
     order = [layout.axes[::-1].index(axis) for axis in (3, 2, 1)]
+    try:
+        voxels = layout.read()
+    except (ValueError, OSError) as error:
+        raise InputError("The %s %s cannot be read (%s): copy it again." % (what, path, error)
+                         ) from None
     with np.errstate(over="ignore"):        # beyond float32 is not finite, which is said below
-        volume = np.array(layout.memory_map().transpose(order), np.float32, order="C")
+        volume = np.ascontiguousarray(voxels.transpose(order), np.float32)
     if not np.isfinite(volume).all():
         raise InputError("The %s %s holds values that are not finite numbers: give one without."
                          % (what, path))

@@ -47,10 +47,25 @@ class MrcLayout:
     axes: Tuple[int, int, int]
     sections: int
 
-    def memory_map(self) -> np.ndarray:
-        """All voxels, read only when they are used."""
-        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset,
-                         shape=self.shape)
+    def read(self) -> np.ndarray:
+        """All voxels.
+
+        Read, not mapped: not every file system knows maps, and a file that is cut short meanwhile
+        would kill a process that has mapped it.
+
+        Raises
+        ------
+        ValueError
+            The file is shorter than it was.
+        OSError
+            It cannot be read.
+        """
+        voxels = np.empty(self.shape, self.dtype)
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.offset)
+            if not read_fully(file, voxels):
+                raise ValueError("it was cut short while it was read")
+        return voxels
 
 
 def read_layout(path: str | Path) -> MrcLayout:
@@ -90,6 +105,17 @@ def read_layout(path: str | Path) -> MrcLayout:
     return MrcLayout(str(path), shape, dtype, offset, min(present, shape[0]), voxel,
                      axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
                      depth if stack else shape[0])
+
+
+def read_fully(file: Any, room: np.ndarray) -> bool:
+    """Fill a contiguous array from an unbuffered file; whether the file was long enough."""
+    left = room.reshape(-1).view(np.uint8).data
+    while len(left):
+        count = file.readinto(left)
+        if not count:
+            return False
+        left = left[count:]
+    return True
 
 
 def _ratio(header: Any, axis: str) -> float:

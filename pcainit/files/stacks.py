@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from pcainit.files.mrc_layout import read_layout
+from pcainit.files.mrc_layout import read_fully, read_layout
 from pcainit.settings import InputError, shorten
 
 MOST_DIGITS = 18            # of an image number: what the machine's own integers hold
@@ -167,7 +167,9 @@ def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) ->
                     place = out[mine[first]:mine[end - 1] + 1]
                     direct = dtype == np.float32
                     images = place if direct else np.empty(place.shape, dtype)
-                    _read_fully(file, images.reshape(-1).view(np.uint8), stacks[number])
+                    if not read_fully(file, images):
+                        raise InputError("The particle stack %s was cut short while it was read: "
+                                         "copy it again." % stacks[number])
                     if not direct:
                         place[:] = images
         except OSError as error:
@@ -175,13 +177,3 @@ def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) ->
                              "and that you may read it." % (stacks[number], error.strerror)
                              ) from None
     return out
-
-
-def _read_fully(file: Any, room: np.ndarray, path: str) -> None:
-    done = 0
-    while done < len(room):
-        count = file.readinto(room[done:])
-        if not count:
-            raise InputError("The particle stack %s was cut short while it was read: copy it "
-                             "again." % path)
-        done += count

@@ -9,10 +9,12 @@ from typing import Any, Dict, List, Optional
 import gemmi
 import numpy as np
 
+from pcainit import __version__
 from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.particles import CTF, Particles
 from pcainit.engine.poses import rotation_from_euler
 from pcainit.files import plausible
+from pcainit.files.foreign import MARK
 from pcainit.files.identity import bytes_identity
 from pcainit.files.stacks import locate_stacks, stack_box
 from pcainit.files.star_text import plain_text, read_document, write_document
@@ -148,7 +150,7 @@ class ParticleTable:
             cells[k::loop.width()] = [str(value) for value in values]
             by_column = [cells[c::loop.width()] for c in range(loop.width())]
             loop.set_all_values(by_column)
-        write_document(document, path)
+        write_document(document, path, comment="%s %s" % (MARK, __version__))
 
 
 def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,

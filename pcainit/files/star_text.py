@@ -54,8 +54,8 @@ def _letter(code: Any) -> str:
     return chr(number) if known else code.group()
 
 
-def write_document(document: Any, path: str | Path) -> None:
-    """Write a document whole."""
-    text = plain_text(document.as_string()).encode("utf-8", "surrogateescape")
+def write_document(document: Any, path: str | Path, comment: str) -> None:
+    """Write a document whole, a comment first."""
+    text = "\n# %s\n\n%s" % (comment, plain_text(document.as_string()))
     with replacing(path) as temporary:          # gemmi's own writer would not notice a full disk
-        temporary.write_bytes(text)
+        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))

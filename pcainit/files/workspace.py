@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -172,8 +173,7 @@ class Workspace:
         """
         path = Path(str(self.folder), name + ".npy")
         try:
-            fits = path.stat().st_size <= IN_MEMORY_BYTES
-            array = np.load(str(path), mmap_mode=None if fits else "r", allow_pickle=False)
+            array = _load(path)
         except Exception as error:      # whatever a damaged file makes the reader raise
             _pass_on(error)
             array = np.zeros(0)
@@ -202,6 +202,14 @@ class Workspace:
             self._slices = _frozen(Slices(values, ctf, meta["rotations"], meta["half"],
                                           meta["usable"], grid))
         return self._slices
+
+
+def _load(path: Path) -> np.ndarray:
+    """An ``.npy`` file, mapped if it is large and its file system knows that."""
+    if path.stat().st_size > IN_MEMORY_BYTES:
+        with contextlib.suppress(OSError):      # whatever else is wrong shows when it is read
+            return np.load(str(path), mmap_mode="r", allow_pickle=False)
+    return np.load(str(path), allow_pickle=False)
 
 
 def checksums(array: np.ndarray) -> np.ndarray:

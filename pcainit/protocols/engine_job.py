@@ -1,5 +1,6 @@
 """Run one command of the engine as a protocol's job; only its result counts as success."""
 # SPDX-License-Identifier: GPL-3.0-or-later
+import contextlib
 import glob
 import json
 import os
@@ -40,7 +41,7 @@ def runEngine(protocol, files, command, *words, name=""):
         It failed, was ended by something else, or one of the files is missing.
     """
     report = protocol._getLogsPath("%s_%s.json" % (command, uuid.uuid4().hex[:12]))
-    start, problem = time.time(), None
+    before, problem = _sizes(protocol), None
     try:
         protocol.runJob(Plugin.getProgram(),
                         Plugin.getArguments(command, *words, "--status", report))
@@ -55,7 +56,7 @@ def runEngine(protocol, files, command, *words, name=""):
     # Of a job that could not even be submitted, only the queue's own words tell.
     told = "" if isinstance(problem, subprocess.CalledProcessError) else str(problem or "")
     raise RuntimeError(
-        status.get("error") or lastErrorLine(protocol, start) or told
+        status.get("error") or lastErrorLine(protocol, before) or told
         or "The step '%s' ended without a result: it was killed, cancelled, ran out of memory, or "
            "never started. See the run's logs." % (name or command)) from problem
 
@@ -78,30 +79,43 @@ def _read(path):
     return status
 
 
-def lastErrorLine(protocol, since):
+def lastErrorLine(protocol, before):
     """Last line that a command or cluster job of this step wrote to its error log.
 
     Parameters
     ----------
     protocol : Protocol
-    since : float
-        Time at which the command was started; older logs are not looked at.
+    before : dict
+        Path -> what the logs were like before the command was started (see `_sizes`).  No clocks
+        are compared: those of nodes and of the disk may be wrong.
 
     Returns
     -------
     str
         Empty when there is none.
     """
-    fresh = [path for path in _logs(protocol)
-             if os.path.exists(path) and os.path.getmtime(path) >= since - 2]
-    for path in sorted(fresh, key=os.path.getmtime, reverse=True):
+    now = _sizes(protocol)
+    fresh = [path for path in now if now[path] != before.get(path)]
+    for path in sorted(fresh, key=lambda path: now[path][1], reverse=True):
+        # A job's own log begins anew; to the run's log all of its steps add.
+        known = before.get(path, (0, 0))[0] if path == protocol.getStderrLog() else 0
         with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 10000))
+            file.seek(max(now[path][0] - 10000, known))
             lines = file.read().decode(errors="replace").split("\n")
         lines = [line.strip() for line in lines if line.strip() and not OTHER.match(line)]
         if lines:
             return lines[-1]
     return ""
+
+
+def _sizes(protocol):
+    """Path -> length and time of last change of each error log that may be of this step."""
+    found = {}
+    for path in _logs(protocol):
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            found[path] = status.st_size, status.st_mtime_ns
+    return found
 
 
 def _logs(protocol):

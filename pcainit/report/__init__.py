@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from pcainit.files.atomic import plain, write_text
+from pcainit.files.drawing import prepare_drawing
 
 
 def write_report(folder: str | Path, summary: Dict[str, Any]) -> None:
@@ -18,6 +19,7 @@ def write_report(folder: str | Path, summary: Dict[str, Any]) -> None:
     summary : dict
         What is, or will be, in ``summary.json``.
     """
+    prepare_drawing(folder)
     from pcainit.plots import load_result
     from pcainit.report.page import render
     write_text(Path(folder) / "report.html", render(load_result(folder, plain(summary))))

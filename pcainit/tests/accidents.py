@@ -72,6 +72,7 @@ def watched(action, point, report, words):
     import pcainit.report
     from pcainit.__main__ import main
     from pcainit.commands.progress import Reporter
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # in the background it is ignored
     watch = Watch(action, point)
     for name in ("replace", "posix_fallocate", "unlink"):
         watch.around(os, name)
@@ -237,7 +238,7 @@ def results(folder):
     found = {}
     for path in sorted(Path(folder).rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.suffix == ".mrc":
+        if path.suffix in (".mrc", ".mrcs"):
             content = path.read_bytes()
             found[name] = content[:224] + content[1024:]    # between them, labels with the time
         elif path.suffix == ".npz":

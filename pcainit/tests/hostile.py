@@ -7,6 +7,7 @@ result that fits what is known about it, in one plain sentence, or is broken.
 import contextlib
 import os
 import random
+import resource
 import signal
 import sys
 import warnings
@@ -14,6 +15,7 @@ import warnings
 from pcainit.settings import InputError
 
 SECONDS = 20            # that one case may take
+MOST_GROWTH = 100.0     # megabytes, in the second half of the cases of a target
 NUMBERS = ["0", "-1", "1e999", "-1e999", "nan", "inf", "1e308", "1e-308", "1e30", "-0.0", "0x10",
            "1_000", "1,5", "99999999999999999999", "9" * 400, "1e5", "3.14", "300000", "1.2", "?",
            ".", "''", "\"\"", "-", "e", "1e", "+", "\u0663", "True", "None", "[]", "1+2j",
@@ -190,13 +192,25 @@ def run_cases(make_case, cases, seed, folder):
     Returns
     -------
     dict
-        ``cases``, ``result``, ``refusal``, and the ``broken`` ones with their numbers.
+        ``cases``, ``result``, ``refusal``, the ``broken`` ones with their numbers, and by how many
+        megabytes the process has grown in the second half (``growth``).
     """
-    found = dict(cases=cases, result=0, refusal=0, broken=[])
+    found, half = dict(cases=cases, result=0, refusal=0, broken=[]), 0.0
     for number in range(cases):
+        if number == cases // 2:
+            half = resident()
         rng = random.Random("%d/%d/%s" % (seed, number, make_case.__name__))
         try:
             found[outcome(*make_case(rng, folder))] += 1
         except BrokenError as error:
             found["broken"].append("case %d: %s" % (number, error))
+    found["growth"] = resident() - half
+    if found["growth"] > MOST_GROWTH:
+        found["broken"].append("memory grows, by %.0f MB" % found["growth"])
     return found
+
+
+def resident():
+    """Memory of this process, megabytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import os
 import shutil
 
 import numpy as np
@@ -39,6 +40,7 @@ def _fill(folder, rng):
                        }.items():
         (folder / name).write_bytes(data)
     (folder / "work").mkdir(exist_ok=True)
+    os.mkfifo(str(folder / "pipe"))         # who opens it waits for ever
 
 
 def _value(action, rng, folder):
@@ -62,9 +64,11 @@ def command_case(rng, folder):
     place.mkdir()
     _fill(place, rng)
     name = rng.choice(sorted(commands()))
-    sane = {"particles": ["good.star", "good.star", "bad.star"], "coordinates": ["z.txt"],
-            "maps": ["a.mrc", "b.mrc", "list.txt", "mask.mrc", "bad.mrc"], "rows": ["rows.txt"],
-            "sets": ["a.mrc", "x=b.mrc", "list.txt", "bad.mrc"], "mask": ["mask.mrc", "bad.mrc"],
+    sane = {"particles": ["good.star", "good.star", "bad.star"],
+            "coordinates": ["z.txt", "z.txt", "pipe"], "rows": ["rows.txt", "pipe"],
+            "maps": ["a.mrc", "b.mrc", "list.txt", "mask.mrc", "bad.mrc", "pipe"],
+            "sets": ["a.mrc", "x=b.mrc", "list.txt", "bad.mrc", "pipe"],
+            "mask": ["mask.mrc", "bad.mrc"],
             "work": ["work"], "output": ["out", "out/deeper", "good.star", "v.mrc"]}
     words, hostility = [name], rng.choice([0.0, 0.02, 0.15])
     for action in commands()[name]:

@@ -158,6 +158,19 @@ def test_numbers_of_parts_that_make_no_sense(example, tmp_path, capsys, text):
     assert not (tmp_path / "work").exists()
 
 
+def test_moved_project(example, undisturbed, tmp_path):
+    """All that a project holds is moved between the stages; images lie elsewhere."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    (before / "particles.star").write_bytes(example.star.read_bytes())
+    options = [*SIMPLE, "--data-dir", str(example.star.parent)]
+    chain = Example(before / "particles.star", SIMPLE).stages(before)
+    run_all([[*chain[0], *options[-2:]], *chain[1:3]])
+    before.rename(after)
+    run_all(Example(after / "particles.star", SIMPLE).stages(after)[3:])
+    assert not differing(undisturbed[0], after / "result")
+
+
 def test_star_file_that_changes_during_the_run(example, undisturbed, tmp_path):
     star = tmp_path / "particles.star"
     star.write_bytes(example.star.read_bytes())
@@ -197,14 +210,21 @@ def test_output_that_cannot_be_written(example, undisturbed, tmp_path, stream):
     assert not differing(undisturbed[0], folder)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EIO,
+                                    errno.EISDIR, errno.ETIMEDOUT])
 def test_trouble_with_the_machine_is_one_sentence(number):
     text = machine_trouble(OSError(number, os.strerror(number), "some/file"))
     assert "some/file" in text and text.endswith("run the same command again.")
 
 
+def test_too_many_processes_are_one_sentence():
+    for words in ("can't start new thread", "Resource temporarily unavailable"):
+        assert "ulimit -u" in machine_trouble(RuntimeError(words))
+    assert machine_trouble(RuntimeError("of our own making")) == ""
+
+
 @pytest.mark.slow
-def test_any_threads_stages_or_parts_give_the_same_bits(tmp_path):
+def test_any_threads_stages_parts_or_chunks_give_the_same_bits(tmp_path, monkeypatch):
     """The method with all its kernels."""
     assert run("simulate", tmp_path / "set", "--particles", 400, "--box", 28, "--sampling", 6,
                "--snr", 0.15) == 0
@@ -217,3 +237,7 @@ def test_any_threads_stages_or_parts_give_the_same_bits(tmp_path):
     assert found[0] == found[1] == found[2]
     run_all(example.stages(tmp_path / "parts", 5))
     assert not differing(found[0], tmp_path / "parts" / "result")
+    for images in (1, 37):
+        monkeypatch.setattr("pcainit.preparation.chunk_length", lambda _, images=images: images)
+        assert run(*example.run(tmp_path / "chunks")) == 0
+        assert not differing(found[0], tmp_path / "chunks")

@@ -138,7 +138,10 @@ def test_file_system_that_cannot_reserve(tmp_path, monkeypatch):
     assert len(Workspace(tmp_path / "work").slices()) == COUNT
 
 
-def test_file_system_without_maps(tmp_path, monkeypatch):
+@pytest.mark.parametrize("in_memory", [0, 2 ** 30])
+def test_file_system_without_maps(tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr("pcainit.files.workspace.IN_MEMORY_BYTES", in_memory)
+
     class Refused(np.memmap):
         def __new__(cls, *args, **options):
             raise OSError(errno.ENODEV, "No such device")

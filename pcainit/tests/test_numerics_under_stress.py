@@ -172,6 +172,17 @@ def test_images_of_pure_noise(go, spoiled):
     assert outcome.sentence or outcome.summary["classes"] == 1
 
 
+def test_images_without_a_particle(go, spoiled):
+    """Contrast 0 in a third of them."""
+    noise = np.random.default_rng(0).normal(size=(COUNT // 3, BOX, BOX))
+
+    def change(images):
+        images[::3] = noise * images.std()
+        return images
+    outcome = go(spoiled(change), "--classes", 2)
+    assert outcome.summary["classes"] == 2
+
+
 def test_all_particles_in_two_views(go, tmp_path):
     """Seen from two sides only, with their true poses."""
     truth = draw_truth(SIMULATION)
@@ -188,8 +199,10 @@ def test_all_particles_in_two_views(go, tmp_path):
 
 @pytest.mark.parametrize("changes", [
     dict(particles=50), dict(particles=300, populations=(0.995, 0.005)), dict(contrast_sd=3.0),
-    dict(snr=1e-9), dict(snr=1e9), dict(box_px=16, sampling=9.0)],
-    ids=["50 particles", "a state of 0.5 %", "contrast", "no signal", "no noise", "box 16"])
+    dict(snr=1e-9), dict(snr=1e9), dict(box_px=16, sampling=9.0),
+    dict(snr=1e9, populations=(1.0,))],
+    ids=["50 particles", "a state of 0.5 %", "contrast", "no signal", "no noise", "box 16",
+         "identical particles"])
 def test_sets_at_the_edge(go, tmp_path, changes):
     simulation = dataclasses.replace(SIMULATION, **changes)
     (tmp_path / "data").mkdir()

@@ -1,6 +1,7 @@
 """The protocol in a scripted Scipion project: outputs, Continue, failures, what others accept."""
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
+import time
 
 import mrcfile
 import numpy as np
@@ -265,19 +266,24 @@ def test_vanished_job_is_noticed(scipion, monkeypatch):
     assert protocol.outputVolumes.getSize() == 4
 
 
-def test_failed_cluster_job_is_quoted(scipion, monkeypatch):
-    """The error is the last line the job itself wrote, not its progress."""
+@pytest.mark.parametrize("late", [0, -300, 300])
+def test_failed_cluster_job_is_quoted(scipion, monkeypatch, late):
+    """The error is the last line the job itself wrote, not its progress; its clock may be wrong."""
     protocol = scipion.new_volumes()
 
     def job(*args, **options):
         with open(protocol._getLogsPath("12-2-1.err"), "w") as file:
             file.write("prepare: 40 %\nslurmstepd: error: Detected 1 oom_kill event\n\n"
                        "prepare: 50 %\n")
+        os.utime(file.name, (time.time() + late,) * 2)
 
     monkeypatch.setattr(scipion, "run_engine", job)
     scipion.run(protocol, check=False)
     assert protocol.isFailed()
     assert protocol.getErrorMessage().endswith(": slurmstepd: error: Detected 1 oom_kill event")
+    monkeypatch.setattr(scipion, "run_engine", lambda *args, **options: None)
+    scipion.run(protocol, check=False)          # what an earlier job wrote is not said again
+    assert "ended without a result" in protocol.getErrorMessage()
 
 
 @pytest.mark.slow

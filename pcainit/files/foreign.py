@@ -1,0 +1,49 @@
+"""Files of others, which no result may replace.
+
+All that is written carries this program's name near its beginning: maps in a label, texts in a
+comment or a field.
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence
+
+from pcainit.settings import InputError
+
+MARK = "pcainit"
+_BEGINNING = 2000       # bytes
+
+
+def refuse_foreign(folder: str | Path, patterns: Sequence[str]) -> None:
+    """Refuse an output folder that holds other people's files where results go.
+
+    Parameters
+    ----------
+    folder : str or Path
+    patterns : sequence of str
+        Names of results, relative to the folder, with wildcards.
+
+    Raises
+    ------
+    InputError
+        There is such a file.
+    """
+    if _is_own(Path(folder) / "summary.json"):
+        return
+    for pattern in patterns:
+        for path in sorted(Path(folder).glob(pattern)):
+            if not _is_own(path):
+                raise InputError("The output folder %s holds %s, which pcainit has not made and "
+                                 "would replace: choose another folder."
+                                 % (folder, path.relative_to(folder)))
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        with open(str(path), "rb") as file:
+            return MARK.encode() in file.read(_BEGINNING)
+    except PermissionError:         # said when it is written to
+        return True
+    except OSError:
+        return False
