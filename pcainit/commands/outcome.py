@@ -27,6 +27,8 @@ _REMEDY = {
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENOENT: "it has disappeared: put it back",
 }
+# Of the loader of libraries, and of numba's compiler.
+_NO_ROOM = "failed to map segment", "Could not find/load shared object file"
 _NO_THREAD = "can't start new thread", os.strerror(errno.EAGAIN)     # Python's words, and scipy's
 
 
@@ -66,7 +68,8 @@ def stoppable() -> Iterator[None]:
 def machine_trouble(error: BaseException) -> str:
     """One sentence about an error of disk or memory; empty when it is none that is known."""
     number = getattr(error, "errno", None)
-    no_room = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    no_room = isinstance(error, (ImportError, OSError)) and any(
+        words in str(error) for words in _NO_ROOM)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or no_room:
         return ("Not enough memory%s: use a machine that has more, fewer classes or components, or "
                 "a coarser resolution." % (" (%s)" % error if str(error) else ""))

@@ -217,6 +217,11 @@ def test_trouble_with_the_machine_is_one_sentence(number):
     assert "some/file" in text and text.endswith("run the same command again.")
 
 
+def test_libraries_that_find_no_room_are_one_sentence():
+    assert machine_trouble(OSError("Could not find/load shared object file 'libllvmlite.so'")
+                           ).startswith("Not enough memory")
+
+
 def test_too_many_processes_are_one_sentence():
     for words in ("can't start new thread", "Resource temporarily unavailable"):
         assert "ulimit -u" in machine_trouble(RuntimeError(words))
