@@ -55,8 +55,8 @@ def _names(bench: Bench) -> None:
         words = Example(name, bench.example.options).run(name + ".d")
         (folder / "set" / "particles.star").rename(folder / "set" / name)
         # As `-o`, it would be an option: a user says ./-o.
-        words = [os.path.join(".", word) if word[:1] == "-" and word[:3] in ("-o", "-o.d")
-                 and k in (1, 3) else word for k, word in enumerate(map(str, words))]
+        words = [os.path.join(".", word) if word[:1] == "-" and k in (1, 3) else word
+                 for k, word in enumerate(map(str, words))]
         outcome = forked(words, before=functools.partial(os.chdir, str(folder / "set")))
         bench.note("odd relative name of a file", "same result", [name + outcome.error[-300:]] if
                    outcome.code else differing(bench.reference, folder / "set" / (name + ".d")))

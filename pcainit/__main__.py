@@ -24,6 +24,7 @@ from pcainit.commands import (
 from pcainit.commands.outcome import (
     Stopped,
     add_status,
+    claim_buffers,
     machine_trouble,
     stoppable,
     write_status,
@@ -87,6 +88,7 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     try:
+        claim_buffers()
         code, text = args.main(args), ""
     except InputError as error:
         code, text = 2, str(error)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import json
+import mmap
 import os
 import signal
 import threading
@@ -27,6 +28,9 @@ _REMEDY = {
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENOENT: "it has disappeared: put it back",
 }
+# Of the loader of libraries, and of numba's compiler.
+_NO_ROOM = "failed to map segment", "Could not find/load shared object file"
+_BUFFER = 80 * 2 ** 20          # bytes; OpenBLAS takes 32 MB and allocators round up
 _NO_THREAD = "can't start new thread", os.strerror(errno.EAGAIN)     # Python's words, and scipy's
 
 
@@ -66,13 +70,15 @@ def stoppable() -> Iterator[None]:
 def machine_trouble(error: BaseException) -> str:
     """One sentence about an error of disk or memory; empty when it is none that is known."""
     number = getattr(error, "errno", None)
-    no_room = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    no_room = isinstance(error, (ImportError, OSError)) and any(
+        words in str(error) for words in _NO_ROOM)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or no_room:
         return ("Not enough memory%s: use a machine that has more, fewer classes or components, or "
                 "a coarser resolution." % (" (%s)" % error if str(error) else ""))
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_THREAD):
         return ("The system gives this command no more threads: raise the limit of processes "
-                "(ulimit -u) or give fewer --threads, then run the same command again.")
+                "(ulimit -u) or of memory, or give fewer --threads, then run the same command "
+                "again.")
     if not isinstance(error, OSError) or number is None:
         return ""
     remedy = _REMEDY.get(number, "the system says '%s': see to it" % os.strerror(number))
@@ -80,6 +86,25 @@ def machine_trouble(error: BaseException) -> str:
     return "%s: %s, then run the same command again." % (
         "A file could not be read or written" if not name
         else "The file or folder %s could not be used" % os.fspath(name), remedy)
+
+
+def claim_buffers() -> None:
+    """Let the matrix libraries take their buffers now, while it is sure that there is room.
+
+    OpenBLAS, which numpy and scipy each have, asks for its own on first use, and where it gets
+    none again and again without end.
+
+    Raises
+    ------
+    OSError
+        There is no room.
+    """
+    import numpy as np
+    from scipy.linalg.blas import dgemm
+    square = np.ones((256, 256))
+    for product in (np.dot, lambda a, b: dgemm(1.0, a, b)):
+        mmap.mmap(-1, _BUFFER).close()
+        product(square, square)
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ benchmarks/faults.py tries far more points of far more faults; these are a few o
 # SPDX-License-Identifier: GPL-3.0-or-later
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -215,6 +216,22 @@ def test_output_that_cannot_be_written(example, undisturbed, tmp_path, stream):
 def test_trouble_with_the_machine_is_one_sentence(number):
     text = machine_trouble(OSError(number, os.strerror(number), "some/file"))
     assert "some/file" in text and text.endswith("run the same command again.")
+
+
+def test_libraries_that_find_no_room_are_one_sentence():
+    assert machine_trouble(OSError("Could not find/load shared object file 'libllvmlite.so'")
+                           ).startswith("Not enough memory")
+
+
+@pytest.mark.parametrize("megabytes", [350, 450, 550])
+def test_too_little_memory_does_not_hang(example, tmp_path, megabytes):
+    """OpenBLAS asks for its buffer for ever where there is no room for it."""
+    limit = megabytes * 2 ** 20
+    done = subprocess.run([sys.executable, "-m", "pcainit", *map(str, example.run(tmp_path))],
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+                          stderr=subprocess.PIPE, timeout=120,
+                          env=environment(OPENBLAS_NUM_THREADS="1"))
+    assert done.returncode != 2 and b"Traceback" not in done.stderr
 
 
 def test_too_many_processes_are_one_sentence():
