@@ -31,11 +31,8 @@ def set_threads(threads: int) -> None:
     of the environment.
     """
     numba.set_num_threads(max(1, min(int(threads), numba.config.NUMBA_NUM_THREADS)))
-    linalg = importlib.import_module("scipy.linalg")    # has its own BLAS: only loaded ones obey
+    importlib.import_module("scipy.linalg")     # brings a BLAS of its own: only loaded ones obey
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-    for module in (np.linalg, linalg):
-        # OpenBLAS takes its working memory at the first call, and spins where there is none left.
-        module.solve(np.eye(2), np.ones(2))
 
 
 def side_by_side(work: Callable[[Item], Outcome], items: Iterable[Item]) -> List[Outcome]:
