@@ -26,6 +26,9 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 OPTIONS = dict(fastmath=True, nogil=True, error_model="numpy")
 _CHECKSUM = 32                  # bytes of SHA-256
 _compiling = False              # whether this is the process that compiles
+# Threads that wait for the next kernel sleep: spinning takes processors from whoever shares them.
+# OpenMP reads this when it is loaded, with the first parallel kernel.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
