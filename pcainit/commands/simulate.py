@@ -18,7 +18,7 @@ import numpy as np
 
 from pcainit.commands.folders import held
 from pcainit.files.atomic import remove_unfinished, replacing
-from pcainit.files.foreign import MARK, refuse_foreign
+from pcainit.files.foreign import mark_map, refuse_foreign
 from pcainit.settings import InputError, shorten
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None
             if sys.stderr.isatty() and i % 100 == 0:
                 sys.stderr.write("\rsimulate %3d %%" % (100 * i // n))
         mrc.voxel_size = simulation.sampling
-        mrc.add_label(MARK)
+        mark_map(mrc)
         mrc.set_image_stack()
     if sys.stderr.isatty():
         sys.stderr.write("\n")

@@ -7,12 +7,19 @@ comment or a field.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from pcainit.settings import InputError
 
 MARK = "pcainit"
 _BEGINNING = 2000       # bytes
+
+
+def mark_map(mrc: Any) -> None:
+    """Put the mark into the labels of an open MRC file."""
+    count = int(mrc.header.nlabl)       # of ten; older versions of mrcfile add none themselves
+    mrc.header.label[min(count, 9)] = MARK
+    mrc.header.nlabl = min(count + 1, 10)
 
 
 def refuse_foreign(folder: str | Path, patterns: Sequence[str]) -> None:

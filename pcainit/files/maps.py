@@ -10,7 +10,7 @@ import mrcfile
 import numpy as np
 
 from pcainit.files.atomic import replacing
-from pcainit.files.foreign import MARK
+from pcainit.files.foreign import mark_map
 from pcainit.files.mrc_layout import read_layout
 from pcainit.settings import InputError, shorten
 
@@ -21,7 +21,7 @@ def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
         mrc.set_data(np.ascontiguousarray(volume, np.float32))
         mrc.set_volume()
         mrc.voxel_size = float(sampling)
-        mrc.add_label(MARK)
+        mark_map(mrc)
 
 
 def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:
