@@ -133,4 +133,4 @@ def test_halves_that_are_the_same_go_through_as_they_are():
     signal = blobs(GRID, [[1, 1, 2], [-2, 0, 1]], width=1.5)[None]
     same = ClassModel(GRID.band_limit(signal[0])[None], np.ones(1))
     whole, _ = localise(GRID, np.ones_like(signal[0]), same, (same, same))
-    assert whole.differences == pytest.approx(same.differences, abs=1e-4 * signal.max())
+    assert whole.differences == pytest.approx(same.differences, abs=1e-4 * float(signal.max()))
