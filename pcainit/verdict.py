@@ -184,7 +184,7 @@ def _detectable(summary: Dict[str, Any]) -> list[str]:
     smallest = summary.get("detectable")
     if not smallest:
         return []
-    return ["A state that lacks what lies within %.0f A of some place would have been found from "
+    return ["A state that lacks what lies within %.0f A of most places would have been found from "
             "a share of about %.2g %%." % (smallest["radius"], 100 * smallest["share"])]
 
 

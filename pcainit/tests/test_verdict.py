@@ -79,7 +79,7 @@ def test_what_the_search_of_regions_says():
                    detectable=dict(share=0.0234, radius=45.0))
     assert ("A search of 36 small regions found 1 further place that changes (32 A around (-2, 39, "
             "35); Angstrom from the box's centre). 3 classes" in text)
-    assert text.endswith("A state that lacks what lies within 45 A of some place would have been "
+    assert text.endswith("A state that lacks what lies within 45 A of most places would have been "
                          "found from a share of about 2.3 %.")
     nothing = verdict(regions_tried=36, changing_places=[], local_components=0, detectable=None)
     assert "search" not in nothing and "would have been" not in nothing
