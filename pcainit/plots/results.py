@@ -11,8 +11,7 @@ from typing import Any, Dict, Mapping, Optional
 import numpy as np
 
 from pcainit.settings import FIXED
-
-ARTEFACT = 0.3          # a component with more of it is flagged
+from pcainit.verdict import ARTEFACT
 
 
 @dataclass(frozen=True, eq=False)
