@@ -105,7 +105,7 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
                        halves, mask, models[0].nuisance,
                        least=LEAST_STARTED_SCORE if len(given) else LEAST_SCORE)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
-                           progress=_part(progress, 0.5, 0.15))
+                           early=0, progress=_part(progress, 0.5, 0.15))
     joint, (strong, weak), artefacts = _certified_first(joint, evidence, background, mask)
     parts = [joint.take(slice(0, strong)), joint.take(slice(strong, strong + weak))]
     aligned = [[align_to(m, part.components) if part.q else m.take(slice(0, 0)) for part in parts]

@@ -8,7 +8,7 @@ from typing import Callable, Tuple
 import numpy as np
 
 from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
-from pcainit.engine.particle_pca import maximise
+from pcainit.engine.maximisation import maximise_classes
 
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
@@ -47,7 +47,7 @@ def class_round(background: Background, mask: np.ndarray, model: ClassModel, ind
     precision = np.concatenate([np.ones(k), nuisance.precision])
     result = run_pass(background, model.differences, precision, index,
                       log_weights=np.log(np.maximum(model.weights, 1e-12)), update=True, keep=True)
-    fresh = maximise(background, result, model.differences, mask)
+    fresh = maximise_classes(background, result, model.differences, mask)
     resp = result.scores[:, :k]
     weights = resp.mean(axis=0, dtype=np.float64)
     return ClassModel(fresh, weights / weights.sum()), resp, float(result.gains.mean())

@@ -70,7 +70,7 @@ def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.n
     """The spread when some components may explain what else looks like pose errors."""
     some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
     start = dataclasses.replace(random_start(background, solvent, q, seed), nuisance=spread)
-    return fit_components(background, solvent, start, some, rounds=6, exact_rounds=0).nuisance
+    return fit_components(background, solvent, start, some, rounds=6).nuisance
 
 
 def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,

@@ -12,6 +12,8 @@ from scipy import fft
 from pcainit.checks import WORKING_BOX_FACTOR
 from pcainit.engine.products import cross_power
 
+CELL = 3        # voxels (odd) of the oversampled half-space along the edge of a cell
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -112,6 +114,24 @@ class Grid:
         """Shell of each voxel of the stored half-space, `half_shape`, int32."""
         z, y, x = self._half_axes()
         return np.rint(np.sqrt(z ** 2 + y ** 2 + x ** 2) / self.oversampling).astype(np.int32)
+
+    @cached_property
+    def cells(self) -> np.ndarray:
+        """Number of the cell of `CELL` cubed voxels that each voxel lies in, `half_shape` int32.
+
+        The cells of Friedel mates are mates, and so they lie in `cell_shape`.
+        """
+        _, y, x = self.cell_shape
+        z = (np.arange(-self.reach, self.reach + 1) + CELL // 2) // CELL
+        half = z[self.reach:]
+        return ((z - z[0])[:, None, None] * (y * x) + (z - z[0])[:, None] * x
+                + half).astype(np.int32)
+
+    @property
+    def cell_shape(self) -> Tuple[int, int, int]:
+        """Cells along z, y and x."""
+        half = (self.reach + CELL // 2) // CELL
+        return (2 * half + 1, 2 * half + 1, half + 1)
 
     def _half_axes(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         full = np.arange(-self.reach, self.reach + 1, dtype=np.float64)

@@ -141,10 +141,9 @@ def _numerators(ctf, back, q, sought, scratch, mean, moment, add):
 
 @kernel()
 def _scatter(images, i, scratch, add, packed, sums):
-    """Add one particle to the components' normal equations (the weights if there is room).
+    """Add one particle to the numerators, of classes to their weights too.
 
-    `packed` is the lower triangle of the second moment (of classes: its diagonal), `sums`
-    (z, y, x, channels).
+    `packed` is the diagonal of the second moment, `sums` (z, y, x, channels).
     """
     ctf, total = images.ctf[i], sums.shape[3]
     flat = sums.ravel()
@@ -168,27 +167,49 @@ def _scatter(images, i, scratch, add, packed, sums):
                     add_scaled(flat, place + total + s, packed, s - width, far)
 
 
-def weight_channels(q: int, classes: bool) -> int:
-    """Weights of the normal equations: the lower triangle, but classes have nothing in common."""
-    return q if classes else q * (q + 1) // 2
+@kernel()
+def _add_moment(images, i, scratch, cells, packed, out):
+    """Add one particle's second moment, times each sample's weight, to the sample's cell.
+
+    `cells` (voxels,) are those of `Grid.cells`, `packed` is 1 and the lower triangle, in whole
+    `LANES`, `out` (cells, channels).
+    """
+    ctf, flat, width = images.ctf[i], out.ravel(), out.shape[1]
+    step_y = images.reach + 1
+    step_z = (2 * images.reach + 1) * step_y
+    for k in range(len(ctf)):
+        nearest = (scratch.cells[k] + (scratch.fractions[0, k] > 0.5)
+                   + (scratch.fractions[1, k] > 0.5) * step_y
+                   + (scratch.fractions[2, k] > 0.5) * step_z)
+        place = cells[nearest] * width
+        square = ctf[k] * ctf[k] * images.root[k] * images.back[k]
+        for s in range(0, width, LANES):
+            add_scaled(flat, place + s, packed, s, square)
 
 
-def sum_channels(q: int, weigh: bool, classes: bool) -> int:
-    """Channels of the sums of `latent_pass`: numerators and weights, each in whole `LANES`."""
-    return padded(2 * q) + (padded(weight_channels(q, classes)) if weigh else 0)
+def sum_channels(q: int, classes: bool) -> int:
+    """Channels of the sums of `latent_pass`: numerators, of classes weights too, in `LANES`."""
+    return padded(2 * q) + (padded(q) if classes else 0)
+
+
+def moment_channels(q: int) -> int:
+    """Channels of the sums of second moments: the weight and a lower triangle, in `LANES`."""
+    return padded(1 + q * (q + 1) // 2)
 
 
 @kernel(parallel=True)
 def latent_pass(images, volumes, q, sought, precision, order, starts, log_weights, update, sums,
-                moments, squares, gains, keep, grams, scores):
+                cells, local, moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`.
 
     `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  `sums` (blocks, z, y, x,
-    `sum_channels`) of the first `sought` are added to when `update`; `moments` (blocks, t, t) get
-    the coefficients' second moments and `squares` (blocks, t) the squares of their means, both
-    with what was corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t) get
-    each particle's statistics; `gains` (n,) its log marginal likelihood ratio.  With `log_weights`
-    (q,), the volumes are classes instead of components: `scores` then get the responsibilities.
+    `sum_channels`) of the first `sought` are added to when `update`, and those of the second
+    moments, `local` (blocks, cells, `moment_channels`), when there is room; `moments` (blocks, t,
+    t) get the coefficients' second moments and `squares` (blocks, t) the squares of their means,
+    both with what was corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t)
+    get each particle's statistics; `gains` (n,) its log marginal likelihood ratio.  With
+    `log_weights` (q,), the volumes are classes instead of components: `scores` then get the
+    responsibilities.
     """
     classes = len(log_weights) > 0
     n_samples = images.frequencies.shape[0]
@@ -203,7 +224,8 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
         mean32 = np.zeros(t, np.float32)
         width = -(-2 * sought // LANES) * LANES
         add = np.zeros(n_samples * width, np.float32)
-        packed = np.zeros(max(sums.shape[4] - width, 1), np.float32)
+        packed = np.zeros(max(sums.shape[4] - width, local.shape[2], 1), np.float32)
+        packed[0] = 1
         for place in range(starts[block], starts[block + 1]):
             i = order[place]
             _measure(images, i, volumes, q, precision, scratch, gram, score)
@@ -231,14 +253,15 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
                     moments[block, a, a] += whole * whole - mean[a] * mean[a]
             if update:
                 _numerators(images.ctf[i], images.back, q, sought, scratch, mean32, moment, add)
-                if sums.shape[4] > width:
-                    for a in range(sought):
-                        if classes:
-                            packed[a] = moment[a, a]
-                        else:
-                            for b in range(a + 1):
-                                packed[a * (a + 1) // 2 + b] = moment[a, b]
+                for a in range(sought):
+                    if classes:
+                        packed[a] = moment[a, a]
+                    else:
+                        for b in range(a + 1):
+                            packed[1 + a * (a + 1) // 2 + b] = moment[a, b]
                 _scatter(images, i, scratch, add, packed, sums[block])
+                if local.shape[1] > 0:
+                    _add_moment(images, i, scratch, cells, packed, local[block])
 
 
 @kernel(parallel=True)
@@ -286,64 +309,3 @@ def unexplained(images, volumes, q, precision, index, out):
                 factor = images.ctf[i, k] * images.back[k]
                 out[place, 2 * k] = factor * rest[k]
                 out[place, 2 * k + 1] = factor * rest[half + k]
-
-
-@kernel(parallel=True)
-def solve_voxels(sums, prior, shell_map, out):
-    """Solve each voxel's normal equations ``(weight + diag(prior)) u = numerator``.
-
-    Parameters
-    ----------
-    sums : (z, y, x, 2q + q(q+1)/2 or 2q + q) float32
-        Numerators (re, im) of each component, then the lower triangle of the weights, or their
-        diagonal.
-    prior : (q, shells) float64
-        Prior precision of each component in each shell; shells beyond get zero.
-    shell_map : (z, y, x) int32
-    out : (z, y, x, q) complex64
-    """
-    q = prior.shape[0]
-    diagonal = sums.shape[3] == 3 * q
-    for z in numba.prange(sums.shape[0]):
-        low = np.zeros((q, q))
-        re = np.zeros(q)
-        im = np.zeros(q)
-        for y in range(sums.shape[1]):
-            for x in range(sums.shape[2]):
-                shell = shell_map[z, y, x]
-                if shell >= prior.shape[1]:
-                    for j in range(q):
-                        out[z, y, x, j] = 0
-                    continue
-                row = sums[z, y, x]
-                if diagonal:
-                    for a in range(q):
-                        weight = row[2 * q + a] + prior[a, shell] + 1e-30
-                        out[z, y, x, a] = complex(row[2 * a] / weight, row[2 * a + 1] / weight)
-                    continue
-                place = 2 * q
-                for a in range(q):
-                    re[a], im[a] = row[2 * a], row[2 * a + 1]
-                    for b in range(a + 1):
-                        total = float(row[place])
-                        place += 1
-                        if a == b:
-                            total += prior[a, shell]
-                        for k in range(b):
-                            total -= low[a, k] * low[b, k]
-                        if a == b:
-                            low[a, a] = np.sqrt(max(total, 1e-12 * prior[a, shell] + 1e-30))
-                        else:
-                            low[a, b] = total / low[b, b]
-                    for k in range(a):
-                        re[a] -= low[a, k] * re[k]
-                        im[a] -= low[a, k] * im[k]
-                    re[a] /= low[a, a]
-                    im[a] /= low[a, a]
-                for a in range(q - 1, -1, -1):
-                    for k in range(a + 1, q):
-                        re[a] -= low[k, a] * re[k]
-                        im[a] -= low[k, a] * im[k]
-                    re[a] /= low[a, a]
-                    im[a] /= low[a, a]
-                    out[z, y, x, a] = complex(re[a], im[a])

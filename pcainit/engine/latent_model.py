@@ -23,9 +23,9 @@ from pcainit.engine.latent_kernels import (
     Images,
     gather,
     latent_pass,
+    moment_channels,
     sum_channels,
     unexplained,
-    weight_channels,
 )
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
@@ -187,8 +187,10 @@ class PassResult:
     Parameters
     ----------
     sums : (z, y, x, channels) float32
-        Of s sought components: 2s numerators (re, im), then s(s+1)/2 weights (the lower triangle;
-        of classes the s of the diagonal) if they were asked for.
+        Of s sought components: 2s numerators (re, im); of classes their s weights too.
+    local : (cells, s(s+1)/2) float32
+        Lower triangle of the components' second moment, averaged over what lies in each of
+        `Grid.cells` with the weight CTF^2 over noise variance.
     moments : (q + 7, q + 7) float64
         Mean second moment of the coefficients.
     squares : (q + 7,) float64
@@ -199,6 +201,7 @@ class PassResult:
     """
 
     sums: np.ndarray
+    local: np.ndarray
     moments: np.ndarray
     squares: np.ndarray
     gains: np.ndarray
@@ -208,8 +211,8 @@ class PassResult:
 
 def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
              index: np.ndarray, *, log_weights: Optional[np.ndarray] = None,
-             update: bool = False, sought: Optional[int] = None, weigh: bool = True,
-             keep: bool = False) -> PassResult:
+             update: bool = False, sought: Optional[int] = None, keep: bool = False
+             ) -> PassResult:
     """One pass over some particles.
 
     Parameters
@@ -227,9 +230,6 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
         Gather the sums for new components.
     sought : int, optional
         Of the first so many; the others stay as they are. All by default.
-    weigh : bool
-        Gather the weights of the normal equations too; without, `maximise` takes each particle's
-        second moment for the mean one, which is several times faster.
     keep : bool
         Return each particle's statistics (of classes: the responsibilities, in `scores`).
 
@@ -239,10 +239,12 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     """
     grid, q, n = background.grid, len(scaled), len(index)
     t, sought, classes = q + NUISANCES, q if sought is None else sought, log_weights is not None
-    channels = sum_channels(sought, weigh, classes)
+    channels = sum_channels(sought, classes)
     blocks = block_count(4 * channels * int(np.prod(grid.half_shape)), n)
     sums = np.zeros((blocks,) + (grid.half_shape + (channels,) if update else (1, 1, 1, channels)),
                     np.float32)
+    local = np.zeros((blocks, grid.cells[-1, -1, -1] + 1, moment_channels(sought))
+                     if update and not classes else (blocks, 0, 1), np.float32)
     moments, squares = np.zeros((blocks, t, t)), np.zeros((blocks, t))
     # The kernel indexes these by particle number.
     gains = np.zeros(len(background.slices))
@@ -253,9 +255,11 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
                 np.asarray(precision, np.float64),
                 index[np.argsort(background.rank[index], kind="stable")], block_starts(n, blocks),
                 np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
-                moments, squares, gains, keep, grams, scores)
-    weights = weight_channels(sought, classes) if weigh else 0
+                grid.cells.ravel(), local, moments, squares, gains, keep, grams, scores)
+    weights = sought if classes else 0
     return PassResult(_complete(gather(sums, sought, weights), sought) if update else sums[:0],
+                      _cell_means(local.sum(axis=0), grid, moments.sum(axis=0)[:sought, :sought],
+                                  n) if local.size else local[0],
                       moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
                       grams[index] if keep and not classes else grams[:0],
                       scores[index] if keep else scores[:0])
@@ -298,6 +302,17 @@ def unexplained_slices(background: Background, model: LatentModel, index: np.nda
     unexplained(_images(background), _volumes(background, model.scaled), model.q, precision,
                 np.asarray(index, np.int64), out)
     return out.view(np.complex64)
+
+
+def _cell_means(sums: np.ndarray, grid: Grid, total: np.ndarray, count: int) -> np.ndarray:
+    """Mean second moment in each cell; where no sample lies, that of all particles."""
+    sums = sums.reshape(grid.cell_shape + sums.shape[1:])
+    plane = sums[:, :, 0]
+    plane += plane[::-1, ::-1].copy()
+    sums = sums.reshape(-1, sums.shape[-1])
+    lower = np.tril_indices(len(total))
+    weight, mean = sums[:, :1], (total[lower] / count).astype(np.float32)
+    return np.where(weight > 0, sums[:, 1:1 + len(mean)] / np.maximum(weight, 1e-30), mean)
 
 
 def _complete(sums: np.ndarray, q: int) -> np.ndarray:

@@ -128,7 +128,7 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
     for h in (0, 1):
         start = _start([region.pair[h] for region in group], background, place, joint)
         models.append(fit_components(background, place, start, halves[h], held=held[h],
-                                     rounds=ROUNDS, exact_rounds=ROUNDS, learn_nuisance=False))
+                                     rounds=ROUNDS, learn_nuisance=False))
     evidence = confirm(certify(models[0], models[1], place, background.grid, seed), background,
                        halves, place, joint.nuisance, beside=held)
     everyone = np.sort(np.concatenate(halves))
@@ -136,7 +136,7 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
     if not evidence.count:
         return None
     start = align_to(merge_models(models), evidence.basis)
-    whole = fit_components(background, place, start, everyone, held=joint, rounds=2, exact_rounds=2,
+    whole = fit_components(background, place, start, everyone, held=joint, rounds=2, early=0,
                            learn_nuisance=False)
     first, second = (align_to(model, whole.components) for model in models)
     return Place(tuple(group), place, (first, second), whole, evidence.cosines[:evidence.count])

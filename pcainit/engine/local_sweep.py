@@ -23,7 +23,7 @@ from pcainit.engine.back_projection import back_project, weight_kernel
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, unexplained_slices
 from pcainit.engine.masks import soft_edge
-from pcainit.engine.particle_pca import total_weight
+from pcainit.engine.maximisation import total_weight
 from pcainit.engine.slicing import side_by_side
 
 CHUNK = 1024                     # particles at a time

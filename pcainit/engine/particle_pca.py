@@ -9,25 +9,19 @@ import numpy as np
 from scipy import fft
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_kernels import solve_voxels
 from pcainit.engine.latent_model import (
     Background,
     LatentModel,
     NuisanceSpread,
-    PassResult,
     run_pass,
 )
-from pcainit.engine.masks import solvent_level
+from pcainit.engine.maximisation import maximise, total_weight
 from pcainit.engine.nuisance import calibrated, spread_beside
-from pcainit.engine.slicing import insert_slices
 
-# A component's prior power is at least so many times the power that noise gives its estimate:
-# less would let EM switch off components that it has not found yet, more lets noise in.
-PRIOR_OVER_NOISE = 12.0
 # Inside a mask neighbouring Fourier coefficients go together, and the mask averages their noise:
 # components are damped by the mask's share of the box (times this) less than single coefficients.
 COMPONENT_DAMPING = 6.0
-# The first half of the rounds is done on a quarter of the particles, or so many if that is more.
+# Early rounds are done on a quarter of the particles, or so many if that is more.
 LEAST_EARLY = 5000
 # Each round goes so many times as far as EM would.
 OVER_RELAXATION = 1.8
@@ -36,54 +30,6 @@ OVER_RELAXATION = 1.8
 def thin(index: np.ndarray, most: int) -> np.ndarray:
     """At most so many particles, evenly spaced."""
     return index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
-
-
-def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
-    """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
-    slices = background.slices
-    order = index[np.argsort(background.rank[index], kind="stable")]
-    groups = np.array_split(order, 8)
-    _, weight = insert_slices(slices.values, slices.ctf, slices.rotations, background.grid,
-                              groups=groups, whitening=background.whitening)
-    return weight.sum(axis=(0, 1))
-
-
-def maximise(background: Background, result: PassResult, scaled: np.ndarray, mask: np.ndarray,
-             weight: Optional[np.ndarray] = None, damping: float = 1.0) -> np.ndarray:
-    """New components (times standard deviation), or class differences, from a pass's sums, masked.
-
-    Each component's prior has the shape of the mean's spectrum, and its own present power or a
-    multiple of its noise's, whichever is more.  Where the pass has not gathered the weights,
-    `weight` (from `total_weight`) times the mean second moment stands in for them.  `damping`
-    multiplies the prior precision.
-    """
-    grid, q = background.grid, len(scaled)
-    area = np.arange(grid.n_shells) ** 2            # a shell's size, up to a factor
-    signal = float((background.signal * area).sum())
-    crowd = grid.oversampling ** 3                  # grid points per independent coefficient
-    shell = np.minimum(grid.shell_map, grid.n_shells).ravel()
-    count = np.bincount(shell)[:grid.n_shells]
-    sums = result.sums
-    if weight is not None:
-        lower = np.tril_indices(q)
-        mean = result.moments[:q, :q][lower].astype(np.float32)
-        sums = np.concatenate([sums, weight[..., None] * mean], axis=-1)
-    prior = np.zeros((q, grid.n_shells))
-    classes = sums.shape[-1] == 3 * q           # of classes there is only the diagonal
-    for j, volume in enumerate(scaled):
-        place = j if classes else j * (j + 1) // 2 + j
-        diagonal = sums[..., 2 * q + place].ravel()
-        known = np.bincount(shell, diagonal)[:grid.n_shells] / count * crowd
-        noise = float(mask.mean() * (area[1:] / np.maximum(known[1:], 1e-30)).sum())
-        power = float((grid.shell_profile(volume) * area).sum())
-        share = max(power, PRIOR_OVER_NOISE * noise) / signal
-        prior[j] = damping / (background.signal * share * crowd)
-    out = np.empty(grid.half_shape + (q,), np.complex64)
-    solve_voxels(sums, prior, grid.shell_map, out)
-    volumes = np.stack([grid.band_limit(grid.to_real(out[..., j])) for j in range(q)])
-    for volume in volumes:
-        volume -= np.float32(solvent_level(volume, mask))
-    return volumes * mask
 
 
 def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +76,7 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
 
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
                    index: np.ndarray, *, held: Optional[LatentModel] = None, rounds: int = 10,
-                   exact_rounds: int = 3, learn_nuisance: bool = True,
+                   early: Optional[int] = None, learn_nuisance: bool = True,
                    progress: Callable[[float], None] = lambda share: None) -> LatentModel:
     """EM for the components of some particles.
 
@@ -145,8 +91,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     held : LatentModel, optional
         Components that stay as they are beside those that are sought.
     rounds : int
-    exact_rounds : int
-        The last so many take each particle's own second moment, the others the mean one.
+    early : int, optional
+        The first so many rounds are done on a sample; half of them when not given.
     learn_nuisance : bool
         Re-estimate the nuisance spreads each round.
     progress : callable
@@ -157,17 +103,16 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     LatentModel
     """
     model, q, everyone = start, start.q, index
-    early = min(rounds // 2, rounds - exact_rounds)
+    early = rounds // 2 if early is None else early
     for k in range(rounds):
-        exact = k >= rounds - exact_rounds
         if k in (0, early):
             index = thin(everyone, max(LEAST_EARLY, len(everyone) // 4)) if k < early else everyone
-            weight = None if exact else total_weight(background, index)
+            weight = total_weight(background, index)
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)
         precision = np.concatenate([np.ones(t), model.nuisance.precision])
-        result = run_pass(background, both, precision, index, update=True, sought=q, weigh=exact)
-        fresh = maximise(background, result, model.scaled, mask, None if exact else weight,
+        result = run_pass(background, both, precision, index, update=True, sought=q)
+        fresh = maximise(background, result, model.scaled, mask, weight,
                          COMPONENT_DAMPING * mask.mean())
         fresh = model.scaled + OVER_RELAXATION * (fresh - model.scaled)
         components, variances = orthonormalise(fresh, result.moments[:q, :q])

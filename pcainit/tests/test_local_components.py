@@ -22,7 +22,7 @@ from pcainit.engine.local_sweep import (
     sweep,
 )
 from pcainit.engine.masks import soft_edge
-from pcainit.engine.particle_pca import total_weight
+from pcainit.engine.maximisation import total_weight
 from pcainit.engine.slicing import extract_slices
 from pcainit.tests.particle_examples import GRID, ball, blobs, model_background
 from pcainit.tests.test_particle_pass import as_real, dense_columns

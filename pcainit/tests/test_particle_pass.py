@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pcainit.engine.grid import Grid
+from pcainit.engine.grid import CELL, Grid
 from pcainit.engine.latent_model import make_background, run_pass
 from pcainit.engine.latents import marginalise
 from pcainit.engine.particles import Slices
@@ -103,28 +103,40 @@ def test_posterior_moments_and_sums(tiny):
     assert result.moments == pytest.approx(second.mean(axis=0), abs=1e-4)
     assert result.squares == pytest.approx((mean ** 2).mean(axis=0), abs=1e-4)
     gain = background.slices.ctf * background.whitening.astype(float)
-    place = 2 * Q
     for j in range(Q):
         left = residual * mean[:, None, j] - np.einsum("npl,nl->np", columns[..., Q:],
                                                        second[:, Q:, j])
         numerator, _ = insert_by_numpy(gain * left, gain, TINY, background.slices.rotations)
         found = result.sums[..., 2 * j] + 1j * result.sums[..., 2 * j + 1]
         assert np.abs(found - numerator).max() < 1e-3 * np.abs(numerator).max()
-        for l_ in range(j + 1):
-            _, weight = insert_by_numpy(gain, gain ** 2 * second[:, None, j, l_], TINY,
-                                        background.slices.rotations)
-            assert np.abs(result.sums[..., place] - weight).max() < 1e-3 * np.abs(weight).max()
-            place += 1
-    assert place == result.sums.shape[-1]
-    light = run_pass(background, volumes, PRECISION, np.arange(N), update=True, weigh=False)
-    assert np.array_equal(light.sums, result.sums[..., :2 * Q])
     first = run_pass(background, volumes, PRECISION, np.arange(N), update=True, sought=1)
     left = residual * mean[:, None, 0] - np.einsum("npl,nl->np", columns[..., 1:], second[:, 1:, 0])
-    numerator, weight = insert_by_numpy(gain * left, gain ** 2 * second[:, None, 0, 0], TINY,
-                                        background.slices.rotations)
+    numerator, _ = insert_by_numpy(gain * left, gain, TINY, background.slices.rotations)
     found = first.sums[..., 0] + 1j * first.sums[..., 1]
     assert np.abs(found - numerator).max() < 1e-3 * np.abs(numerator).max()
-    assert np.abs(first.sums[..., 2] - weight).max() < 1e-3 * np.abs(weight).max()
+    expected = cell_means(background, gain ** 2, second[:, :Q, :Q])
+    assert result.local == pytest.approx(expected, rel=1e-3, abs=1e-4 * np.abs(expected).max())
+    assert first.local[:, 0] == pytest.approx(expected[:, 0], rel=1e-3)
+
+
+def cell_means(background, weight, second):
+    """Weighted mean second moment (lower triangle) of what lies next to each cell's voxels."""
+    grid, lower = background.grid, np.tril_indices(second.shape[1])
+    total = np.zeros(grid.cell_shape + (1 + len(lower[0]),))
+    middle = np.array(grid.cell_shape) // 2 * np.array([1, 1, 0])
+    for i, rotation in enumerate(background.slices.rotations.astype(float)):
+        for k, frequency in enumerate(grid.frequencies):
+            x, y, z = grid.oversampling * (rotation[:2].T @ frequency)
+            sign = -1 if x < 0 else 1
+            # The nearest voxel, then the cell whose middle is nearest to that.
+            place = np.rint(np.rint(sign * np.array([z, y, x])) / CELL).astype(int)
+            add = weight[i, k] * np.append(1, second[i][lower])
+            total[tuple(place + middle)] += add
+            if place[2] == 0:                           # the Friedel mate lies there too
+                total[tuple(middle - place)] += add
+    total = total.reshape(-1, total.shape[-1])
+    return np.where(total[:, :1] > 0, total[:, 1:] / np.maximum(total[:, :1], 1e-30),
+                    second.mean(axis=0)[lower])
 
 
 def test_classes_by_brute_force(tiny):
