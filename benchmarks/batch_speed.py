@@ -70,7 +70,7 @@ def _theirs(star: Path, root: Path, work: Path, number: int, args: argparse.Name
         _write_batch(star, batch, args.size, random.Random(1000 * number + k))
         taken, used = run_measured(
             ["relion_reconstruct", "--i", batch, "--o", batch.with_suffix(".mrc"), "--ctf",
-             "--maxres", args.resolution, *args.relion.split()], batch.with_suffix(".log"), cwd=root)
+             "--maxres", args.resolution, *args.relion.split()], batch.with_suffix(".log"), root)
         seconds.append(taken)
         memory = max(memory, used)
     return dict(theirs=sum(seconds) / len(seconds), their_memory=memory)
@@ -124,7 +124,8 @@ def _page(runs: List[Run], args: argparse.Namespace) -> str:
         "(padding 2, gridding correction)%s.\n\n%s" % (
             provenance([args.particles]), first["count"], first["box"], first["working_box"],
             args.reconstructions, args.size, args.resolution, len(runs), args.threads, args.timed,
-            args.reconstructions, args.relion and " and " + args.relion, markdown_table(["", "seconds or as named"], rows)))
+            args.reconstructions, args.relion and ", but for `%s`" % args.relion,
+            markdown_table(["", "seconds or as named"], rows)))
 
 
 if __name__ == "__main__":
