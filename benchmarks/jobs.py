@@ -20,7 +20,7 @@ def run_measured(command: Sequence[Any], log: Path, cwd: Optional[Path] = None,
     """Run a program; seconds on the clock and peak memory (MB) of the whole process.
 
     Ends the benchmark with the log's last lines when the program fails.  `started` is told the
-    number of the process.
+    number of the process.  The peak is never less than that of the process that starts it.
     """
     paths = [str(ROOT)] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths)))
