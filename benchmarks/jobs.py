@@ -10,16 +10,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run_measured(command: Sequence[str], log: Path, cwd: Optional[Path] = None
-                 ) -> Tuple[float, float]:
+def run_measured(command: Sequence[Any], log: Path, cwd: Optional[Path] = None,
+                 started: Callable[[int], None] = lambda pid: None) -> Tuple[float, float]:
     """Run a program; seconds on the clock and peak memory (MB) of the whole process.
 
-    Ends the benchmark with the log's last lines when the program fails.
+    Ends the benchmark with the log's last lines when the program fails.  `started` is told the
+    number of the process.  The peak is never less than that of the process that starts it.
     """
     paths = [str(ROOT)] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths)))
@@ -27,6 +28,7 @@ def run_measured(command: Sequence[str], log: Path, cwd: Optional[Path] = None
     with open(log, "w") as out:
         process = subprocess.Popen([str(word) for word in command], stdout=out, cwd=cwd,
                                    stderr=subprocess.STDOUT, env=environment)
+        started(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
     if process.returncode:

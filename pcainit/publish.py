@@ -165,7 +165,8 @@ def _analysis(stages: Dict[str, Arrays], grid: Grid) -> Arrays:
 
 def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
     table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
-    junk = ["%d %s" % (k + 1, table.text("rlnImageName")[k]) for k in np.flatnonzero(final["junk"])]
+    names = table.text("rlnImageName")
+    junk = ["%d %s" % (k + 1, names[k]) for k in np.flatnonzero(final["junk"])]
     write_text(folder / "junk.txt", "\n".join(["# row image", *junk]) + "\n")
     latents = {name: final[name] for name in _LATENTS if name in final}
     latents["class"] = latents.pop("label") + 1

@@ -146,10 +146,8 @@ class ParticleTable:
             if "_" + label not in loop.tags:
                 loop.add_columns(["_" + label], value="0")
             k = list(loop.tags).index("_" + label)
-            cells = list(loop.values)
-            cells[k::loop.width()] = [str(value) for value in values]
-            by_column = [cells[c::loop.width()] for c in range(loop.width())]
-            loop.set_all_values(by_column)
+            for row, value in enumerate(values):        # in place: there may be millions
+                loop[row, k] = str(value)
         write_document(document, path, comment="%s %s" % (MARK, __version__))
 
 
