@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import os
 import platform
+import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
@@ -133,15 +136,19 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
     dict
         The summary as written.
     """
+    begin = time.perf_counter()
     make_folder(folder)
     _clear(folder)
-    _write_maps(folder, stages, grid, threads)
-    if table is not None:
-        _write_particles(folder, table, stages["volumes"])
-    write_arrays(folder / "analysis.npz", _analysis(stages, grid))
     summary = plain(summary)
-    from pcainit.report import write_report
-    write_report(folder, summary)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:      # maps while the report is drawn
+        maps = pool.submit(_write_maps, folder, stages, grid, threads)
+        if table is not None:
+            _write_particles(folder, table, stages["volumes"])
+        write_arrays(folder / "analysis.npz", _analysis(stages, grid))
+        from pcainit.report import write_report
+        write_report(folder, summary)
+        maps.result()
+    summary["seconds"]["write"] = time.perf_counter() - begin
     write_json(folder / "summary.json", summary)        # last: its presence means complete
     return summary
 
@@ -300,7 +307,7 @@ def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: D
     method : str
     threads : int
     seconds : dict
-        Time of each stage.
+        Time of each stage; that of writing is added when all else is written.
     **parameters
         Those that are no settings.
     """
@@ -318,13 +325,11 @@ def left_out(slices: Slices) -> Dict[str, int]:
 
 def versions() -> Dict[str, str]:
     """Version of Python and of each package that the results depend on."""
-    import mrcfile
-    import numba
-    import scipy
-    import sklearn
-    return dict(python=platform.python_version(), numpy=np.__version__, scipy=scipy.__version__,
-                sklearn=sklearn.__version__, numba=numba.__version__,
-                mrcfile=mrcfile.__version__)
+    # Not from the packages: some take long to load.
+    packages = dict(numpy="numpy", scipy="scipy", sklearn="scikit-learn", numba="numba",
+                    mrcfile="mrcfile")
+    return dict(python=platform.python_version(),
+                **{name: metadata.version(full) for name, full in packages.items()})
 
 
 def _detectable(found: Arrays, voxel: float) -> Dict[str, float] | None:

@@ -23,9 +23,9 @@ def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
     """
     n = grid.padded_box
     full = np.zeros((n, n, n // 2 + 1))
-    whole, part = grid._overlap
-    full[whole] = weight[part]
-    kernel = fft.irfftn(fft.ifftshift(full, axes=(0, 1)), s=(n, n, n)) * n ** 3 * grid._scale ** 2
+    k = grid.stored
+    full[np.ix_(k, k, k[k >= 0])] = weight[grid.stored_part]
+    kernel = fft.irfftn(full, s=(n, n, n)) * n ** 3 * grid._scale ** 2
     line = np.sinc(fft.fftfreq(n)) ** 2         # the weights were spread over neighbours
     return kernel / np.maximum(line[:, None, None] * line[:, None] * line, 0.1)
 

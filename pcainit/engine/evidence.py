@@ -243,7 +243,7 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
 
 
 def strong_enough(components: np.ndarray, background: Background, index: np.ndarray,
-                  spread: NuisanceSpread) -> np.ndarray:
+                  spread: NuisanceSpread, least: float = LEAST_SIGNAL) -> np.ndarray:
     """Which components vary by more than the model errs about the strongest of them.
 
     Parameters
@@ -252,13 +252,15 @@ def strong_enough(components: np.ndarray, background: Background, index: np.ndar
     background : Background
     index : (m,) int
     spread : NuisanceSpread
+    least : float
+        Share of the strongest one's score that a component must have.
 
     Returns
     -------
     (q,) bool
     """
     score = held_out_score(components, background, index, spread)
-    return score >= LEAST_SIGNAL * np.max(score, initial=0.0)
+    return score >= least * np.max(score, initial=0.0)
 
 
 def explained_by(coordinates: np.ndarray, features: np.ndarray) -> np.ndarray:

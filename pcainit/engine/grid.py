@@ -148,7 +148,7 @@ class Grid:
     def _scale(self) -> float:
         return (self.box_px / self.box) ** 3 / self.box_px
 
-    def to_fourier(self, volumes: np.ndarray, channels: int = 0) -> np.ndarray:
+    def to_fourier(self, volumes: np.ndarray, channels: int = 0, workers: int = 1) -> np.ndarray:
         """Oversampled half-space transforms of real volumes, ready to read slices from.
 
         Parameters
@@ -156,20 +156,26 @@ class Grid:
         volumes : (c, box, box, box) float32
         channels : int
             Room for so many volumes; what is more than given stays zero.
+        workers : int
+            Threads of the transforms.
 
         Returns
         -------
         (z, y, x, c) complex64
             Channels last; `half_shape` first.
         """
+        n, k, part = self.padded_box, self.stored, self.stored_part
+        half = k[k >= 0]
         out = np.zeros(self.half_shape + (max(channels, len(volumes)),), np.complex64)
-        whole, part = self._overlap
-        lo = self.padded_box // 2 - self.box // 2
-        for c, volume in enumerate(volumes):
-            padded = np.zeros((self.padded_box,) * 3, np.float32)
-            padded[(slice(lo, lo + self.box),) * 3] = volume / self._gridding
-            full = fft.rfftn(fft.ifftshift(padded))
-            out[part + (c,)] = fft.fftshift(full, axes=(0, 1))[whole] * self._scale
+        # One axis after the other: most of the padding is never transformed.
+        t = fft.rfft(volumes / self._gridding, n, axis=3, workers=workers)[..., half]
+        t = fft.fft(t, n, axis=2, workers=workers)[:, :, k]
+        t = fft.fft(t, n, axis=1, workers=workers)[:, k]
+        turn = np.exp(2j * np.pi * (self.box // 2) / n * k)     # the origin is in the middle
+        phases = (self._scale * turn[:, None, None] * turn[:, None] * turn[k >= 0])
+        phases = phases.astype(np.complex64)
+        for c in range(len(volumes)):
+            out[part + (c,)] = t[c] * phases
         return out
 
     def to_real(self, transform: np.ndarray, workers: int = 1) -> np.ndarray:
@@ -185,25 +191,31 @@ class Grid:
         -------
         (box, box, box) float32
         """
-        n = self.padded_box
-        full = np.zeros((n, n, n // 2 + 1), np.complex64)
-        whole, part = self._overlap
-        full[whole] = transform[part]
-        padded = fft.fftshift(fft.irfftn(fft.ifftshift(full, axes=(0, 1)), s=(n, n, n),
-                                         workers=workers))
-        lo = n // 2 - self.box // 2
-        volume = padded[(slice(lo, lo + self.box),) * 3]
+        n, k = self.padded_box, self.stored
+        inside = np.arange(self.box) - self.box // 2
+        t = transform[self.stored_part]
+        for axis in (0, 1):
+            shape = t.shape[:axis] + (n,) + t.shape[axis + 1:]
+            full = np.zeros(shape, np.complex64)
+            full[(slice(None),) * axis + (k,)] = t
+            t = fft.ifft(full, axis=axis, workers=workers).take(inside, axis=axis, mode="wrap")
+        volume = fft.irfft(t, n, axis=2, workers=workers).take(inside, axis=2, mode="wrap")
         return (volume / (self._scale * self._gridding)).astype(np.float32)
 
-    @property
-    def _overlap(self) -> Tuple[Tuple[slice, ...], Tuple[slice, ...]]:
-        """What the oversampled transform and its stored part have in common, in each of them.
+    @cached_property
+    def stored(self) -> np.ndarray:
+        """Indices of the oversampled transform that are stored, along z or y.
 
         Small grids store a margin that lies beyond the transform's own end; it stays zero.
         """
-        c, r = self.padded_box // 2, min(self.reach, self.padded_box // 2 - 1)
-        return ((slice(c - r, c + r + 1),) * 2 + (slice(0, r + 1),),
-                (slice(self.reach - r, self.reach + r + 1),) * 2 + (slice(0, r + 1),))
+        r = min(self.reach, self.padded_box // 2 - 1)
+        return np.arange(-r, r + 1)
+
+    @property
+    def stored_part(self) -> Tuple[slice, ...]:
+        """Where those lie in an array of `half_shape`."""
+        r = int(self.stored[-1])
+        return (slice(self.reach - r, self.reach + r + 1),) * 2 + (slice(0, r + 1),)
 
     @cached_property
     def box_shells(self) -> np.ndarray:

@@ -140,31 +140,33 @@ def _numerators(ctf, back, q, sought, scratch, mean, moment, add):
 
 
 @kernel()
-def _scatter(images, i, scratch, add, packed, sums):
-    """Add one particle to the numerators, of classes to their weights too.
+def _class_weights(images, i, sought, moment, add):
+    """What one particle adds to the classes' weights, behind the numerators in `add`."""
+    ctf = images.ctf[i]
+    width = len(add) // len(ctf)
+    for k in range(len(ctf)):
+        square = ctf[k] * ctf[k] * images.root[k] * images.back[k]
+        for a in range(sought):
+            add[k * width + 2 * sought + a] = square * moment[a, a]
 
-    `packed` is the diagonal of the second moment, `sums` (z, y, x, channels).
-    """
-    ctf, total = images.ctf[i], sums.shape[3]
+
+@kernel()
+def _scatter(images, scratch, add, sums):
+    """Add one particle's `add` (samples times channels) to `sums` (z, y, x, channels)."""
+    total = sums.shape[3]
     flat = sums.ravel()
     step_y = (images.reach + 1) * total
     step_z = (2 * images.reach + 1) * step_y
-    width = len(add) // len(ctf)
-    for k in range(len(ctf)):
+    for k in range(len(scratch.cells)):
         fx, fy, fz = scratch.fractions[0, k], scratch.fractions[1, k], scratch.fractions[2, k]
-        square = ctf[k] * ctf[k] * images.root[k] * images.back[k]
         for dz in range(2):
             for dy in range(2):
                 share = (fz if dz else 1 - fz) * (fy if dy else 1 - fy)
                 place = scratch.cells[k] * total + dz * step_z + dy * step_y
                 near, far = share * (1 - fx), share * fx
-                for s in range(0, width, LANES):
-                    add_scaled(flat, place + s, add, k * width + s, near)
-                    add_scaled(flat, place + total + s, add, k * width + s, far)
-                near, far = near * square, far * square
-                for s in range(width, total, LANES):
-                    add_scaled(flat, place + s, packed, s - width, near)
-                    add_scaled(flat, place + total + s, packed, s - width, far)
+                for s in range(0, total, LANES):
+                    add_scaled(flat, place + s, add, k * total + s, near)
+                    add_scaled(flat, place + total + s, add, k * total + s, far)
 
 
 @kernel()
@@ -189,7 +191,7 @@ def _add_moment(images, i, scratch, cells, packed, out):
 
 def sum_channels(q: int, classes: bool) -> int:
     """Channels of the sums of `latent_pass`: numerators, of classes weights too, in `LANES`."""
-    return padded(2 * q) + (padded(q) if classes else 0)
+    return padded((3 if classes else 2) * q)
 
 
 def moment_channels(q: int) -> int:
@@ -222,9 +224,8 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
         mean = np.empty(t)
         moment = np.zeros((t, t), np.float32)
         mean32 = np.zeros(t, np.float32)
-        width = -(-2 * sought // LANES) * LANES
-        add = np.zeros(n_samples * width, np.float32)
-        packed = np.zeros(max(sums.shape[4] - width, local.shape[2], 1), np.float32)
+        add = np.zeros(n_samples * sums.shape[4], np.float32)
+        packed = np.zeros(local.shape[2], np.float32)
         packed[0] = 1
         for place in range(starts[block], starts[block + 1]):
             i = order[place]
@@ -253,31 +254,27 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
                     moments[block, a, a] += whole * whole - mean[a] * mean[a]
             if update:
                 _numerators(images.ctf[i], images.back, q, sought, scratch, mean32, moment, add)
-                for a in range(sought):
-                    if classes:
-                        packed[a] = moment[a, a]
-                    else:
+                if classes:
+                    _class_weights(images, i, sought, moment, add)
+                else:
+                    for a in range(sought):
                         for b in range(a + 1):
                             packed[1 + a * (a + 1) // 2 + b] = moment[a, b]
-                _scatter(images, i, scratch, add, packed, sums[block])
-                if local.shape[1] > 0:
                     _add_moment(images, i, scratch, cells, packed, local[block])
+                _scatter(images, scratch, add, sums[block])
 
 
 @kernel(parallel=True)
-def gather(sums, q, weights):
-    """The blocks' sums added up, without empty channels: (z, y, x, 2q + weights)."""
-    width = -(-2 * q // LANES) * LANES
-    out = np.zeros((sums.shape[1], sums.shape[2], sums.shape[3], 2 * q + weights), np.float32)
+def gather(sums, channels):
+    """The blocks' sums added up, without empty channels: (z, y, x, channels)."""
+    out = np.zeros((sums.shape[1], sums.shape[2], sums.shape[3], channels), np.float32)
     for z in numba.prange(sums.shape[1]):
         for block in range(sums.shape[0]):
             for y in range(sums.shape[2]):
                 for x in range(sums.shape[3]):
                     row, part = out[z, y, x], sums[block, z, y, x]
-                    for m in range(2 * q):
+                    for m in range(channels):
                         row[m] += part[m]
-                    for m in range(weights):
-                        row[2 * q + m] += part[width + m]
     return out
 
 

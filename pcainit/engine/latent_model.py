@@ -15,6 +15,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Optional
 
+import numba
 import numpy as np
 
 from pcainit.engine.columns import channel_count
@@ -244,7 +245,7 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     sums = np.zeros((blocks,) + (grid.half_shape + (channels,) if update else (1, 1, 1, channels)),
                     np.float32)
     local = np.zeros((blocks, grid.cells[-1, -1, -1] + 1, moment_channels(sought))
-                     if update and not classes else (blocks, 0, 1), np.float32)
+                     if update and not classes else (1, 0, 1), np.float32)
     moments, squares = np.zeros((blocks, t, t)), np.zeros((blocks, t))
     # The kernel indexes these by particle number.
     gains = np.zeros(len(background.slices))
@@ -256,8 +257,8 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
                 index[np.argsort(background.rank[index], kind="stable")], block_starts(n, blocks),
                 np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
                 grid.cells.ravel(), local, moments, squares, gains, keep, grams, scores)
-    weights = sought if classes else 0
-    return PassResult(_complete(gather(sums, sought, weights), sought) if update else sums[:0],
+    gathered = (3 if classes else 2) * sought
+    return PassResult(_complete(gather(sums, gathered), sought) if update else sums[:0],
                       _cell_means(local.sum(axis=0), grid, moments.sum(axis=0)[:sought, :sought],
                                   n) if local.size else local[0],
                       moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
@@ -279,7 +280,8 @@ def _images(background: Background) -> Images:
 def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:
     """Transforms of the mean, its moments and the components, as `columns.read_rows` takes them."""
     volumes = np.concatenate([background.mean[None], background.moments, scaled])
-    return background.grid.to_fourier(volumes, channel_count(len(volumes))).view(np.float32)
+    return background.grid.to_fourier(volumes, channel_count(len(volumes)),
+                                      numba.get_num_threads()).view(np.float32)
 
 
 def unexplained_slices(background: Background, model: LatentModel, index: np.ndarray) -> np.ndarray:

@@ -105,11 +105,27 @@ def measure(background: Background, model: LatentModel, index: np.ndarray) -> Me
     -------
     Measurements
     """
-    q, nuisance = model.q, model.nuisance.precision
-    precision = np.concatenate([np.ones(q), nuisance])
+    precision = np.concatenate([np.ones(model.q), model.nuisance.precision])
     result = run_pass(background, model.components, precision, index, keep=True)
+    return measurements(result.grams, result.scores, model.nuisance.precision)
+
+
+def measurements(grams: np.ndarray, scores: np.ndarray, nuisance: np.ndarray) -> Measurements:
+    """Measurements from the statistics (n, q + 7, q + 7) and (n, q + 7) of a pass.
+
+    Parameters
+    ----------
+    grams, scores : float32
+    nuisance : (7,) float64
+        Prior precision of the nuisances.
+
+    Returns
+    -------
+    Measurements
+    """
+    q = scores.shape[1] - len(nuisance)
     # Contrast, the first nuisance, is taken along as one more component.
-    joint = marginalise(result.grams, result.scores, q + 1, nuisance[1:])
+    joint = marginalise(grams, scores, q + 1, nuisance[1:])
     contrast = np.concatenate([joint.precision[:, q], joint.score[:, q:]], axis=1)
     return Measurements(np.ascontiguousarray(joint.precision[:, :q, :q]),
                         np.ascontiguousarray(joint.score[:, :q]), contrast, float(nuisance[0]))

@@ -8,13 +8,13 @@ from typing import Callable, List, Sequence, Tuple
 
 import numpy as np
 
-from pcainit.engine.evidence import Evidence, certify, confirm, strong_enough
+from pcainit.engine.evidence import LEAST_SIGNAL, Evidence, certify, confirm, strong_enough
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel
 from pcainit.engine.local_sweep import Region, sweep
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.model_axes import align_to, merge_models
-from pcainit.engine.particle_pca import fit_components
+from pcainit.engine.particle_pca import fit_components, thin
 
 # A region is looked at closely from this score of the sweep (standard deviations) ...
 LEAST_SWEEP_SCORE = 5.0
@@ -23,6 +23,10 @@ LEAST_SWEEP_COSINE = 0.3
 MOST_PLACES = 4
 # Of a local component, so much must lie outside the span of what is known.
 LEAST_NEW = 0.2
+# A place is not fitted when what the search found there varies by less than this share of what a
+# component must in the end: fits have made it 0.4 to 1.4 times as much.
+LEAST_START = 0.4 * LEAST_SIGNAL
+SAMPLE = 5000           # particles that tell
 ROUNDS = 6
 
 
@@ -124,14 +128,20 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
                seed: int) -> Place | None:
     """Components of one place, when both half-sets find them; None when they do not."""
     place = region_mask(group, mask)
+    starts = [_start([region.pair[h] for region in group], background, place, joint)
+              for h in (0, 1)]
+    everyone = np.sort(np.concatenate(halves))
+    some = thin(everyone, SAMPLE)
+    if not any(strong_enough(np.concatenate([joint.components, start.components]), background,
+                             some, joint.nuisance, LEAST_START)[joint.q:].any()
+               for start in starts):
+        return None
     models = []
-    for h in (0, 1):
-        start = _start([region.pair[h] for region in group], background, place, joint)
+    for h, start in enumerate(starts):
         models.append(fit_components(background, place, start, halves[h], held=held[h],
                                      rounds=ROUNDS, learn_nuisance=False))
     evidence = confirm(certify(models[0], models[1], place, background.grid, seed), background,
                        halves, place, joint.nuisance, beside=held)
-    everyone = np.sort(np.concatenate(halves))
     evidence = _strong(evidence, joint, background, everyone)
     if not evidence.count:
         return None

@@ -8,8 +8,14 @@ from typing import Optional
 
 import numpy as np
 
-from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
-from pcainit.engine.latents import Latents, compute_latents, marginalise
+from pcainit.engine.latent_model import (
+    Background,
+    LatentModel,
+    NuisanceSpread,
+    PassResult,
+    run_pass,
+)
+from pcainit.engine.latents import Latents, marginalise, measurements
 from pcainit.engine.posterior_kernels import NUISANCES, moments
 
 
@@ -60,21 +66,9 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
     return spread
 
 
-def calibrated(background: Background, model: LatentModel, index: np.ndarray,
-               most: int = 8000) -> LatentModel:
-    """The model with the variances that `most` of some particles ask for, in decreasing order."""
-    some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
-    latents = compute_latents(background, model, some)
-    variances = calibrate_variances(latents, model.variances)
-    order = np.argsort(-variances, kind="stable")
-    return dataclasses.replace(model.take(order), variances=variances[order])
-
-
-def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
-                  most: int = 8000) -> NuisanceSpread:
-    """Spread of the nuisances with components in the model, to convergence.
-
-    Without the components, a moving domain looks like a rotation.
+def adjusted(background: Background, model: LatentModel, index: np.ndarray,
+             most: int = 8000) -> LatentModel:
+    """The model with the spreads and variances that particles ask for, in decreasing order.
 
     Parameters
     ----------
@@ -86,16 +80,40 @@ def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
 
     Returns
     -------
-    NuisanceSpread
+    LatentModel
     """
     some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+    old, offsets = model.nuisance.precision, background.offsets[some]
+    result = run_pass(background, model.components, np.append(np.ones(model.q), old), some,
+                      keep=True)
+    spread = _spread_beside(result, 1 / model.variances, model.nuisance, offsets)
+    scores = result.scores.copy()           # the prior's mean is minus what was corrected before
+    scores[:, model.q:] += (old - spread.precision) * offsets
+    latents = measurements(result.grams, scores, spread.precision).marginal()
+    variances = calibrate_variances(latents, model.variances)
+    order = np.argsort(-variances, kind="stable")
+    return dataclasses.replace(model.take(order), variances=variances[order], nuisance=spread)
+
+
+def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
+                  most: int = 8000) -> NuisanceSpread:
+    """Spread of the nuisances with components in the model, to convergence; see `adjusted`."""
+    some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
     precision = np.append(np.ones(model.q), model.nuisance.precision)
-    result = run_pass(background, model.scaled, precision, some, keep=True)
-    turned = np.roll(np.arange(len(precision)), -model.q)       # nuisances first
+    result = run_pass(background, model.components, precision, some, keep=True)
+    return _spread_beside(result, 1 / model.variances, model.nuisance, background.offsets[some])
+
+
+def _spread_beside(result: PassResult, prior: np.ndarray, start: NuisanceSpread,
+                   offsets: np.ndarray) -> NuisanceSpread:
+    """Spread with components of given prior precision integrated out.
+
+    Without the components, a moving domain looks like a rotation.
+    """
+    turned = np.roll(np.arange(result.scores.shape[1]), -len(prior))    # nuisances first
     alone = marginalise(result.grams[:, turned][:, :, turned], result.scores[:, turned],
-                        NUISANCES, np.ones(model.q))
-    return learn_spread(alone.precision, alone.score, model.nuisance,
-                        offsets=background.offsets[some], rounds=30)
+                        NUISANCES, prior)
+    return learn_spread(alone.precision, alone.score, start, offsets=offsets, rounds=30)
 
 
 def calibrate_variances(latents: Latents, variances: np.ndarray, rounds: int = 8) -> np.ndarray:

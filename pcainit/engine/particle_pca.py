@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import dataclasses
 from typing import Callable, Optional
 
 import numpy as np
@@ -16,7 +15,7 @@ from pcainit.engine.latent_model import (
     run_pass,
 )
 from pcainit.engine.maximisation import maximise, total_weight
-from pcainit.engine.nuisance import calibrated, spread_beside
+from pcainit.engine.nuisance import adjusted
 
 # Inside a mask neighbouring Fourier coefficients go together, and the mask averages their noise:
 # components are damped by the mask's share of the box (times this) less than single coefficients.
@@ -120,8 +119,7 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         if learn_nuisance:
             nuisance = nuisance.improved(np.diag(result.moments)[t:], result.squares[t:])
         model = LatentModel(components, variances, nuisance, float(result.gains.mean()))
-        if learn_nuisance and k + 1 in (rounds // 2, rounds):
-            model = dataclasses.replace(model, nuisance=spread_beside(background, model, index))
-            model = calibrated(background, model, index)
+        if learn_nuisance and k + 1 in (early, rounds):
+            model = adjusted(background, model, index)
         progress((k + 1) / rounds)
     return model

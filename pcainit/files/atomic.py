@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, Mapping, Optional
@@ -16,6 +17,7 @@ import numpy as np
 from pcainit.files.locks import try_lock
 from pcainit.stopping import shielded
 
+_UMASK = threading.Lock()
 UNFINISHED = ".pcainit."        # how names of files begin that are still being written
 
 
@@ -34,8 +36,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
                                             suffix=target.suffix)
         try_lock(handle)                # held while it is written: see `remove_unfinished`
         yield Path(name)
-        umask = os.umask(0)
-        os.umask(umask)
+        umask = _umask()
         with contextlib.suppress(OSError):      # some network disks know no rights
             os.chmod(name, 0o666 & ~umask)
         os.replace(name, str(target))
@@ -45,6 +46,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 os.close(handle)
                 if os.path.exists(name):
                     os.unlink(name)
+
+
+def _umask() -> int:
+    with _UMASK:                    # it can only be read by setting it, for all threads
+        umask = os.umask(0)
+        os.umask(umask)
+    return umask
 
 
 def remove_unfinished(folder: str | Path) -> None:

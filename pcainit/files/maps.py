@@ -15,9 +15,24 @@ from pcainit.files.mrc_layout import read_layout
 from pcainit.settings import InputError, shorten
 
 
+class _Map(mrcfile.mrcfile.MrcFile):
+    """A file that takes its statistics section by section, without copies of the volume."""
+
+    def update_header_stats(self) -> None:
+        """Set the header's least, largest and mean value and standard deviation."""
+        least, largest, total, square = np.inf, -np.inf, 0.0, 0.0
+        for plane in self.data:
+            section = plane.astype(np.float64).ravel()
+            least, largest = min(least, section.min()), max(largest, section.max())
+            total, square = total + section.sum(), square + section @ section
+        self.header.dmin, self.header.dmax = least, largest
+        self.header.dmean = mean = total / self.data.size
+        self.header.rms = np.sqrt(max(square / self.data.size - mean ** 2, 0))
+
+
 def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
     """Write a volume (z, y, x) as a float32 MRC map with its sampling rate, whole."""
-    with replacing(path) as temporary, mrcfile.new(str(temporary), overwrite=True) as mrc:
+    with replacing(path) as temporary, _Map(str(temporary), mode="w+", overwrite=True) as mrc:
         mrc.set_data(np.ascontiguousarray(volume, np.float32))
         mrc.set_volume()
         mrc.voxel_size = float(sampling)
