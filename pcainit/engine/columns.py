@@ -3,7 +3,8 @@
 They lie as rows of one array, samples along the row, real parts in its first half and imaginary
 parts in its second, each times the square root of the sample's multiplicity: then plain products of
 rows are inner products.  Row by row: q components, seven nuisances, the residual, and an empty one
-where that makes the number of rows even.
+where that makes the number of rows even.  Behind these `row_count` rows lie the mean's three
+moments, and a row that nobody looks at.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from pcainit.engine.kernels import kernel
-from pcainit.engine.lanes import LANES, padded, weighted_corners
+from pcainit.engine.lanes import LANES, padded, to_rows, weighted_corners
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.slicing import sample_position
 
@@ -19,10 +20,35 @@ FIXED = 4               # volumes read for the nuisances: the mean and its three
 
 
 @kernel()
+def row_count(q):
+    """Rows that inner products are taken of."""
+    return q + NUISANCES + 1 + (q + NUISANCES + 1) % 2
+
+
+@kernel()
 def empty_rows(q, n_samples):
     """Room for one particle's rows, zero where no sample lies."""
-    count = q + NUISANCES + 1
-    return np.zeros((count + count % 2, 2 * (-(-n_samples // LANES) * LANES)), np.float32)
+    return np.zeros((row_count(q) + FIXED, 2 * (-(-n_samples // LANES) * LANES)), np.float32)
+
+
+@kernel()
+def row_starts(q, channels, width):
+    """Where each channel of `read_rows` goes among the rows, (channels,) int64."""
+    starts = np.full(channels, (row_count(q) + FIXED - 1) * width, np.int64)
+    for c in range(2 * (q + FIXED)):
+        volume = c // 2
+        row = q if volume == 0 else row_count(q) + volume - 1 if volume < FIXED else volume - FIXED
+        starts[c] = row * width + (c % 2) * (width // 2)
+    return starts
+
+
+@kernel()
+def component_starts(count, channels, rows):
+    """Where each channel of the first components lies among the rows, (channels,) int64."""
+    starts = np.full(channels, (rows.shape[0] - 1) * rows.shape[1], np.int64)
+    for c in range(2 * count):
+        starts[c] = (c // 2) * rows.shape[1] + (c % 2) * (rows.shape[1] // 2)
+    return starts
 
 
 @kernel()
@@ -46,39 +72,35 @@ def locate(rotation, frequencies, oversampling, reach, cells, fractions, signs):
 
 
 @kernel()
-def read_rows(volumes, reach, cells, fractions, signs, scale, q, model, moments, rows):
-    """Rows of the components and the mean, and the mean's moments (3, samples).
+def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, rows):
+    """Rows of the components and the mean, and the mean's moments.
 
     Parameters
     ----------
     volumes : (z, y, x, channels) float32
         Mean, moments, components, each real and imaginary part; zeros up to whole `LANES`.
-    scale : (p,) float32
-        Factor of each sample.
-    model : (channels,) float32
+    scale, signed : (padded p,) float32
+        Factor of each sample's real and imaginary part, zero beyond the last.
+    model : (LANES * channels,) float32
         Scratch.
+    starts : (channels,) int64
+        See `row_starts`.
     """
-    flat, channels = volumes.ravel(), volumes.shape[3]
-    half = rows.shape[1] // 2
+    flat, out, channels = volumes.ravel(), rows.ravel(), volumes.shape[3]
     step_y = (reach + 1) * channels
     step_z = (2 * reach + 1) * step_y
-    for k in range(len(cells)):
-        fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
-        gx, gy, gz = 1 - fx, 1 - fy, 1 - fz
-        w00, w01, w10, w11 = gz * gy, gz * fy, fz * gy, fz * fy
-        place = cells[k] * channels
+    for group in range(0, len(scale), LANES):
+        for k in range(group, min(group + LANES, len(cells))):
+            fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
+            gx, gy, gz = 1 - fx, 1 - fy, 1 - fz
+            w00, w01, w10, w11 = gz * gy, gz * fy, fz * gy, fz * fy
+            place = cells[k] * channels
+            for s in range(0, channels, LANES):
+                weighted_corners(flat, place + s, channels, step_y, step_z, w00 * gx, w00 * fx,
+                                 w01 * gx, w01 * fx, w10 * gx, w10 * fx, w11 * gx, w11 * fx, model,
+                                 (k - group) * channels + s)
         for s in range(0, channels, LANES):
-            weighted_corners(flat, place + s, channels, step_y, step_z, w00 * gx, w00 * fx,
-                             w01 * gx, w01 * fx, w10 * gx, w10 * fx, w11 * gx, w11 * fx, model, s)
-        c = scale[k]
-        cs = c * signs[k]
-        rows[q, k], rows[q, half + k] = c * model[0], cs * model[1]
-        for a in range(3):
-            moments[a, k] = c * model[2 * a + 2]
-            moments[a, half + k] = cs * model[2 * a + 3]
-        for j in range(q):
-            rows[j, k] = c * model[2 * (FIXED + j)]
-            rows[j, half + k] = cs * model[2 * (FIXED + j) + 1]
+            to_rows(model, s, channels, out, starts, s, group, scale, signed)
 
 
 @kernel()
@@ -122,7 +144,7 @@ def residual_row(values, root, q, rows):
 def inner_products(rows, out):
     """``out = rows rows'``, in blocks of two by two; lower triangle of blocks."""
     zero = np.float32(0)
-    for a in range(0, rows.shape[0], 2):
+    for a in range(0, len(out), 2):
         p, r = rows[a], rows[a + 1]
         for b in range(0, a + 1, 2):
             s, t = rows[b], rows[b + 1]

@@ -1,7 +1,7 @@
 """Vector arithmetic inside compiled kernels: eight float32 at a time.
 
 A compiler turns a loop over channels into vector instructions only where it knows their number and
-that arrays do not overlap; these two say so.  Arrays are one-dimensional and C-contiguous, the
+that arrays do not overlap; these say so.  Arrays are one-dimensional and C-contiguous, the
 number of channels is a multiple of `LANES`.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -74,6 +74,83 @@ def weighted_corners(typing, volume, place, step_x, step_y, step_z, w000, w001, 
             total = term if total is None else builder.fadd(total, term, flags=("fast",))
         builder.store(total, _pointer(context, builder, signature.args[13], args[13], args[14]),
                       align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _shuffled(builder, one, two, order):
+    return builder.shuffle_vector(one, two, ir.Constant(ir.VectorType(ir.IntType(32), LANES),
+                                                        order))
+
+
+def _transposed(builder, rows):
+    """The columns of eight vectors."""
+    for low, high, gap in (([0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15], 1),
+                           ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15], 2),
+                           ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15], 4)):
+        out = [None] * LANES
+        for one in (a for a in range(LANES) if not a & gap):
+            pair = rows[one], rows[one + gap]
+            out[one] = _shuffled(builder, *pair, low)
+            out[one + gap] = _shuffled(builder, *pair, high)
+        rows = out
+    # The first two steps leave columns 1 and 2 of each half in each other's place.
+    return [rows[a] for a in (0, 2, 1, 3, 4, 6, 5, 7)]
+
+
+@intrinsic
+def to_rows(typing, values, start, step, out, targets, first, place, even, odd):
+    """Eight samples of eight channels, channel by channel, times a factor of each sample.
+
+    ``out[targets[first + j] + place + u] = values[start + u step + j] f[place + u]`` for u and j
+    from 0 to 7; f is `even` for even j and `odd` for odd ones.
+    """
+    signature = types.void(values, types.intp, types.intp, out, targets, types.intp, types.intp,
+                           even, odd)
+
+    def generate(context, builder, signature, args):
+        kinds, at, rows = signature.args, args[1], []
+        for _ in range(LANES):
+            rows.append(builder.load(_pointer(context, builder, kinds[0], args[0], at), align=4))
+            at = builder.add(at, args[2])
+        factors = [builder.load(_pointer(context, builder, kinds[k], args[k], args[6]), align=4)
+                   for k in (7, 8)]
+        target = context.make_array(kinds[4])(context, builder, args[4]).data
+        for j, column in enumerate(_transposed(builder, rows)):
+            index = builder.add(args[5], ir.Constant(args[5].type, j))
+            place = builder.add(builder.load(builder.gep(target, [index])), args[6])
+            builder.store(builder.fmul(column, factors[j % 2], flags=("fast",)),
+                          _pointer(context, builder, kinds[3], args[3], place), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def from_rows(typing, values, targets, first, place, even, odd, out, start, step):
+    """The way back, times a factor of each sample.
+
+    ``out[start + u step + j] = values[targets[first + j] + place + u] f[place + u]``, as in
+    `to_rows`.
+    """
+    signature = types.void(values, targets, types.intp, types.intp, even, odd, out, types.intp,
+                           types.intp)
+
+    def generate(context, builder, signature, args):
+        kinds, columns = signature.args, []
+        factors = [builder.load(_pointer(context, builder, kinds[k], args[k], args[3]), align=4)
+                   for k in (4, 5)]
+        target = context.make_array(kinds[1])(context, builder, args[1]).data
+        for j in range(LANES):
+            index = builder.add(args[2], ir.Constant(args[2].type, j))
+            place = builder.add(builder.load(builder.gep(target, [index])), args[3])
+            column = builder.load(_pointer(context, builder, kinds[0], args[0], place), align=4)
+            columns.append(builder.fmul(column, factors[j % 2], flags=("fast",)))
+        at = args[7]
+        for row in _transposed(builder, columns):
+            builder.store(row, _pointer(context, builder, kinds[6], args[6], at), align=4)
+            at = builder.add(at, args[8])
         return context.get_dummy_value()
 
     return signature, generate

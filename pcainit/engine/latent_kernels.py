@@ -13,15 +13,18 @@ import numba
 import numpy as np
 
 from pcainit.engine.columns import (
+    component_starts,
     empty_rows,
     inner_products,
     locate,
     nuisance_rows,
     read_rows,
     residual_row,
+    row_count,
+    row_starts,
 )
 from pcainit.engine.kernels import kernel
-from pcainit.engine.lanes import LANES, add_scaled, padded
+from pcainit.engine.lanes import LANES, add_scaled, from_rows, padded
 from pcainit.engine.posterior_kernels import NUISANCES, class_posterior, invert_posterior
 
 
@@ -64,9 +67,10 @@ class _Scratch(NamedTuple):
     """Where one thread works on one particle; see `columns`."""
 
     rows: np.ndarray
-    moments: np.ndarray
+    starts: np.ndarray
     model: np.ndarray
     scale: np.ndarray
+    signed: np.ndarray
     cells: np.ndarray
     fractions: np.ndarray
     signs: np.ndarray
@@ -76,27 +80,26 @@ class _Scratch(NamedTuple):
 @kernel()
 def _make_scratch(q, n_samples, channels):
     rows = empty_rows(q, n_samples)
-    return _Scratch(rows, np.zeros((3, rows.shape[1]), np.float32), np.empty(channels, np.float32),
-                    np.empty(n_samples, np.float32), np.empty(n_samples, np.int64),
-                    np.empty((3, n_samples), np.float32), np.empty(n_samples, np.float32),
-                    np.empty((len(rows), len(rows)), np.float32))
+    width, count = rows.shape[1], row_count(q)
+    return _Scratch(rows, row_starts(q, channels, width), np.zeros(LANES * channels, np.float32),
+                    np.zeros(width // 2, np.float32), np.zeros(width // 2, np.float32),
+                    np.empty(n_samples, np.int64), np.empty((3, n_samples), np.float32),
+                    np.empty(n_samples, np.float32), np.empty((count, count), np.float32))
 
 
 @kernel()
 def _measure(images, i, volumes, q, precision, scratch, gram, score):
     """Rows of one particle, ``gram = A' A`` (lower triangle) and ``score = A' r``."""
-    rotation = images.rotations[i]
-    scale, ctf = scratch.scale, images.ctf[i]
-    for k in range(len(scale)):
-        scale[k] = ctf[k] * images.root[k]
+    rotation, rows = images.rotations[i], scratch.rows
+    moments = rows[len(scratch.products):]
     locate(rotation, images.frequencies, images.oversampling, images.reach, scratch.cells,
            scratch.fractions, scratch.signs)
-    read_rows(volumes, images.reach, scratch.cells, scratch.fractions, scratch.signs, scale, q,
-              scratch.model, scratch.moments, scratch.rows)
-    nuisance_rows(rotation, images.frequencies, images.pixel, images.falloff, q, scratch.moments,
-                  scratch.rows)
-    residual_row(images.values[i], images.root, q, scratch.rows)
-    inner_products(scratch.rows, scratch.products)
+    _set_scale(images.ctf[i], images.root, scratch)
+    read_rows(volumes, images.reach, scratch.cells, scratch.fractions, scratch.scale,
+              scratch.signed, scratch.model, scratch.starts, rows)
+    nuisance_rows(rotation, images.frequencies, images.pixel, images.falloff, q, moments, rows)
+    residual_row(images.values[i], images.root, q, rows)
+    inner_products(rows, scratch.products)
     last = q + NUISANCES
     for a in range(last):
         score[a] = scratch.products[last, a]
@@ -107,20 +110,25 @@ def _measure(images, i, volumes, q, precision, scratch, gram, score):
 
 
 @kernel()
-def _numerators(ctf, back, q, sought, scratch, mean, moment, add):
+def _set_scale(ctf, factor, scratch):
+    """Factors of the samples' real and imaginary parts."""
+    for k in range(len(ctf)):
+        scratch.scale[k] = ctf[k] * factor[k]
+        scratch.signed[k] = scratch.scale[k] * scratch.signs[k]
+
+
+@kernel()
+def _numerators(ctf, back, q, sought, scratch, mean, moment, starts, add):
     """What one particle adds to the numerators: samples times `LANES` channels, in `add`.
 
     The columns that stay as they are (components from `sought` on, nuisances) take their share
     off.  Overwrites the rows of the components that are sought.
     """
-    rows, signs, scale = scratch.rows, scratch.signs, scratch.scale
-    half = rows.shape[1] // 2
-    width = len(add) // len(scale)
+    rows, half = scratch.rows, scratch.rows.shape[1] // 2
+    width = len(add) // half
     r = rows[q + NUISANCES]
     a, b, c, d = rows[q], rows[q + 1], rows[q + 2], rows[q + 3]
     e, f, g = rows[q + 4], rows[q + 5], rows[q + 6]
-    for k in range(len(scale)):
-        scale[k] = ctf[k] * back[k]
     for j in range(sought):
         out = rows[j]
         m = mean[j]
@@ -134,16 +142,17 @@ def _numerators(ctf, back, q, sought, scratch, mean, moment, add):
             held, mh = rows[h], moment[h, j]
             for k in range(2 * half):
                 out[k] -= mh * held[k]
-        for k in range(len(scale)):
-            add[k * width + 2 * j] = scale[k] * out[k]
-            add[k * width + 2 * j + 1] = scale[k] * signs[k] * out[half + k]
+    _set_scale(ctf, back, scratch)
+    flat = rows.ravel()
+    for s in range(0, width, LANES):
+        for k in range(0, half, LANES):
+            from_rows(flat, starts, s, k, scratch.scale, scratch.signed, add, k * width + s, width)
 
 
 @kernel()
-def _class_weights(images, i, sought, moment, add):
+def _class_weights(images, i, sought, moment, width, add):
     """What one particle adds to the classes' weights, behind the numerators in `add`."""
     ctf = images.ctf[i]
-    width = len(add) // len(ctf)
     for k in range(len(ctf)):
         square = ctf[k] * ctf[k] * images.root[k] * images.back[k]
         for a in range(sought):
@@ -224,7 +233,8 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
         mean = np.empty(t)
         moment = np.zeros((t, t), np.float32)
         mean32 = np.zeros(t, np.float32)
-        add = np.zeros(n_samples * sums.shape[4], np.float32)
+        add = np.zeros(scratch.rows.shape[1] // 2 * sums.shape[4], np.float32)
+        taken = component_starts(sought, sums.shape[4], scratch.rows)
         packed = np.zeros(local.shape[2], np.float32)
         packed[0] = 1
         for place in range(starts[block], starts[block + 1]):
@@ -253,9 +263,10 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
                         moments[block, a, b] += moment[a, b]
                     moments[block, a, a] += whole * whole - mean[a] * mean[a]
             if update:
-                _numerators(images.ctf[i], images.back, q, sought, scratch, mean32, moment, add)
+                _numerators(images.ctf[i], images.back, q, sought, scratch, mean32, moment, taken,
+                            add)
                 if classes:
-                    _class_weights(images, i, sought, moment, add)
+                    _class_weights(images, i, sought, moment, sums.shape[4], add)
                 else:
                     for a in range(sought):
                         for b in range(a + 1):
