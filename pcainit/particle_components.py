@@ -53,7 +53,7 @@ Halves = Tuple[np.ndarray, np.ndarray]
 # More components are sought than are asked for: what is found must not hinge on their number.
 LEAST_COMPONENTS = 8
 LEAST_FRESH = 4         # of them at least, beside those that are given
-HALF_ROUNDS, JOINT_ROUNDS = 10, 3
+HALF_ROUNDS, JOINT_ROUNDS = 10, 2
 # Below this cosine a certified component is known too badly to be taken for granted.
 CLEAR_COSINE = 0.6
 
@@ -192,7 +192,7 @@ def _half_models(slices: Slices, background: Background, consensus: Consensus, b
     models = []
     for h, index in enumerate(halves):
         # Each half has its own mean: the error of a common one would be found by both.
-        own = polish_consensus(slices, consensus, index, spread, offsets)
+        own = polish_consensus(slices, consensus, index, spread, offsets, rounds=2)
         half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets)
         start = started(half_background, mask, q, settings.seed * 2 + h, given)
         start = dataclasses.replace(start, nuisance=spread)
