@@ -19,12 +19,12 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.foreign import refuse_foreign
-from pcainit.files.maps import write_map
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.given_volumes import user_files
 from pcainit.pipeline import Arrays
 from pcainit.preparation import prepared_star
+from pcainit.result_maps import map_writers, maps_at_once
 from pcainit.settings import InputError, Settings
 from pcainit.verdict import write_look, write_verdict
 
@@ -140,14 +140,15 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
     make_folder(folder)
     _clear(folder)
     summary = plain(summary)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:      # maps while the report is drawn
-        maps = pool.submit(_write_maps, folder, stages, grid, threads)
+    with concurrent.futures.ThreadPoolExecutor(maps_at_once(grid, threads)) as pool:
+        maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
         if table is not None:
             _write_particles(folder, table, stages["volumes"])
         write_arrays(folder / "analysis.npz", _analysis(stages, grid))
         from pcainit.report import write_report
         write_report(folder, summary)
-        maps.result()
+        for written in maps:
+            written.result()
     summary["seconds"]["write"] = time.perf_counter() - begin
     write_json(folder / "summary.json", summary)        # last: its presence means complete
     return summary
@@ -204,7 +205,8 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
     make_folder(folder)
     _clear(folder)
     stages = {"reconstruct": before, "components": found}
-    _write_maps(folder, stages, grid, threads)
+    for write in map_writers(folder, stages, grid):
+        write()
     summary = plain(dict(
         record(settings, grid, "variance", threads, seconds or {}),
         particles=len(workspace.slices()),
@@ -232,34 +234,6 @@ def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
             raise InputError("The output folder %s holds the input %s, which the results would "
                              "replace: choose another folder." % (folder, given))
     refuse_foreign(folder, _MARKED)
-
-
-def _write_maps(folder: Path, stages: Dict[str, Arrays], grid: Any, threads: int) -> None:
-    def write(name: str, volume: np.ndarray) -> None:
-        write_map(folder / name, grid.to_particle_box(volume, threads), grid.sampling)
-
-    def write_mask(name: str, mask: np.ndarray) -> None:        # the edge of a finer box rings
-        write_map(folder / name, np.clip(grid.to_particle_box(mask, threads), 0, 1), grid.sampling)
-
-    for k, volume in enumerate(stages.get("volumes", {}).get("volumes", ())):
-        write("volumes/class_%03d.mrc" % (k + 1), volume)
-    write("components/mean.mrc", stages["reconstruct"]["mean"])
-    for k, volume in enumerate(stages["components"].get("components", ())):
-        write("components/component_%03d.mrc" % (k + 1), volume)
-    write("components/variance.mrc", _variance(stages))
-    write_mask("components/mask.mrc", stages["reconstruct"]["mask"])
-    place_mask = stages["components"].get("place_mask")
-    if place_mask is not None and place_mask.any():
-        write_mask("components/changing_places.mrc", place_mask)
-
-
-def _variance(stages: Dict[str, Arrays]) -> np.ndarray:
-    found = stages["components"]
-    if "variance" in found:
-        return found["variance"]
-    if "components" in found:
-        return np.einsum("c,czyx->zyx", found["eigenvalues"], found["components"] ** 2)
-    return stages["volumes"]["volumes"].var(axis=0)
 
 
 def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays],

@@ -44,8 +44,9 @@ def _back_project(images, rotations, points, fine, out):
                 y = rotations[i, 1, 0] * px + rotations[i, 1, 1] * py + rotations[i, 1, 2] * pz
                 x0, y0 = int(np.floor(x)), int(np.floor(y))
                 fx, fy = np.float32(x - x0), np.float32(y - y0)
-                xa, ya = x0 % size, y0 % size
-                xb, yb = (x0 + 1) % size, (y0 + 1) % size
+                # No point is further from the middle than the image's size.
+                xa, ya = x0 + size if x0 < 0 else x0, y0 + size if y0 < 0 else y0
+                xb, yb = xa + 1 if xa + 1 < size else 0, ya + 1 if ya + 1 < size else 0
                 out[v, i] = ((1 - fy) * ((1 - fx) * images[i, ya, xa] + fx * images[i, ya, xb])
                              + fy * ((1 - fx) * images[i, yb, xa] + fx * images[i, yb, xb]))
 

@@ -8,7 +8,13 @@ from typing import Optional, Tuple
 import numpy as np
 
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.latent_model import (
+    Background,
+    LatentModel,
+    NuisanceSpread,
+    in_parts,
+    run_pass,
+)
 from pcainit.engine.latents import Latents, marginalise
 from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
@@ -163,11 +169,14 @@ def held_out_score(directions: np.ndarray, background: Background, index: np.nda
     for j in range(c):
         # Directions are orthogonal in the volume, not in the images: the others must not leak in.
         order = np.r_[j, np.delete(np.arange(c), j)]
-        alone = marginalise(latents.precision[:, order][:, :, order], latents.score[:, order], 1,
-                            1 / size[order[1:]])
-        gram = alone.precision[:, 0, 0].astype(np.float64)
-        excess = alone.score[:, 0].astype(np.float64) ** 2 - gram
-        scores.append(excess.sum() / np.sqrt(2 * (gram ** 2).sum()))
+        excess = square = 0.0
+        for part in in_parts(len(index)):
+            alone = marginalise(latents.precision[part][:, order][:, :, order],
+                                latents.score[part][:, order], 1, 1 / size[order[1:]])
+            gram = alone.precision[:, 0, 0].astype(np.float64)
+            excess += float((alone.score[:, 0].astype(np.float64) ** 2 - gram).sum())
+            square += float((gram ** 2).sum())
+        scores.append(excess / np.sqrt(2 * square))
     return np.array(scores)
 
 
@@ -196,8 +205,13 @@ def _along(directions: np.ndarray, background: Background, index: np.ndarray,
     known = directions[:0] if beside is None else beside.scaled
     c = len(directions)
     precision = np.concatenate([np.ones(c + len(known)), spread.precision])
-    result = run_pass(background, np.concatenate([directions, known]), precision, index, keep=True)
-    latents = marginalise(result.grams, result.scores, c, precision[c:])
+    both = np.concatenate([directions, known])
+    latents = Latents(np.empty((len(index), c, c), np.float32),
+                      np.empty((len(index), c), np.float32))
+    for part in in_parts(len(index)):
+        result = run_pass(background, both, precision, index[part], keep=True)
+        some = marginalise(result.grams, result.scores, c, precision[c:])
+        latents.precision[part], latents.score[part] = some.precision, some.score
     gram = np.einsum("ncc->nc", latents.precision).astype(np.float64)
     excess = (latents.score.astype(np.float64) ** 2 - gram).sum(axis=0)
     square = (gram ** 2).sum(axis=0)

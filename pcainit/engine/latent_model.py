@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Optional
+from typing import Iterator, Optional
 
 import numba
 import numpy as np
@@ -33,6 +33,8 @@ from pcainit.engine.poses import view_rank
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
 from pcainit.engine.slicing import block_count, block_starts
+
+PART = 2 ** 15
 
 
 @dataclass(frozen=True)
@@ -264,6 +266,12 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
                       moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
                       grams[index] if keep and not classes else grams[:0],
                       scores[index] if keep else scores[:0])
+
+
+def in_parts(count: int) -> Iterator[slice]:
+    """Parts of many particles, so that what is kept of each for a while stays small."""
+    for first in range(0, count, PART):
+        yield slice(first, min(first + PART, count))
 
 
 def _images(background: Background) -> Images:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcainit.engine.latent_model import Background, LatentModel, run_pass
+from pcainit.engine.latent_model import Background, LatentModel, in_parts, run_pass
 
 _FIXED_CONTRAST = 1e12
 
@@ -105,9 +105,16 @@ def measure(background: Background, model: LatentModel, index: np.ndarray) -> Me
     -------
     Measurements
     """
-    precision = np.concatenate([np.ones(model.q), model.nuisance.precision])
-    result = run_pass(background, model.components, precision, index, keep=True)
-    return measurements(result.grams, result.scores, model.nuisance.precision)
+    n, q, nuisance = len(index), model.q, model.nuisance.precision
+    out = Measurements(np.empty((n, q, q), np.float32), np.empty((n, q), np.float32),
+                       np.empty((n, q + 2), np.float32), float(nuisance[0]))
+    for part in in_parts(n):
+        result = run_pass(background, model.components, np.concatenate([np.ones(q), nuisance]),
+                          index[part], keep=True)
+        some = measurements(result.grams, result.scores, nuisance)
+        out.precision[part], out.score[part] = some.precision, some.score
+        out.contrast[part] = some.contrast
+    return out
 
 
 def measurements(grams: np.ndarray, scores: np.ndarray, nuisance: np.ndarray) -> Measurements:

@@ -13,10 +13,13 @@ from pcainit.engine.latent_model import (
     LatentModel,
     NuisanceSpread,
     PassResult,
+    in_parts,
     run_pass,
 )
 from pcainit.engine.latents import Latents, marginalise, measurements
 from pcainit.engine.posterior_kernels import NUISANCES, moments
+
+MOST_LEARNT = 50000     # particles tell the spread of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,20 +167,27 @@ def measure_quality(background: Background, index: np.ndarray,
     Quality
         Of all particles of the background.
     """
-    box = background.grid.box
+    box, n = background.grid.box, len(background.slices)
     none = np.zeros((0, box, box, box), np.float32)
     spread = known or NuisanceSpread()
-    result = run_pass(background, none, spread.precision, index, keep=True)
+    some = index[np.linspace(0, len(index) - 1, min(len(index), MOST_LEARNT)).astype(int)]
     if known is None:
+        result = run_pass(background, none, spread.precision, some, keep=True)
         spread = learn_spread(result.grams, result.scores, spread)
-    pose = marginalise(result.grams, result.scores, 1, spread.precision[1:])
-    n = len(background.slices)
     contrast, precision = np.ones(n, np.float32), np.zeros(n, np.float32)
-    precision[index] = pose.precision[:, 0, 0]
-    contrast[index] = 1 + pose.score[:, 0] / np.maximum(precision[index], 1e-12)
+    for part in in_parts(len(index)):
+        mine = index[part]
+        if known is None and len(some) == len(index):
+            grams, scores = result.grams[part], result.scores[part]
+        else:
+            every = run_pass(background, none, spread.precision, mine, keep=True)
+            grams, scores = every.grams, every.scores
+        pose = marginalise(grams, scores, 1, spread.precision[1:])
+        precision[mine] = pose.precision[:, 0, 0]
+        contrast[mine] = 1 + pose.score[:, 0] / np.maximum(precision[mine], 1e-12)
     junk = np.zeros(n, bool)
     junk[index] = find_junk(contrast[index], precision[index])
-    kept = ~junk[index]
+    kept = ~junk[some]
     if known is None and kept.any():
         spread = learn_spread(result.grams[kept], result.scores[kept], spread)
     return Quality(contrast, precision, junk, spread)

@@ -15,7 +15,7 @@ import tempfile
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
+from pcainit.engine.latent_model import Background, NuisanceSpread, in_parts, run_pass
 from pcainit.engine.particles import Slices
 from pcainit.engine.prepare import shift_phases
 from pcainit.engine.products import multiply
@@ -90,11 +90,12 @@ def improve_offsets(background: Background, index: np.ndarray, spread: NuisanceS
         New offsets.
     """
     box = background.grid.box
-    result = run_pass(background, np.zeros((0, box, box, box), np.float32), spread.precision, index,
-                      keep=True)
-    inverse = np.linalg.inv(result.grams.astype(np.float64) + np.diag(spread.precision))
-    step = np.einsum("nab,nb->na", inverse, result.scores)
+    none = np.zeros((0, box, box, box), np.float32)
     offsets = background.offsets.copy()
-    # Rotation vectors are added: exact enough for errors of some degrees.
-    offsets[index, _POSE] += step[:, _POSE]
+    for part in in_parts(len(index)):
+        result = run_pass(background, none, spread.precision, index[part], keep=True)
+        inverse = np.linalg.inv(result.grams.astype(np.float64) + np.diag(spread.precision))
+        step = np.einsum("nab,nb->na", inverse, result.scores)
+        # Rotation vectors are added: exact enough for errors of some degrees.
+        offsets[index[part], _POSE] += step[:, _POSE]
     return offsets

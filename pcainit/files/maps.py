@@ -16,18 +16,15 @@ from pcainit.settings import InputError, shorten
 
 
 class _Map(mrcfile.mrcfile.MrcFile):
-    """A file that takes its statistics section by section, without copies of the volume."""
+    """A file whose statistics are made without copies of the volume."""
 
     def update_header_stats(self) -> None:
         """Set the header's least, largest and mean value and standard deviation."""
-        least, largest, total, square = np.inf, -np.inf, 0.0, 0.0
-        for plane in self.data:
-            section = plane.astype(np.float64).ravel()
-            least, largest = min(least, section.min()), max(largest, section.max())
-            total, square = total + section.sum(), square + section @ section
-        self.header.dmin, self.header.dmax = least, largest
-        self.header.dmean = mean = total / self.data.size
-        self.header.rms = np.sqrt(max(square / self.data.size - mean ** 2, 0))
+        planes = self.data.reshape(len(self.data), -1)
+        mean = planes.mean(dtype=np.float64)
+        squares = (planes[:, None] @ planes[:, :, None]).sum(dtype=np.float64)
+        self.header.dmin, self.header.dmax, self.header.dmean = planes.min(), planes.max(), mean
+        self.header.rms = np.sqrt(max(squares / planes.size - mean ** 2, 0))
 
 
 def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:

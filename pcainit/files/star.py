@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-import gemmi
 import numpy as np
 
 from pcainit import __version__
@@ -17,7 +16,7 @@ from pcainit.files import plausible
 from pcainit.files.foreign import MARK
 from pcainit.files.identity import bytes_identity
 from pcainit.files.stacks import locate_stacks, stack_box
-from pcainit.files.star_text import plain_text, read_document, write_document
+from pcainit.files.star_text import decode, plain_text, read_document, write_document
 from pcainit.settings import InputError, shorten
 
 # CTF field -> STAR label and what stands in where the label is absent (None: it must be there).
@@ -50,11 +49,13 @@ class ParticleTable:
                              % shorten(str(self.path)))
         try:
             content = self.path.read_bytes()
-            self._document = read_document(content)
+            self.identity = bytes_identity(content)
+            text = decode(content)
+            del content                     # of a million particles, it is large
+            self._document = read_document(text)
         except (ValueError, OSError) as error:
             raise InputError("%s cannot be read as a STAR file (%s): give RELION's particles file."
                              % (self.path, shorten(str(error)))) from None
-        self.identity = bytes_identity(content)
         self._loop = self._find("particles", "rlnImageName")
         if self._loop is None or self._loop.length() == 0:
             raise InputError("%s has no particles (no loop with rlnImageName): give RELION's "
@@ -130,7 +131,7 @@ class ParticleTable:
                              "not list." % (self.path, shorten(error.args[0]))) from None
 
     def write_with(self, path: str | Path, columns: Dict[str, np.ndarray]) -> None:
-        """Write every row in order with some columns set (integers) or added.
+        """Write every row in order with some columns set (integers) or added, here as well.
 
         Parameters
         ----------
@@ -138,17 +139,14 @@ class ParticleTable:
         columns : dict
             Label -> (n,) int array or list of str.
         """
-        document = gemmi.cif.read_string(self._document.as_string())    # as it was read
-        table = ParticleTable.__new__(ParticleTable)
-        table._document = document
-        loop = table._find("particles", "rlnImageName")
         for label, values in columns.items():
-            if "_" + label not in loop.tags:
-                loop.add_columns(["_" + label], value="0")
-            k = list(loop.tags).index("_" + label)
+            if label not in self._columns:
+                self._loop.add_columns(["_" + label], value="0")
+                self._columns = _column_numbers(self._loop)
+            k = self._columns[label]
             for row, value in enumerate(values):        # in place: there may be millions
-                loop[row, k] = str(value)
-        write_document(document, path, comment="%s %s" % (MARK, __version__))
+                self._loop[row, k] = str(value)
+        write_document(self._document, path, comment="%s %s" % (MARK, __version__))
 
 
 def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,

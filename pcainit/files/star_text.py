@@ -14,25 +14,32 @@ from pcainit.files.atomic import replacing
 _STAND_IN = "\\\\u{%x}"       # the reader knows ASCII alone
 _STOOD_IN = re.compile(r"\\\\u\{([0-9a-f]{2,6})\}")
 _PLACE = re.compile(r"^string(?::(\d+))?(?::\d+\(\d+\))?:? *(in data_\S*: )?")
+_PIECE = 2 ** 22            # characters that are written at a time
 MOST_BLOCKS = 1000          # of one file; RELION writes two to five
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16",
           codecs.BOM_UTF16_BE: "utf-16"}
 
 
-def read_document(content: bytes) -> Any:
-    """The gemmi document of a STAR file's content.
+def decode(content: bytes) -> str:
+    """A STAR file's content in ASCII: other letters are replaced by stand-ins.
 
-    Letters beyond ASCII are replaced by stand-ins; `plain_text` gives them back.
+    `plain_text` gives them back.
+    """
+    mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
+    text = content.decode(_MARKS[mark] if mark else "utf-8", "surrogateescape")
+    if not text.isascii():
+        text = re.sub(r"[^\x00-\x7f]", lambda letter: _STAND_IN % ord(letter.group()), text)
+    return text
+
+
+def read_document(text: str) -> Any:
+    """The gemmi document of a STAR file's content, as `decode` gives it.
 
     Raises
     ------
     ValueError
         It is no STAR file, and at which line that shows.
     """
-    mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
-    text = content.decode(_MARKS[mark] if mark else "utf-8", "surrogateescape")
-    if not text.isascii():
-        text = re.sub(r"[^\x00-\x7f]", lambda letter: _STAND_IN % ord(letter.group()), text)
     if text.count("\ndata_") > MOST_BLOCKS:       # the time to read them grows with their square
         raise ValueError("it has more than %d blocks" % MOST_BLOCKS)
     try:
@@ -56,6 +63,9 @@ def _letter(code: Any) -> str:
 
 def write_document(document: Any, path: str | Path, comment: str) -> None:
     """Write a document whole, a comment first."""
-    text = "\n# %s\n\n%s" % (comment, plain_text(document.as_string()))
-    with replacing(path) as temporary:          # gemmi's own writer would not notice a full disk
-        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    text = plain_text(document.as_string())
+    with replacing(path) as temporary, open(str(temporary), "wb") as file:
+        # gemmi's own writer would not notice a full disk.
+        file.write(("\n# %s\n\n" % comment).encode())
+        for first in range(0, len(text), _PIECE):
+            file.write(text[first:first + _PIECE].encode("utf-8", "surrogateescape"))
