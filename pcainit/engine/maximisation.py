@@ -11,21 +11,48 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.kernels import kernel
 from pcainit.engine.latent_model import Background, PassResult
 from pcainit.engine.masks import solvent_level
-from pcainit.engine.slicing import insert_slices, side_by_side
+from pcainit.engine.slicing import (
+    block_starts,
+    complete_half_space,
+    corner,
+    sample_position,
+    side_by_side,
+)
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
 # less would let EM switch off components that it has not found yet, more lets noise in.
 PRIOR_OVER_NOISE = 12.0
+_BLOCKS = 8
+
+
+@kernel(parallel=True)
+def _add_weights(ctf, whitening, rotations, frequencies, oversampling, reach, order, starts, sums):
+    for g in numba.prange(len(starts) - 1):
+        out = sums[g]
+        for j in range(starts[g], starts[g + 1]):
+            i = order[j]
+            for k in range(frequencies.shape[0]):
+                x, y, z, _ = sample_position(rotations[i], frequencies[k, 0], frequencies[k, 1],
+                                             oversampling)
+                z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
+                c = ctf[i, k] * whitening[k]
+                near, far = c * c * (1 - fx), c * c * fx
+                for dz in range(2):
+                    for dy in range(2):
+                        share = (fz if dz else 1 - fz) * (fy if dy else 1 - fy)
+                        out[z0 + dz, y0 + dy, x0] += share * near
+                        out[z0 + dz, y0 + dy, x0 + 1] += share * far
 
 
 def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
     """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
-    slices = background.slices
+    slices, grid = background.slices, background.grid
     order = index[np.argsort(background.rank[index], kind="stable")]
-    groups = np.array_split(order, 8)
-    _, weight = insert_slices(slices.values, slices.ctf, slices.rotations, background.grid,
-                              groups=groups, whitening=background.whitening)
-    return weight.sum(axis=(0, 1))
+    sums = np.zeros((_BLOCKS,) + grid.half_shape, np.float32)
+    _add_weights(slices.ctf, background.whitening, slices.rotations,
+                 grid.frequencies.astype(np.float32), np.float32(grid.oversampling), grid.reach,
+                 order, block_starts(len(order), _BLOCKS), sums)
+    return complete_half_space(sums.sum(axis=0))
 
 
 def maximise(background: Background, result: PassResult, scaled: np.ndarray, mask: np.ndarray,

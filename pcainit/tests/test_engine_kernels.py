@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from pcainit.engine.grid import Grid
+from pcainit.engine.kernels import kernel
+from pcainit.engine.lanes import LANES, from_rows, to_rows
 from pcainit.engine.likelihood import log_likelihoods
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import symmetry_matrices
@@ -243,3 +245,28 @@ def test_one_thread_in_blas_whatever_the_kernels_have():
     set_threads(2)
     found = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
     assert len(found) >= 1 and all(lib["num_threads"] == 1 for lib in found)
+
+
+@kernel()
+def _there_and_back(values, start, step, targets, first, place, even, odd, rows, back):
+    to_rows(values, start, step, rows, targets, first, place, even, odd)
+    from_rows(rows, targets, first, place, even, odd, back, start, step)
+
+
+@QUICK
+@given(seeds, st.integers(0, 9), st.integers(LANES, 30), st.integers(0, 5), st.integers(0, 12))
+def test_samples_are_turned_into_rows_and_back(seed, start, step, first, place):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=300).astype(np.float32)
+    even, odd = rng.normal(size=(2, 40)).astype(np.float32)
+    targets = 40 * rng.permutation(first + LANES)       # rows of 40 numbers
+    rows, back = np.zeros((2, 40 * len(targets))).astype(np.float32), np.zeros(300, np.float32)
+    _there_and_back(values, start, step, targets, first, place, even, odd, rows[0], back)
+    expected = np.zeros_like(back)
+    for j in range(LANES):
+        factor = odd if j % 2 else even
+        for u in range(LANES):
+            at, row = start + u * step + j, targets[first + j] + place + u
+            rows[1, row] = values[at] * factor[place + u]
+            expected[at] = rows[1, row] * factor[place + u]
+    assert np.array_equal(*rows) and np.array_equal(back, expected)

@@ -159,6 +159,16 @@ def test_map_round_trip_and_header(tmp_path):
     assert mrcfile.validate(str(tmp_path / "deep" / "v.mrc"))
 
 
+def test_map_statistics(tmp_path):
+    volume = np.random.default_rng(0).normal(5, 0.1, (20, 20, 20)).astype(np.float32)
+    write_map(tmp_path / "map.mrc", volume, 1.0)
+    with mrcfile.open(tmp_path / "map.mrc") as mrc:
+        found = [float(mrc.header[name]) for name in ("dmin", "dmax", "dmean", "rms")]
+    plain = volume.astype(np.float64)
+    assert found == pytest.approx([plain.min(), plain.max(), plain.mean(), plain.std()], rel=1e-3)
+    assert mrcfile.validate(str(tmp_path / "map.mrc"))
+
+
 def test_map_without_sampling(tmp_path):
     with mrcfile.new(str(tmp_path / "v.mrc")) as mrc:
         mrc.set_data(np.zeros((4, 4, 4), np.float32))

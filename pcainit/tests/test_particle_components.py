@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcainit.engine import latent_model
+from pcainit.engine.evidence import held_out_score
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread, run_pass
-from pcainit.engine.latents import compute_latents
+from pcainit.engine.latents import compute_latents, measure
 from pcainit.engine.maximisation import maximise, solve_voxels, total_weight
+from pcainit.engine.nuisance import measure_quality
 from pcainit.engine.particle_pca import (
     colour,
     fit_components,
     orthonormalise,
     random_start,
 )
-from pcainit.engine.slicing import set_threads
+from pcainit.engine.pose_refinement import improve_offsets
+from pcainit.engine.slicing import insert_slices, set_threads
 from pcainit.tests.particle_examples import GRID, blobs, model_background
 
 QUICK = settings(max_examples=20, deadline=None)
@@ -99,6 +103,32 @@ def test_a_known_direction_is_found(linear):
     assert np.corrcoef(mean[:, 0], sign * z)[0, 1] > 0.9
     error = (mean[:, 0] - sign * z * size) ** 2
     assert error.mean() == pytest.approx(covariance[:, 0, 0].mean(), rel=0.35)
+
+
+def test_measured_in_parts(linear, monkeypatch):
+    """However many particles are looked at together: measurements, scores and pose steps."""
+    background, mask, direction, _ = linear
+    model = LatentModel((direction / np.sqrt((direction ** 2).sum()))[None], np.ones(1),
+                        NuisanceSpread(0.02, 0.02, 0.002, 0.02))
+    index, out = np.arange(3, COUNT), []
+    for size in (2 ** 15, 500):
+        monkeypatch.setattr(latent_model, "PART", size)
+        measured = measure(background, model, index)
+        out.append([measured.precision, measured.score, measured.contrast,
+                    held_out_score(model.components, background, index, model.nuisance),
+                    improve_offsets(background, index, model.nuisance),
+                    measure_quality(background, index).contrast])
+    for one, two in zip(*out):
+        assert one == pytest.approx(two, rel=1e-5, abs=1e-5 * float(np.abs(two).max()))
+
+
+def test_total_weight(linear):
+    background, index = linear[0], np.arange(3, COUNT, 7)
+    slices = background.slices.take(index)
+    _, weight = insert_slices(slices.values, slices.ctf, slices.rotations, GRID,
+                              whitening=background.whitening)
+    found = total_weight(background, index[::-1])
+    assert found == pytest.approx(weight[0, 0], abs=1e-5 * float(weight.max()))
 
 
 def test_the_gain_rises(linear):
