@@ -20,8 +20,8 @@ from pcainit.engine.nuisance import adjusted
 # Inside a mask neighbouring Fourier coefficients go together, and the mask averages their noise:
 # components are damped by the mask's share of the box (times this) less than single coefficients.
 COMPONENT_DAMPING = 6.0
-# Early rounds are done on a quarter of the particles, or so many if that is more.
-LEAST_EARLY = 5000
+# Early rounds are done on a quarter of the particles, within these bounds.
+LEAST_EARLY, MOST_EARLY = 5000, 20000
 # Each round goes so many times as far as EM would.
 OVER_RELAXATION = 1.8
 
@@ -105,7 +105,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     early = rounds // 2 if early is None else early
     for k in range(rounds):
         if k in (0, early):
-            index = thin(everyone, max(LEAST_EARLY, len(everyone) // 4)) if k < early else everyone
+            some = int(np.clip(len(everyone) // 4, LEAST_EARLY, MOST_EARLY))
+            index = thin(everyone, some) if k < early else everyone
             weight = total_weight(background, index)
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)
