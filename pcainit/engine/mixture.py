@@ -142,8 +142,24 @@ def _one_round(particles, log_weights, centres, accumulate):
 
 def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.ndarray,
                    rounds: int = 200, tolerance: float = 0.02) -> Mixture:
-    """EM from given weights and centres until the log-likelihood rises by less than `tolerance`."""
+    """EM from given weights and centres until the log-likelihood hardly rises.
+
+    Parameters
+    ----------
+    particles : Measurements
+    weights : (K,) float64
+    centres : (K, q) float64
+    rounds : int
+        At most so many.
+    tolerance : float
+        A rise of less is the end; with more than 20,000 particles, in proportion more.
+
+    Returns
+    -------
+    Mixture
+    """
     ridge = _ridge(particles)
+    tolerance *= max(1.0, len(particles) / 20000)
     last = -np.inf
     for _ in range(rounds):
         _, (counts, full, target), gains = _one_round(particles, np.log(weights), centres, True)
