@@ -15,7 +15,15 @@ import statistics
 from pathlib import Path
 from typing import Any, Dict, List
 
-from jobs import deliver, markdown_table, provenance, run_measured, run_pcainit, work_folder
+from jobs import (
+    data_root,
+    deliver,
+    markdown_table,
+    provenance,
+    run_measured,
+    run_pcainit,
+    work_folder,
+)
 
 Run = Dict[str, Any]
 
@@ -27,7 +35,7 @@ def main() -> None:
         print("RELION (relion_reconstruct) is not installed: nothing to compare with. Skipped.")
         return
     star, runs = Path(args.particles).resolve(), []
-    root = _data_root(star)
+    root = data_root(star)
     with work_folder(args.keep) as work:
         _ours(star, root, work / "warm", args)  # kernels compiled, images in the page cache
         for number in range(args.runs):
@@ -74,16 +82,6 @@ def _theirs(star: Path, root: Path, work: Path, number: int, args: argparse.Name
         seconds.append(taken)
         memory = max(memory, used)
     return dict(theirs=sum(seconds) / len(seconds), their_memory=memory)
-
-
-def _data_root(star: Path) -> Path:
-    """The STAR file's folder, or the nearest one above it, from which its first image is found."""
-    with open(star) as lines:
-        stack = next(word for line in lines for word in line.split() if "@" in word).split("@")[-1]
-    for folder in star.parents:
-        if (folder / stack).is_file():
-            return folder
-    raise SystemExit("The images of %s are not found in its folder or above it." % star)
 
 
 def _write_batch(star: Path, target: Path, size: int, rng: random.Random) -> None:

@@ -45,6 +45,16 @@ def run_pcainit(star: Path, output: Path, root: Path, options: Iterable[Any]
     return json.loads((output / "summary.json").read_text()), seconds, memory
 
 
+def data_root(star: Path) -> Path:
+    """The STAR file's folder, or the nearest one above it, from which its first image is found."""
+    with open(star) as lines:
+        stack = next(word for line in lines for word in line.split() if "@" in word).split("@")[-1]
+    for folder in star.parents:
+        if (folder / stack).is_file():
+            return folder
+    raise SystemExit("The images of %s are not found in its folder or above it." % star)
+
+
 @contextlib.contextmanager
 def work_folder(keep: Optional[str]) -> Iterator[Path]:
     """The folder `keep`, or one that is removed afterwards."""

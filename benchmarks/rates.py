@@ -70,8 +70,7 @@ def _kernels(slices: Slices) -> Dict[str, Callable[[], Any]]:
 
     return {"back-projection": lambda: insert_slices(slices.values, slices.ctf, slices.rotations,
                                                      grid, whitening=background.whitening),
-            "PCA pass: sums and weights": one_pass(update=True),
-            "PCA pass: sums": one_pass(update=True, weigh=False),
+            "PCA pass: sums": one_pass(update=True),
             "PCA pass: statistics": one_pass(keep=True)}
 
 

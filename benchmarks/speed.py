@@ -16,7 +16,15 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
-from jobs import deliver, markdown_table, provenance, run_measured, run_pcainit, work_folder
+from jobs import (
+    data_root,
+    deliver,
+    markdown_table,
+    provenance,
+    run_measured,
+    run_pcainit,
+    work_folder,
+)
 
 CHUNK = 256
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes", "write")
@@ -74,8 +82,9 @@ def _once(args: argparse.Namespace, work: Path, name: str) -> Dict[str, Any]:
     floor = float(log.read_text().split("seconds")[-1])
     options = ["--resolution", args.resolution, "--classes", args.classes,
                "--threads", args.threads]
-    summary, whole, memory = run_pcainit(star, work / name, star.parent, options)
-    _, rest, _ = run_pcainit(star, work / (name + "_nosearch"), star.parent,
+    root = data_root(star)
+    summary, whole, memory = run_pcainit(star, work / name, root, options)
+    _, rest, _ = run_pcainit(star, work / (name + "_nosearch"), root,
                              [*options, "--no-local-search"])
     return dict(floor=floor, whole=whole, rest=rest, memory=memory, count=summary["particles"],
                 seconds=summary["seconds"])
