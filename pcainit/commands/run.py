@@ -32,14 +32,12 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.slicing import set_threads
     from pcainit.files.workspace import Workspace
     from pcainit.given_volumes import user_files
-    from pcainit.loading import DRAWING, MIXTURE, loading_ahead
     from pcainit.publish import publish, refuse_overwriting
     output = Path(args.output)
     refuse_overwriting(output, args.particles, *user_files(settings))
     set_threads(args.threads)
     workspace, reporter = Workspace(None, scratch=output), Reporter()
-    needed = [MIXTURE] * (settings.method == "batches") + [DRAWING]
-    with held(output), loading_ahead(needed):
+    with held(output):
         reporter.run("prepare", lambda progress: pipeline.prepare(
             workspace, args.particles, args.data_dir, settings, args.threads, progress))
         for name in ("reconstruct", "components", "cluster", "volumes"):

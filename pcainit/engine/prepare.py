@@ -214,10 +214,17 @@ def crop_particles(particles: Particles, grid: Grid,
         powers[index], varied[index] = strength, varies(crops)
         if invert:
             crops = -crops
-        values[index] = multiply(crops, shift_phases(particles.shifts_px[index], grid))
-        ctf[index] = (1 if particles.ctf is None
-                      else evaluate_ctf(particles.ctf.take(index), spatial))
-        transferred = max(transferred, float(np.abs(ctf[index]).max()))
+
+        def keep(some: np.ndarray, index: np.ndarray = index, crops: np.ndarray = crops) -> float:
+            mine = index[some]
+            values[mine] = multiply(crops[some], shift_phases(particles.shifts_px[mine], grid))
+            transfer = (np.ones((1, 1), np.float32) if particles.ctf is None
+                        else evaluate_ctf(particles.ctf.take(mine), spatial))
+            ctf[mine] = transfer
+            return float(np.abs(transfer).max())
+
+        pieces = np.array_split(np.arange(len(index)), min(threads, len(index)))
+        transferred = max(transferred, *side_by_side(keep, pieces))
         done += len(index)
         progress(done / n)
     slices = Slices(values, ctf, particles.rotations, particles.half, np.ones(n, bool), grid)
