@@ -48,11 +48,12 @@ def crop_images(images: np.ndarray, grid: Grid, workers: int = 1) -> np.ndarray:
     size, up = columns.shape[1] // 2, np.abs(ky)
 
     def crop(some: np.ndarray) -> np.ndarray:
-        # Each image is a product of its own: the result does not hang on its company.
-        both = lines @ (some @ columns)
         out = np.empty((len(some), len(kx)), np.complex64)
-        out.real = both[:, up, kx] + below * both[:, size + up, size + kx]
-        out.imag = both[:, up, size + kx] - below * both[:, size + up, kx]
+        with np.errstate(all="ignore"):         # each thread has its own; see `crop_particles`
+            # Each image is a product of its own: the result does not hang on its company.
+            both = lines @ (some @ columns)
+            out.real = both[:, up, kx] + below * both[:, size + up, size + kx]
+            out.imag = both[:, up, size + kx] - below * both[:, size + up, kx]
         return out
 
     return np.concatenate(side_by_side(crop, np.array_split(images, min(workers, len(images)))))
