@@ -9,7 +9,7 @@ import numpy as np
 
 from pcainit.engine.class_volumes import ClassModel, class_round
 from pcainit.engine.grid import radial_distance
-from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
+from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass, thin
 from pcainit.engine.masks import auto_mask, soft_edge, solvent_level
 from pcainit.engine.nuisance import Quality, measure_quality
 from pcainit.engine.particle_pca import fit_components, random_start
@@ -68,7 +68,7 @@ def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.n
                         spread: NuisanceSpread, seed: int, q: int = 6, most: int = 10000
                         ) -> NuisanceSpread:
     """The spread when some components may explain what else looks like pose errors."""
-    some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+    some = thin(index, most)
     start = dataclasses.replace(random_start(background, solvent, q, seed), nuisance=spread)
     return fit_components(background, solvent, start, some, rounds=6).nuisance
 

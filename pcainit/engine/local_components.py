@@ -10,11 +10,11 @@ import numpy as np
 
 from pcainit.engine.evidence import LEAST_SIGNAL, Evidence, certify, confirm, strong_enough
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_model import Background, LatentModel
+from pcainit.engine.latent_model import Background, LatentModel, thin
 from pcainit.engine.local_sweep import Region, sweep
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.model_axes import align_to, merge_models
-from pcainit.engine.particle_pca import fit_components, thin
+from pcainit.engine.particle_pca import fit_components
 
 # A region is looked at closely from this score of the sweep (standard deviations) ...
 LEAST_SWEEP_SCORE = 5.0

@@ -15,6 +15,7 @@ from pcainit.engine.latent_model import (
     PassResult,
     in_parts,
     run_pass,
+    thin,
 )
 from pcainit.engine.latents import Latents, marginalise, measurements
 from pcainit.engine.posterior_kernels import NUISANCES, moments
@@ -85,7 +86,7 @@ def adjusted(background: Background, model: LatentModel, index: np.ndarray,
     -------
     LatentModel
     """
-    some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+    some = thin(index, most)
     old, offsets = model.nuisance.precision, background.offsets[some]
     result = run_pass(background, model.components, np.append(np.ones(model.q), old), some,
                       keep=True)
@@ -101,7 +102,7 @@ def adjusted(background: Background, model: LatentModel, index: np.ndarray,
 def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
                   most: int = 8000) -> NuisanceSpread:
     """Spread of the nuisances with components in the model, to convergence; see `adjusted`."""
-    some = index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+    some = thin(index, most)
     precision = np.append(np.ones(model.q), model.nuisance.precision)
     result = run_pass(background, model.components, precision, some, keep=True)
     return _spread_beside(result, 1 / model.variances, model.nuisance, background.offsets[some])
@@ -170,7 +171,7 @@ def measure_quality(background: Background, index: np.ndarray,
     box, n = background.grid.box, len(background.slices)
     none = np.zeros((0, box, box, box), np.float32)
     spread = known or NuisanceSpread()
-    some = index[np.linspace(0, len(index) - 1, min(len(index), MOST_LEARNT)).astype(int)]
+    some = thin(index, MOST_LEARNT)
     if known is None:
         result = run_pass(background, none, spread.precision, some, keep=True)
         spread = learn_spread(result.grams, result.scores, spread)

@@ -13,6 +13,7 @@ from pcainit.engine.latent_model import (
     LatentModel,
     NuisanceSpread,
     run_pass,
+    thin,
 )
 from pcainit.engine.maximisation import maximise, total_weight
 from pcainit.engine.nuisance import adjusted
@@ -24,11 +25,6 @@ COMPONENT_DAMPING = 6.0
 LEAST_EARLY, MOST_EARLY = 5000, 20000
 # Each round goes so many times as far as EM would.
 OVER_RELAXATION = 1.8
-
-
-def thin(index: np.ndarray, most: int) -> np.ndarray:
-    """At most so many particles, evenly spaced."""
-    return index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
 
 
 def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
