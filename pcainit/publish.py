@@ -142,13 +142,17 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
     summary = plain(summary)
     with concurrent.futures.ThreadPoolExecutor(maps_at_once(grid, threads)) as pool:
         maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
-        if table is not None:
-            _write_particles(folder, table, stages["volumes"])
-        write_arrays(folder / "analysis.npz", _analysis(stages, grid))
-        from pcainit.report import write_report
-        write_report(folder, summary)
-        for written in maps:
-            written.result()
+        try:
+            if table is not None:
+                _write_particles(folder, table, stages["volumes"])
+            write_arrays(folder / "analysis.npz", _analysis(stages, grid))
+            from pcainit.report import write_report
+            write_report(folder, summary)
+            for written in maps:
+                written.result()
+        finally:
+            for waiting in maps:        # who is told to stop does not wait for them
+                waiting.cancel()
     summary["seconds"]["write"] = time.perf_counter() - begin
     write_json(folder / "summary.json", summary)        # last: its presence means complete
     return summary

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import threading
 from typing import List, Optional
 
 _DEPTH: List[int] = []                      # one entry for each `shielded` that is entered
@@ -16,14 +17,24 @@ def stop(reason: BaseException) -> None:
 
 
 class shielded:
-    """Context in which `stop` waits: for making a file and noting it, for removing it."""
+    """Context in which `stop` waits: for making a file and noting it, for removing it.
+
+    Only the main thread hears signals, so only it has to wait; others finish what they do.
+    """
 
     def __enter__(self) -> None:
         """Begin to wait."""
-        _DEPTH.append(1)
+        if _hears_signals():
+            _DEPTH.append(1)
 
     def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: object) -> None:
         """Raise what has waited."""
+        if not _hears_signals():
+            return
         _DEPTH.pop()
         if _WAITING and not _DEPTH:
             raise _WAITING.pop()
+
+
+def _hears_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()

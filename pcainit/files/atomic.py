@@ -94,7 +94,8 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 class _Patient:
     """A file that keeps the first failure to itself until the archive in it is closed.
 
-    An archive that cannot be finished would complain a second time when it is thrown away.
+    An archive that cannot be finished, or whose writing was stopped, would complain a second time
+    when it is thrown away.
     """
 
     read = None                     # numpy takes what has it for a file
@@ -105,7 +106,7 @@ class _Patient:
 
     def write(self, data: bytes) -> int:
         """Write, if all went well before."""
-        if self.error is None:
+        if self.error is None and not self.file.closed:
             try:
                 return self.file.write(data)
             except OSError as error:
