@@ -26,7 +26,7 @@ from pcainit.engine.masks import soft_edge
 from pcainit.engine.maximisation import total_weight
 from pcainit.engine.slicing import side_by_side
 
-CHUNK = 1024                     # particles at a time
+CHUNK = 1024
 # Radii of the spheres, in units of the resolution.
 RADII = (2.25, 3.5)
 LARGEST_BASIS = 80
@@ -125,8 +125,11 @@ def smooth_basis(ball: np.ndarray, radius: float, spectrum: np.ndarray, grid: Gr
 
 def _toeplitz(kernel: np.ndarray, ball: np.ndarray) -> np.ndarray:
     """Matrix (v, v) of a periodic kernel's values at the differences of voxels."""
-    gap = ball[:, None] - ball[None]
-    return kernel[gap[..., 0], gap[..., 1], gap[..., 2]]
+    reach = 2 * int(ball.max())
+    size, axis = 2 * reach + 1, np.arange(-reach, reach + 1)
+    near = kernel[np.ix_(axis, axis, axis)].ravel()
+    place = ball @ np.array([size ** 2, size, 1])
+    return near.take(place[:, None] - place + len(near) // 2)
 
 
 class _Size:
@@ -143,24 +146,27 @@ class _Size:
         d = self.basis.shape[1]
         self.sums = np.zeros((2, len(self.centres), d, d), np.float32)
         self.fourth = np.zeros((2, len(self.centres), d))
+        self.kept = [np.flatnonzero(_inside(mask, centre + self.ball)) for centre in self.centres]
 
     def add(self, r: int, half: int, scores: np.ndarray) -> None:
         """Take in the scores (d, m) of some particles in one region."""
         self.sums[half, r] += scores @ scores.T
-        self.fourth[half, r] += (scores.astype(np.float64) ** 4).sum(axis=1)
+        squares = scores * scores
+        self.fourth[half, r] += np.einsum("dm,dm->d", squares, squares)
 
     def places(self, r: int) -> np.ndarray:
-        """Voxels (v, 3) of a region; those beyond the box are moved into it."""
-        return np.clip(self.centres[r] + self.ball, 0, len(self.mask) - 1)
+        """Voxels (v, 3) of a region that lie in the mask."""
+        return self.centres[r] + self.ball[self.kept[r]]
 
     def masked_basis(self, r: int) -> np.ndarray:
         """The basis (v, d) inside the mask."""
-        return self.basis * _inside(self.mask, self.centres[r] + self.ball)[:, None]
+        return self.basis[self.kept[r]] * _inside(self.mask, self.places(r))[:, None]
 
     def expected(self, r: int, half: int) -> np.ndarray:
         """H of one half-set, (d, d)."""
-        basis = self.masked_basis(r).astype(np.float32)
-        return (basis.T @ (self.normal[half] @ basis)).astype(np.float64)
+        basis, kept = self.masked_basis(r).astype(np.float32), self.kept[r]
+        normal = self.normal[half].take(kept, axis=0).take(kept, axis=1)
+        return (basis.T @ (normal @ basis)).astype(np.float64)
 
     def presence(self, r: int) -> np.ndarray:
         """The mean's own density inside a region, as coefficients of the basis."""
@@ -201,7 +207,7 @@ class _Size:
         pair = np.zeros((2,) + self.mask.shape, np.float32)
         z, y, x = self.places(r).T
         for h in (0, 1):
-            np.add.at(pair[h], (z, y, x), basis @ vectors[h])
+            pair[h][z, y, x] = basis @ vectors[h]
             pair[h] /= np.sqrt((pair[h] ** 2).sum())
         cosine = float((pair[0] * pair[1]).sum())
         pair[1] *= np.sign(cosine) or 1
