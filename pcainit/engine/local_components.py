@@ -27,7 +27,7 @@ LEAST_NEW = 0.2
 # component must in the end: fits have made it 0.4 to 1.4 times as much.
 LEAST_START = 0.4 * LEAST_SIGNAL
 SAMPLE = 5000           # particles that tell
-ROUNDS = 6
+ROUNDS = 4
 
 
 @dataclass(frozen=True, eq=False)

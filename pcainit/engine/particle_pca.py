@@ -23,8 +23,9 @@ from pcainit.engine.nuisance import adjusted
 COMPONENT_DAMPING = 6.0
 # Early rounds are done on a quarter of the particles, within these bounds.
 LEAST_EARLY, MOST_EARLY = 5000, 20000
-# Each round goes so many times as far as EM would.
-OVER_RELAXATION = 1.8
+# Each round goes so many times as far as EM would, and on by a share of the step before (as in the
+# power method with momentum, Xu et al. 2018): weak components need half the rounds.
+OVER_RELAXATION, MOMENTUM = 1.8, 0.25
 
 
 def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +70,16 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
     return fft.irfftn(filtered, s=noise.shape).astype(np.float32)
 
 
+def turned(scaled: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Volumes (q, ...) mixed among each other by the rotation that brings them closest to others.
+
+    What they span and the covariance ``W W'`` stay; the axes of two rounds need not correspond.
+    """
+    flat = scaled.reshape(len(scaled), -1)
+    left, _, right = np.linalg.svd(goal.reshape(len(goal), -1) @ flat.T)
+    return ((left @ right) @ flat).reshape(scaled.shape)
+
+
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
                    index: np.ndarray, *, held: Optional[LatentModel] = None, rounds: int = 10,
                    early: Optional[int] = None, learn_nuisance: bool = True,
@@ -111,6 +122,9 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         fresh = maximise(background, result, model.scaled, mask, weight,
                          COMPONENT_DAMPING * mask.mean())
         fresh = model.scaled + OVER_RELAXATION * (fresh - model.scaled)
+        if k:
+            fresh += MOMENTUM * (model.scaled - turned(previous, model.scaled))
+        previous = model.scaled
         components, variances = orthonormalise(fresh, result.moments[:q, :q])
         nuisance = model.nuisance
         if learn_nuisance:
