@@ -51,6 +51,6 @@ setup(
     },
     entry_points={
         "pyworkflow.plugin": ["pcainit = pcainit"],
-        "console_scripts": ["pcainit = pcainit.__main__:main"],
+        "console_scripts": ["pcainit = pcainit.__main__:console"],
     },
 )
