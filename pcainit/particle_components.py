@@ -53,7 +53,7 @@ Halves = Tuple[np.ndarray, np.ndarray]
 # More components are sought than are asked for: what is found must not hinge on their number.
 LEAST_COMPONENTS = 8
 LEAST_FRESH = 4         # of them at least, beside those that are given
-HALF_ROUNDS, JOINT_ROUNDS = 8, 2
+HALF_ROUNDS, JOINT_ROUNDS = 8, 1
 # Below this cosine a certified component is known too badly to be taken for granted.
 CLEAR_COSINE = 0.6
 

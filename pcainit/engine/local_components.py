@@ -146,7 +146,7 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
     if not evidence.count:
         return None
     start = align_to(merge_models(models), evidence.basis)
-    whole = fit_components(background, place, start, everyone, held=joint, rounds=2, early=0,
+    whole = fit_components(background, place, start, everyone, held=joint, rounds=1, early=0,
                            learn_nuisance=False)
     first, second = (align_to(model, whole.components) for model in models)
     return Place(tuple(group), place, (first, second), whole, evidence.cosines[:evidence.count])
