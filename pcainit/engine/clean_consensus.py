@@ -20,6 +20,7 @@ from pcainit.engine.reconstruction import Consensus, reconstruct_consensus
 from pcainit.engine.slicing import residual_power
 
 Arrays = Dict[str, np.ndarray]
+TELLING = 8000          # particles tell the spread of all well enough between two rounds
 
 
 def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, seed: int
@@ -104,7 +105,7 @@ def _refine_poses(slices: Slices, consensus: Consensus, index: np.ndarray, sprea
         background = make_background(moved, consensus, solvent, offsets)
         none = np.zeros((0,) + consensus.mean.shape, np.float32)
         for _ in range(2):
-            result = run_pass(background, none, spread.precision, index)
+            result = run_pass(background, none, spread.precision, thin(index, TELLING))
             spread = spread.improved(np.diag(result.moments), result.squares)
     return consensus, spread, offsets
 

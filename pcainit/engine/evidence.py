@@ -18,6 +18,7 @@ from pcainit.engine.latent_model import (
 from pcainit.engine.latents import Latents, marginalise
 from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
+from pcainit.engine.slicing import side_by_side
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times (half-way to 1 is enough), and this cosine in any case.
@@ -96,16 +97,16 @@ def null_cosine(spectra: np.ndarray, mask: np.ndarray, grid: Grid, seed: int,
     -------
     float
     """
-    rng = np.random.default_rng([seed, 31])
     inside = mask > 0.01
 
-    def subspace() -> np.ndarray:
+    def subspace(number: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, 31, number])
         flat = [(colour(rng.standard_normal(mask.shape).astype(np.float32), spectrum, grid)
                  * mask)[inside] for spectrum in spectra]
         return np.linalg.qr(np.stack(flat, axis=1))[0]
 
     count = int(np.ceil(np.sqrt(2 * draws)))
-    spaces = [subspace() for _ in range(count)]
+    spaces = side_by_side(subspace, range(count))
     largest = [np.linalg.svd(spaces[i].T @ spaces[j], compute_uv=False)[0]
                for i in range(count) for j in range(i)]
     return float(np.percentile(largest, 99))

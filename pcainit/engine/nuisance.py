@@ -21,6 +21,7 @@ from pcainit.engine.latents import Latents, marginalise, measurements
 from pcainit.engine.posterior_kernels import NUISANCES, moments
 
 MOST_LEARNT = 50000     # particles tell the spread of all
+SETTLED = 1e-3          # relative change of a variance that ends an iteration
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +65,12 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
     spread = start
     before = np.zeros(scores.shape) if offsets is None else offsets.astype(np.float64)
     plain = scores + start.precision * before           # the pass took the offsets' prior off
+    grams = np.ascontiguousarray(grams)
     for _ in range(rounds):
-        second, squares = moments(np.ascontiguousarray(grams), plain, before, spread.precision)
-        spread = spread.improved(second / len(grams), squares / len(grams))
+        second, squares = moments(grams, plain, before, spread.precision)
+        last, spread = spread, spread.improved(second / len(grams), squares / len(grams))
+        if np.allclose(spread.precision, last.precision, rtol=SETTLED, atol=0):
+            break
     return spread
 
 
@@ -147,7 +151,9 @@ def calibrate_variances(latents: Latents, variances: np.ndarray, rounds: int = 8
         slope = (fitted ** 2 - np.einsum("nqq->nq", left)).sum(axis=0)
         information = (left ** 2).sum(axis=0)
         step = np.linalg.solve(information + 1e-9 * np.diag(np.diag(information)), slope)
-        values = np.maximum(values + np.clip(step, -0.5 * values, 2 * values), least)
+        last, values = values, np.maximum(values + np.clip(step, -0.5 * values, 2 * values), least)
+        if np.allclose(values, last, rtol=SETTLED, atol=0):
+            break
     return values
 
 

@@ -12,6 +12,7 @@ from pcainit.engine.latent_model import Background
 from pcainit.engine.slicing import block_starts, corner, read_cell, sample_position
 
 _BLOCKS = 16
+_NEGLIGIBLE = 1e-4      # of a weight
 
 
 @kernel(parallel=True)
@@ -32,6 +33,8 @@ def _shell_products(values, ctf, whitening, volumes, rotations, frequencies, she
                 re = values[i, 2 * k] - factor * view[0]
                 im = sign * values[i, 2 * k + 1] - factor * view[1]
                 for m in range(weights.shape[1]):
+                    if weights[j, m] < _NEGLIGIBLE:
+                        continue
                     a, b = view[2 * m + 2], view[2 * m + 3]
                     share = weights[j, m] * scale
                     products[block, m, shell[k]] += share * (a * re + b * im)
