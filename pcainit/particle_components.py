@@ -193,7 +193,8 @@ def _half_models(slices: Slices, background: Background, consensus: Consensus, b
     for h, index in enumerate(halves):
         # Each half has its own mean: the error of a common one would be found by both.
         own = polish_consensus(slices, consensus, index, spread, offsets, rounds=2)
-        half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets)
+        half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets,
+                                          background.room)
         start = started(half_background, mask, q, settings.seed * 2 + h, given)
         start = dataclasses.replace(start, nuisance=spread)
         models.append(fit_components(half_background, mask, start, index, rounds=HALF_ROUNDS,

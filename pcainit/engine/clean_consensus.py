@@ -17,6 +17,7 @@ from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus, reconstruct_consensus
+from pcainit.engine.scratch import Reused
 from pcainit.engine.slicing import residual_power
 
 Arrays = Dict[str, np.ndarray]
@@ -135,10 +136,10 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
         With a new mean and noise.
     """
     grid = slices.grid
-    ball = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box)
+    ball, room = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box), Reused()
     for _ in range(rounds):
         solvent = auto_mask(consensus.mean, grid)
-        background = make_background(slices, consensus, solvent, offsets)
+        background = make_background(slices, consensus, solvent, offsets, room)
         blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))
         step, _, _ = class_round(background, ball.astype(np.float32), blank, index, spread)
         mean = consensus.mean + step.differences[0]

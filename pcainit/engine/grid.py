@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import concurrent.futures
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Tuple
@@ -157,25 +158,32 @@ class Grid:
         channels : int
             Room for so many volumes; what is more than given stays zero.
         workers : int
-            Threads of the transforms.
+            Threads.
 
         Returns
         -------
         (z, y, x, c) complex64
             Channels last; `half_shape` first.
         """
-        n, k, part = self.padded_box, self.stored, self.stored_part
-        half = k[k >= 0]
+        n, k = self.padded_box, self.stored
         out = np.zeros(self.half_shape + (max(channels, len(volumes)),), np.complex64)
-        # One axis after the other: most of the padding is never transformed.
-        t = fft.rfft(volumes / self._gridding, n, axis=3, workers=workers)[..., half]
-        t = fft.fft(t, n, axis=2, workers=workers)[:, :, k]
-        t = fft.fft(t, n, axis=1, workers=workers)[:, k]
         turn = np.exp(2j * np.pi * (self.box // 2) / n * k)     # the origin is in the middle
         phases = (self._scale * turn[:, None, None] * turn[:, None] * turn[k >= 0])
         phases = phases.astype(np.complex64)
-        for c in range(len(volumes)):
-            out[part + (c,)] = t[c] * phases
+
+        def transform(volume: np.ndarray) -> np.ndarray:
+            # One axis after the other: most of the padding is never transformed.
+            t = fft.rfft(volume / self._gridding, n, axis=2)[..., k[k >= 0]]
+            return fft.fft(fft.fft(t, n, axis=1)[:, k], n, axis=0)[k] * phases
+
+        def fill(layers: slice) -> None:
+            for c, t in enumerate(transforms):
+                out[self.stored_part][layers, ..., c] = t[layers]
+
+        cuts = np.linspace(0, len(k), max(workers, 1) + 1).astype(int)
+        with concurrent.futures.ThreadPoolExecutor(max(workers, 1)) as pool:
+            transforms = list(pool.map(transform, volumes))
+            list(pool.map(fill, map(slice, cuts[:-1], cuts[1:])))
         return out
 
     def to_real(self, transform: np.ndarray, workers: int = 1) -> np.ndarray:

@@ -213,9 +213,9 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
                 cells, local, moments, squares, gains, keep, grams, scores):
     """Posterior of every particle in `order`.
 
-    `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  `sums` (blocks, z, y, x,
-    `sum_channels`) of the first `sought` are added to when `update`, and those of the second
-    moments, `local` (blocks, cells, `moment_channels`), when there is room; `moments` (blocks, t,
+    `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  With `update`, `sums`
+    (blocks, z, y, x, `sum_channels`) become those of the first `sought`, and the second moments are
+    added to `local` (blocks, cells, `moment_channels`) where there is room; `moments` (blocks, t,
     t) get the coefficients' second moments and `squares` (blocks, t) the squares of their means,
     both with what was corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t)
     get each particle's statistics; `gains` (n,) its log marginal likelihood ratio.  With
@@ -237,6 +237,7 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
         taken = component_starts(sought, sums.shape[4], scratch.rows)
         packed = np.zeros(local.shape[2], np.float32)
         packed[0] = 1
+        sums[block] = 0
         for place in range(starts[block], starts[block + 1]):
             i = order[place]
             _measure(images, i, volumes, q, precision, scratch, gram, score)

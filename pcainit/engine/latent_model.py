@@ -32,6 +32,7 @@ from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
+from pcainit.engine.scratch import Reused
 from pcainit.engine.slicing import block_count, block_starts
 
 PART = 2 ** 15
@@ -135,6 +136,8 @@ class Background:
     offsets : (n, 7) float32
         Nuisance coefficients that the slices have been corrected by; the prior is about the
         recorded poses all the same.
+    room : Reused
+        For the sums of passes.
     """
 
     slices: Slices
@@ -145,6 +148,7 @@ class Background:
     signal: np.ndarray
     rank: np.ndarray
     offsets: np.ndarray
+    room: Reused = dataclasses.field(default_factory=Reused)
 
     @property
     def grid(self) -> Grid:
@@ -153,7 +157,8 @@ class Background:
 
 
 def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
-                    offsets: Optional[np.ndarray] = None) -> Background:
+                    offsets: Optional[np.ndarray] = None, room: Optional[Reused] = None
+                    ) -> Background:
     """The fixed part of the model.
 
     Parameters
@@ -163,6 +168,7 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
     solvent : (box, box, box) float32
         Mask of the whole particle.
     offsets : (n, 7) float32, optional
+    room : Reused, optional
         See `Background`.
 
     Returns
@@ -180,7 +186,7 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
                       whitening, consensus.noise, consensus.signal,
                       view_rank(slices.rotations),
                       np.zeros((len(slices), NUISANCES), np.float32) if offsets is None
-                      else offsets)
+                      else offsets, room or Reused())
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,8 +250,8 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     t, sought, classes = q + NUISANCES, q if sought is None else sought, log_weights is not None
     channels = sum_channels(sought, classes)
     blocks = block_count(4 * channels * int(np.prod(grid.half_shape)), n)
-    sums = np.zeros((blocks,) + (grid.half_shape + (channels,) if update else (1, 1, 1, channels)),
-                    np.float32)
+    sums = background.room.array(
+        (blocks,) + (grid.half_shape if update else (1, 1, 1)) + (channels,))
     local = np.zeros((blocks, grid.cells[-1, -1, -1] + 1, moment_channels(sought))
                      if update and not classes else (1, 0, 1), np.float32)
     moments, squares = np.zeros((blocks, t, t)), np.zeros((blocks, t))

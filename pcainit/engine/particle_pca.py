@@ -108,7 +108,7 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     -------
     LatentModel
     """
-    model, q, everyone = start, start.q, index
+    model, q, everyone, previous = start, start.q, index, start.scaled
     early = rounds // 2 if early is None else early
     for k in range(rounds):
         if k in (0, early):
@@ -122,8 +122,7 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         fresh = maximise(background, result, model.scaled, mask, weight,
                          COMPONENT_DAMPING * mask.mean())
         fresh = model.scaled + OVER_RELAXATION * (fresh - model.scaled)
-        if k:
-            fresh += MOMENTUM * (model.scaled - turned(previous, model.scaled))
+        fresh += MOMENTUM * (model.scaled - turned(previous, model.scaled))
         previous = model.scaled
         components, variances = orthonormalise(fresh, result.moments[:q, :q])
         nuisance = model.nuisance

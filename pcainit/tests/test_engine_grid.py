@@ -51,6 +51,15 @@ def test_samples_hold_each_friedel_pair_once():
     assert grid.multiplicity.sum() == len(inside)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 100])
+def test_transforms_do_not_hang_on_threads(threads):
+    grid = Grid(48, 4.0, 20.0)
+    volumes = np.stack([blobs(grid.box, grid.voxel, seed) for seed in range(3)])
+    one = grid.to_fourier(volumes, 4)
+    assert np.array_equal(grid.to_fourier(volumes, 4, threads), one)
+    assert not one[..., 3].any() and one[..., :3].any(axis=(0, 1, 2)).all()
+
+
 @pytest.mark.parametrize("padding", [1.5, 2.0])
 @pytest.mark.parametrize("box, sampling, resolution", [(48, 4.0, 20.0), (64, 4.0, 40.0),
                                                        (40, 5.0, 10.5)])

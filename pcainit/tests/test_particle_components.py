@@ -18,6 +18,7 @@ from pcainit.engine.particle_pca import (
     fit_components,
     orthonormalise,
     random_start,
+    turned,
 )
 from pcainit.engine.pose_refinement import improve_offsets
 from pcainit.engine.slicing import insert_slices, set_threads
@@ -66,6 +67,18 @@ def test_principal_axes(q, seed):
                                                         abs=1e-4 * np.abs(covariance).max())
     again = orthonormalise(-volumes, second)[0]
     assert np.array_equal(again, components)            # signs do not hang on the start
+
+
+def test_volumes_are_turned_towards_others():
+    """What is the same but for a rotation comes out the same, and the covariance always stays."""
+    rng = np.random.default_rng(4)
+    goal = rng.normal(size=(4, 6, 6, 6)).astype(np.float32)
+    mix = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    mixed = np.einsum("ab,bzyx->azyx", mix, goal).astype(np.float32)
+    assert turned(mixed, goal) == pytest.approx(goal, abs=1e-5)
+    other = turned(mixed, rng.normal(size=goal.shape)).reshape(4, -1)
+    flat = mixed.reshape(4, -1)
+    assert other.T @ other == pytest.approx(flat.T @ flat, abs=1e-4)
 
 
 @pytest.fixture(scope="module")

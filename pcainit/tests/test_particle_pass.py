@@ -13,6 +13,7 @@ from pcainit.engine.particles import Slices
 from pcainit.engine.posterior_kernels import NUISANCES, invert_posterior
 from pcainit.engine.prepare import crop_images
 from pcainit.engine.reconstruction import Consensus
+from pcainit.engine.scratch import Reused
 from pcainit.engine.simulation import Phantom
 from pcainit.engine.slicing import extract_slices
 from pcainit.tests.particle_examples import GRID, PLACES, blobs, model_background
@@ -292,3 +293,21 @@ def test_invert_posterior_and_marginalise():
         full = np.linalg.inv(gram[i] + np.diag(precision))
         assert covariance[i] == pytest.approx(full[:3, :3], abs=1e-4)
         assert mean[i] == pytest.approx((full @ score[i])[:3], abs=1e-4)
+
+
+def test_a_pass_does_not_remember_the_one_before(tiny):
+    """Sums use the same memory again: more channels, then fewer, then as many as at first."""
+    background, volumes = tiny
+    index = np.arange(N)
+
+    def sums(q):
+        made = run_pass(background, volumes[:q], np.append(np.ones(q), PRECISION[Q:]), index,
+                        update=True)
+        fresh = dataclasses.replace(background, room=Reused())
+        again = run_pass(fresh, volumes[:q], np.append(np.ones(q), PRECISION[Q:]), index,
+                         update=True)
+        assert np.array_equal(made.sums, again.sums) and made.sums.any()
+        return made.sums
+    first, other = sums(Q), sums(1)
+    assert first.shape[-1] == 2 * other.shape[-1]
+    assert np.array_equal(sums(Q), first)
