@@ -166,7 +166,7 @@ class Grid:
             Channels last; `half_shape` first.
         """
         n, k = self.padded_box, self.stored
-        out = np.zeros(self.half_shape + (max(channels, len(volumes)),), np.complex64)
+        out = np.empty(self.half_shape + (max(channels, len(volumes)),), np.complex64)
         turn = np.exp(2j * np.pi * (self.box // 2) / n * k)     # the origin is in the middle
         phases = (self._scale * turn[:, None, None] * turn[:, None] * turn[k >= 0])
         phases = phases.astype(np.complex64)
@@ -177,10 +177,13 @@ class Grid:
             return fft.fft(fft.fft(t, n, axis=1)[:, k], n, axis=0)[k] * phases
 
         def fill(layers: slice) -> None:
+            out[layers] = 0
+            stored = slice(max(layers.start - margin, 0), max(layers.stop - margin, 0))
             for c, t in enumerate(transforms):
-                out[self.stored_part][layers, ..., c] = t[layers]
+                out[self.stored_part][stored, ..., c] = t[stored]
 
-        cuts = np.linspace(0, len(k), max(workers, 1) + 1).astype(int)
+        margin = self.stored_part[0].start
+        cuts = np.linspace(0, len(out), max(workers, 1) + 1).astype(int)
         with concurrent.futures.ThreadPoolExecutor(max(workers, 1)) as pool:
             transforms = list(pool.map(transform, volumes))
             list(pool.map(fill, map(slice, cuts[:-1], cuts[1:])))

@@ -81,6 +81,7 @@ def _insert(values, ctf, whitening, rotations, symmetry, frequencies, oversampli
     n_channels = weights.shape[1]
     for g in numba.prange(len(starts) - 1):
         out = sums[g]
+        out[:] = 0              # numpy's zeros would come in small pages, which threads wait for
         add = np.empty(3 * n_channels, np.float32)
         for j in range(starts[g], starts[g + 1]):
             i = order[j]
@@ -170,7 +171,7 @@ def insert_slices(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, gr
         blocks = len(groups)
         order = np.concatenate([np.asarray(g, np.int64) for g in groups])
         starts = np.concatenate([[0], np.cumsum([len(g) for g in groups])])
-    sums = np.zeros((blocks,) + shape, np.float32)
+    sums = np.empty((blocks,) + shape, np.float32)
     _insert(_floats(values), np.asarray(ctf), np.asarray(whitening, np.float32),
             np.asarray(rotations, np.float32), np.asarray(symmetry, np.float32),
             grid.frequencies.astype(np.float32), np.float32(grid.oversampling), grid.reach,
