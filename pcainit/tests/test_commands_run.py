@@ -285,6 +285,16 @@ def test_version_and_help(capsys):
     assert __version__ in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words, code", [(["--version"], 0), (["run", "--help"], 0),
+                                         (["run"], 2), (["run", "no.star", "-o", "out"], 2)])
+def test_a_program_says_all_before_it_ends(tmp_path, words, code):
+    """Into a pipe, whose text is kept back until there is much of it."""
+    done = subprocess.run([sys.executable, "-m", "pcainit", *words], cwd=tmp_path,
+                          capture_output=True, text=True)
+    said, silent = (done.stderr, done.stdout) if code else (done.stdout, done.stderr)
+    assert done.returncode == code and said.endswith("\n") and not silent
+
+
 def test_module_runs_as_a_program(tmp_path):
     done = subprocess.run([sys.executable, "-m", "pcainit", "run", str(tmp_path / "no.star"), "-o",
                            str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)

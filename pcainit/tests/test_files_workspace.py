@@ -172,6 +172,8 @@ def test_a_full_disk_is_one_error(tmp_path, capfd):
     import gc
 
     class Full:
+        closed = False
+
         def write(self, data):
             raise OSError(errno.ENOSPC, "No space left on device")
     patient = atomic._Patient(Full())
