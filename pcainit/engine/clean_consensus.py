@@ -11,7 +11,7 @@ from pcainit.engine.class_volumes import ClassModel, class_round
 from pcainit.engine.grid import radial_distance
 from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass, thin
 from pcainit.engine.masks import auto_mask, soft_edge, solvent_level
-from pcainit.engine.nuisance import Quality, measure_quality
+from pcainit.engine.nuisance import TELLING, Quality, measure_quality
 from pcainit.engine.particle_pca import fit_components, random_start
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
@@ -21,7 +21,6 @@ from pcainit.engine.scratch import Reused
 from pcainit.engine.slicing import residual_power
 
 Arrays = Dict[str, np.ndarray]
-TELLING = 8000          # particles tell the spread of all well enough between two rounds
 
 
 def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, seed: int

@@ -7,6 +7,21 @@ import numpy as np
 from pcainit.engine.latent_model import LatentModel
 
 
+def _closest_rotation(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Rotation (a, b) between rows (a, v) and (b, v): ``rotation @ two`` is close to `one`."""
+    left, _, right = np.linalg.svd(one @ two.T, full_matrices=False)
+    return left @ right
+
+
+def turned(scaled: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Volumes (q, ...) mixed among each other by the rotation that brings them closest to others.
+
+    What they span and the covariance ``W W'`` stay; the axes of two rounds need not correspond.
+    """
+    flat = scaled.reshape(len(scaled), -1)
+    return (_closest_rotation(goal.reshape(len(goal), -1), flat) @ flat).reshape(scaled.shape)
+
+
 def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:
     """The directions inside a model's span that are closest to a given orthonormal set.
 
@@ -21,8 +36,7 @@ def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:
         Orthonormal components that correspond to `basis` one by one.
     """
     own = model.components.reshape(model.q, -1).astype(np.float64)
-    left, _, right = np.linalg.svd(own @ basis.reshape(len(basis), -1).T, full_matrices=False)
-    turn = left @ right                                         # (q, c), closest rotation
+    turn = _closest_rotation(own, basis.reshape(len(basis), -1))
     components = (turn.T @ own).reshape((len(basis),) + model.components.shape[1:])
     variances = np.einsum("qc,q->c", turn ** 2, model.variances)
     return LatentModel(components.astype(np.float32), variances, model.nuisance, model.gain)

@@ -21,6 +21,7 @@ from pcainit.engine.latents import Latents, marginalise, measurements
 from pcainit.engine.posterior_kernels import NUISANCES, moments
 
 MOST_LEARNT = 50000     # particles tell the spread of all
+TELLING = 8000          # of them tell it well enough between two rounds
 SETTLED = 1e-3          # relative change of a variance that ends an iteration
 
 
@@ -75,7 +76,7 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
 
 
 def adjusted(background: Background, model: LatentModel, index: np.ndarray,
-             most: int = 8000) -> LatentModel:
+             most: int = TELLING) -> LatentModel:
     """The model with the spreads and variances that particles ask for, in decreasing order.
 
     Parameters
@@ -104,7 +105,7 @@ def adjusted(background: Background, model: LatentModel, index: np.ndarray,
 
 
 def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
-                  most: int = 8000) -> NuisanceSpread:
+                  most: int = TELLING) -> NuisanceSpread:
     """Spread of the nuisances with components in the model, to convergence; see `adjusted`."""
     some = thin(index, most)
     precision = np.append(np.ones(model.q), model.nuisance.precision)

@@ -16,6 +16,7 @@ from pcainit.engine.latent_model import (
     thin,
 )
 from pcainit.engine.maximisation import maximise, total_weight
+from pcainit.engine.model_axes import turned
 from pcainit.engine.nuisance import adjusted
 
 # Inside a mask neighbouring Fourier coefficients go together, and the mask averages their noise:
@@ -24,7 +25,7 @@ COMPONENT_DAMPING = 6.0
 # Early rounds are done on a quarter of the particles, within these bounds.
 LEAST_EARLY, MOST_EARLY = 5000, 20000
 # Each round goes so many times as far as EM would, and on by a share of the step before (as in the
-# power method with momentum, Xu et al. 2018): weak components need half the rounds.
+# power method with momentum, Xu et al. 2018): eight rounds find more of weak components than ten.
 OVER_RELAXATION, MOMENTUM = 1.8, 0.25
 
 
@@ -68,16 +69,6 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
     gain = np.append(np.sqrt(np.maximum(spectrum, 0)), 0)
     filtered = fft.rfftn(noise) * gain[grid.box_shells]
     return fft.irfftn(filtered, s=noise.shape).astype(np.float32)
-
-
-def turned(scaled: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Volumes (q, ...) mixed among each other by the rotation that brings them closest to others.
-
-    What they span and the covariance ``W W'`` stay; the axes of two rounds need not correspond.
-    """
-    flat = scaled.reshape(len(scaled), -1)
-    left, _, right = np.linalg.svd(goal.reshape(len(goal), -1) @ flat.T)
-    return ((left @ right) @ flat).reshape(scaled.shape)
 
 
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,

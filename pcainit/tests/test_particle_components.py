@@ -12,13 +12,13 @@ from pcainit.engine.evidence import held_out_score
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.latents import compute_latents, measure
 from pcainit.engine.maximisation import maximise, solve_voxels, total_weight
+from pcainit.engine.model_axes import turned
 from pcainit.engine.nuisance import measure_quality
 from pcainit.engine.particle_pca import (
     colour,
     fit_components,
     orthonormalise,
     random_start,
-    turned,
 )
 from pcainit.engine.pose_refinement import improve_offsets
 from pcainit.engine.slicing import insert_slices, set_threads
