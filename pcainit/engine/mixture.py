@@ -13,15 +13,20 @@ from typing import List, Optional, Tuple
 
 import numba
 import numpy as np
+from scipy.special import logsumexp
 
 from pcainit.engine.kernels import kernel
 from pcainit.engine.latents import Measurements
 from pcainit.engine.slicing import block_starts
 
+_Point = Tuple[np.ndarray, np.ndarray]      # log weights (K,) and centres (K, q)
+
 _BLOCKS = 8
 _NEGLIGIBLE = 1e-12             # of a posterior
 _SAMPLE = 5000                  # particles that tell good starts from bad ones
-_FINISHED = 4                   # of the best starts, on all particles
+_FINISHED = 4                   # of the best starts, on the sample ...
+_TRIED = 8                      # ... and so many rounds on all particles
+_FARTHEST = 100.0               # leap, in steps of EM
 _SAME_PLACE = 0.5               # of two centres, in standard deviations of a particle's noise
 
 
@@ -144,6 +149,9 @@ def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.nda
                    rounds: int = 200, tolerance: float = 0.02) -> Mixture:
     """EM from given weights and centres until the log-likelihood hardly rises.
 
+    Every two rounds it leaps ahead along the way they took (SQUAREM: Varadhan and Roland 2008),
+    and falls back where that is less likely.
+
     Parameters
     ----------
     particles : Measurements
@@ -152,7 +160,7 @@ def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.nda
     rounds : int
         At most so many.
     tolerance : float
-        A rise of less is the end; with more than 20,000 particles, in proportion more.
+        A round's rise of less is the end; with more than 20,000 particles, in proportion more.
 
     Returns
     -------
@@ -160,17 +168,39 @@ def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.nda
     """
     ridge = _ridge(particles)
     tolerance *= max(1.0, len(particles) / 20000)
-    last = -np.inf
+    point, last = (np.log(weights), centres), -np.inf
+    trail, fallback = [point], None
     for _ in range(rounds):
-        _, (counts, full, target), gains = _one_round(particles, np.log(weights), centres, True)
+        _, (counts, full, target), gains = _one_round(particles, *point, True)
         gain = float(gains.sum())
-        if gain - last < tolerance:
+        if fallback is not None and gain < last:
+            point, trail, fallback = fallback, [fallback], None
+            continue
+        if fallback is None and gain - last < tolerance:
             break
-        last = gain
-        weights = np.maximum(counts, 1e-6) / np.maximum(counts, 1e-6).sum()
-        centres = np.stack([np.linalg.solve(g + ridge, b) for g, b in zip(full, target)])
-    order = np.argsort(-weights, kind="stable")
-    return Mixture(weights[order], centres[order], max(gain, last), len(particles))
+        last, fallback = gain, None
+        counts = np.maximum(counts, 1e-6)
+        point = (np.log(counts / counts.sum()),
+                 np.stack([np.linalg.solve(g + ridge, b) for g, b in zip(full, target)]))
+        trail.append(point)
+        if len(trail) == 3:
+            fallback, point = point, _leap(*trail)
+            trail = [point]
+    log_weights, centres = point if fallback is None else fallback
+    order = np.argsort(-log_weights, kind="stable")
+    return Mixture(np.exp(log_weights[order]), centres[order], max(gain, last), len(particles))
+
+
+def _leap(first: _Point, second: _Point, third: _Point) -> _Point:
+    """Where three points of EM seem to lead."""
+    once = [b - a for a, b in zip(first, second)]
+    bend = [c - b - step for b, c, step in zip(second, third, once)]
+    # Centres and weights have units of their own, and are extrapolated alike.
+    length, change = (float(np.linalg.norm(centres)) for _, centres in (once, bend))
+    far = min(max(length / max(change, 1e-300), 1.0), _FARTHEST)
+    log_weights, centres = (a + 2 * far * step + far ** 2 * turn
+                            for a, step, turn in zip(first, once, bend))
+    return log_weights - logsumexp(log_weights), centres
 
 
 def weighted_centres(particles: Measurements, resp: np.ndarray) -> np.ndarray:
@@ -232,8 +262,9 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
     if some is not particles:           # far the most rounds are cheap ones
         best = [refine_mixture(some, m.weights, m.centres) for m in best]
         best = _different(sorted(best, key=lambda m: -m.log_likelihood), total)
-    finished = [refine_mixture(particles, m.weights, m.centres) for m in best]
-    return max(finished, key=lambda m: m.log_likelihood)
+    tried = [refine_mixture(particles, m.weights, m.centres, rounds=_TRIED) for m in best]
+    winner = max(tried, key=lambda m: m.log_likelihood)
+    return refine_mixture(particles, winner.weights, winner.centres)
 
 
 def _different(runs: List[Mixture], metric: np.ndarray) -> List[Mixture]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcainit.engine import mixture as mixture_module
 from pcainit.engine.class_number import choose_classes
 from pcainit.engine.latents import Measurements
 from pcainit.engine.mixture import (
@@ -135,6 +136,25 @@ def test_refining_never_lowers_the_likelihood(seed, k, q):
         assert found > last - 0.02 - 1e-4 * abs(last)   # the ridge allows for a little
         last = found
     assert (np.diff(weights) <= 0).all() and weights.sum() == pytest.approx(1)
+
+
+def test_leaps_reach_where_plain_steps_go_in_fewer_rounds(monkeypatch):
+    """Classes that overlap, where each step of EM is short."""
+    particles = measured(0.3 * CENTRES, draw_labels(3000, WEIGHTS), strength=7.0)
+    point = np.array([0.5, 0.3, 0.2]), 0.2 * CENTRES[[1, 0, 2]]
+    plain, steps = Mixture(*point, -np.inf, 0), 0
+    while steps < 3000:
+        following = refine_mixture(particles, plain.weights, plain.centres, rounds=1)
+        if following.log_likelihood - plain.log_likelihood < 1e-4:
+            break
+        plain, steps = following, steps + 1
+    rounds = []
+    original = mixture_module._one_round
+    monkeypatch.setattr(mixture_module, "_one_round",
+                        lambda *args: rounds.append(1) or original(*args))
+    leaping = refine_mixture(particles, *point, rounds=3000, tolerance=1e-4)
+    assert leaping.log_likelihood > plain.log_likelihood - 0.05
+    assert steps > 100 and 3 * len(rounds) < steps
 
 
 def test_known_classes_are_recovered(three):
