@@ -32,6 +32,7 @@ from pcainit.engine.latents import Measurements, measure
 from pcainit.engine.local_components import Place, describe_place, find_places, join
 from pcainit.engine.local_sweep import Region, detectable_share
 from pcainit.engine.masks import auto_mask
+from pcainit.engine.maximisation import Weights
 from pcainit.engine.model_axes import align_to, merge_models, put_first
 from pcainit.engine.nuisance_span import (
     ambiguous_directions,
@@ -104,8 +105,9 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     evidence = confirm(certify(models[0], models[1], mask, grid, settings.seed), background,
                        halves, mask, models[0].nuisance,
                        least=LEAST_STARTED_SCORE if len(given) else LEAST_SCORE)
+    weights = Weights(background)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
-                           early=0, progress=_part(progress, 0.5, 0.15))
+                           early=0, weights=weights, progress=_part(progress, 0.5, 0.15))
     joint, (strong, weak), artefacts = _certified_first(joint, evidence, background, mask)
     parts = [joint.take(slice(0, strong)), joint.take(slice(strong, strong + weak))]
     aligned = [[align_to(m, part.components) if part.q else m.take(slice(0, 0)) for part in parts]
@@ -115,7 +117,7 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     if not settings.no_local_search:
         known = [dataclasses.replace(m[0], nuisance=joint.nuisance) for m in aligned]
         places, regions = find_places(background, (known[0], known[1]), parts[0], halves, mask,
-                                      settings.seed, _part(progress, 0.65, 0.3))
+                                      settings.seed, weights, _part(progress, 0.65, 0.3))
     # What only a place shows well comes before what the whole mask shows badly.
     certified = join(parts[0], [*(place.joint for place in places), parts[1]])
     extended = [join(m[0], [*(place.halves[h] for place in places), m[1]])
@@ -288,5 +290,5 @@ def particle_features(slices: Slices) -> np.ndarray:
     Defocus is represented by the mean CTF^2 of the particle's samples.
     """
     x, y, z = view_directions(slices.rotations).T
-    power = np.array([np.mean(np.square(row)) for row in slices.ctf])
+    power = np.einsum("np,np->n", slices.ctf, slices.ctf) / slices.ctf.shape[1]
     return np.column_stack([x * x - y * y, x * y, x * z, y * z, z * z, power])

@@ -92,7 +92,9 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
                 _half_model(background, found, clusters, halves, 1, spread))
         whole, pair, held = refine_classes(background, mask, whole, pair, halves, spread,
                                            progress=progress)
-        final = filter_differences(background, mask, whole, pair, halves, spread)
+        shares = np.zeros((n, real), np.float32)
+        shares[found["index"]] = clusters["posterior"]
+        final = filter_differences(background, mask, whole, pair, halves, shares, spread)
     else:
         flat = ClassModel(np.zeros((1,) + mask.shape, np.float32), np.ones(1))
         final, whole, pair = flat, flat, (flat, flat)

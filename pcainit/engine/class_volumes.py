@@ -9,10 +9,13 @@ import numpy as np
 
 from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
 from pcainit.engine.maximisation import maximise_classes
+from pcainit.engine.particles import thin
 
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
 STEPS = (0.5, 0.25, 0.125)
+JUDGES = 5000           # particles of each half-set, which tell better volumes from worse ones
+LEAST_RISE = 2e-4       # of their log-likelihood, which is worth another round
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
                    ) -> Tuple[ClassModel, Tuple[ClassModel, ClassModel], list]:
     """EM without alignment, for as long as half-sets held out gain by it.
 
-    Two independent half-sets go on from their own volumes; each judges the other's.  As many
+    Two independent half-sets go on from their own volumes; some of each judge the other's.  As many
     rounds as they gain from are then given to the volumes of all particles.
 
     Parameters
@@ -99,9 +102,10 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
         Held-out log-likelihood per particle after 0, 1, ... rounds.
     """
     everyone = np.sort(np.concatenate(halves))
+    judges = tuple(thin(half, JUDGES) for half in halves)
 
     def judge(trial: Tuple[ClassModel, ClassModel]) -> float:
-        return float(np.mean([score_classes(background, trial[1 - h], halves[h], nuisance)[1]
+        return float(np.mean([score_classes(background, trial[1 - h], judges[h], nuisance)[1]
                               for h in (0, 1)]))
 
     held, step = [judge(pair)], 0
@@ -112,7 +116,7 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
             trial = (_part_way(pair[0], full[0], STEPS[step]),
                      _part_way(pair[1], full[1], STEPS[step]))
             value = judge(trial)
-            if value > held[-1]:
+            if value > held[-1] + LEAST_RISE * abs(held[-1]):
                 break
             step += 1
         if step == len(STEPS):

@@ -9,14 +9,14 @@ import numpy as np
 
 from pcainit.engine.class_volumes import ClassModel, class_round
 from pcainit.engine.grid import radial_distance
-from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass, thin
+from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
 from pcainit.engine.masks import auto_mask, soft_edge, solvent_level
-from pcainit.engine.nuisance import TELLING, Quality, measure_quality
-from pcainit.engine.particle_pca import fit_components, random_start
-from pcainit.engine.particles import Slices
+from pcainit.engine.nuisance import MOST_LEARNT, TELLING, Quality, measure_quality
+from pcainit.engine.particle_pca import early_sample, fit_components, random_start
+from pcainit.engine.particles import Slices, thin
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.posterior_kernels import NUISANCES
-from pcainit.engine.reconstruction import Consensus, reconstruct_consensus
+from pcainit.engine.reconstruction import TELLING_NOISE, Consensus, reconstruct_consensus
 from pcainit.engine.scratch import Reused
 from pcainit.engine.slicing import residual_power
 
@@ -51,7 +51,7 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
     index = np.flatnonzero(keep)
     consensus = polish_consensus(slices, consensus, index, quality.spread)
     background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
-    spread = measure_quality(background, index).spread
+    spread = measure_quality(background, thin(index, MOST_LEARNT)).spread
     offsets = background.offsets
     solvent = auto_mask(consensus.mean, slices.grid)
     if phase_error(spread, background, solvent) > LARGE_PHASE:
@@ -123,7 +123,7 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     slices : Slices
     consensus : Consensus
     index : (m,) int
-        Particles to use.
+        Particles to use; only the last round uses all.
     spread : NuisanceSpread
     offsets : (n, 7) float32, optional
         What the slices have been corrected by.
@@ -136,14 +136,16 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     """
     grid = slices.grid
     ball, room = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box), Reused()
-    for _ in range(rounds):
+    for k in range(rounds):
+        some = index if k == rounds - 1 else early_sample(index)
         solvent = auto_mask(consensus.mean, grid)
         background = make_background(slices, consensus, solvent, offsets, room)
         blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))
-        step, _, _ = class_round(background, ball.astype(np.float32), blank, index, spread)
+        step, _, _ = class_round(background, ball.astype(np.float32), blank, some, spread)
         mean = consensus.mean + step.differences[0]
         mean -= np.float32(solvent_level(mean, solvent))
         consensus = dataclasses.replace(consensus, mean=mean)
-    noise = residual_power(slices.values, slices.ctf, slices.rotations, index,
+    noise = residual_power(slices.values, slices.ctf, slices.rotations,
+                           thin(index, TELLING_NOISE),
                            grid.to_fourier(consensus.mean[None]), grid)
     return dataclasses.replace(consensus, noise=noise)

@@ -7,6 +7,7 @@ amplitude that the images of the other half-set ask for.
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import List, Tuple
 
 import numpy as np
@@ -23,13 +24,16 @@ Halves = Tuple[np.ndarray, np.ndarray]
 LARGEST_GAIN = 1.5
 # Larger differences make the posteriors sharper, which show more of them.
 CALIBRATIONS = 3
+# Particles of each class and half-set that tell its amplitudes.
+TELLING_OF_CLASS = 2500
 BANDS = 3
 # Standard deviation of the Gaussian that agreement is averaged over, in units of the resolution.
 NEIGHBOURHOOD = 2 / 3
 
 
 def filter_differences(background: Background, mask: np.ndarray, whole: ClassModel, pair: Pair,
-                       halves: Halves, nuisance: NuisanceSpread) -> ClassModel:
+                       halves: Halves, shares: np.ndarray, nuisance: NuisanceSpread
+                       ) -> ClassModel:
     """The differences without what only noise makes, on the images' own scale.
 
     Parameters
@@ -41,6 +45,8 @@ def filter_differences(background: Background, mask: np.ndarray, whole: ClassMod
     pair : two ClassModel
         Of each half-set alone.
     halves : two (m,) int arrays
+    shares : (n, K) float32
+        About how much of each particle belongs to each class.
     nuisance : NuisanceSpread
 
     Returns
@@ -48,10 +54,51 @@ def filter_differences(background: Background, mask: np.ndarray, whole: ClassMod
     ClassModel
         Of all particles.
     """
+    samples = (draw_telling(shares, halves[0]), draw_telling(shares, halves[1]))
     whole, pair = localise(background.grid, mask, whole, pair)
     for _ in range(CALIBRATIONS):
-        whole, pair = calibrate(background, mask, whole, pair, halves, nuisance)
+        whole, pair = calibrate(background, mask, whole, pair, samples, nuisance)
     return whole
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Particles that stand for others.
+
+    Parameters
+    ----------
+    index : (m,) int
+    stand_for : (m,) float64
+        How many particles each counts as, itself included.
+    """
+
+    index: np.ndarray
+    stand_for: np.ndarray
+
+
+def draw_telling(shares: np.ndarray, index: np.ndarray, count: int = TELLING_OF_CLASS) -> Sample:
+    """About so many particles of each class; rare classes come whole.
+
+    A systematic sample with unequal probabilities: sums over it, weighted by `Sample.stand_for`,
+    stand for those over all.
+
+    Parameters
+    ----------
+    shares : (n, K) float32
+        About how much of each particle belongs to each class.
+    index : (m,) int
+        Particles to draw from.
+    count : int
+
+    Returns
+    -------
+    Sample
+    """
+    mine = shares[index].astype(np.float64)
+    rate = np.minimum(mine @ (count / np.maximum(mine.sum(axis=0), count)), 1.0)
+    steps = np.floor(np.append(0.0, np.cumsum(rate)))
+    chosen = np.flatnonzero(np.diff(steps) > 0)
+    return Sample(index[chosen], 1 / rate[chosen])
 
 
 def localise(grid: Grid, mask: np.ndarray, whole: ClassModel, pair: Pair
@@ -106,7 +153,8 @@ def _bands(grid: Grid) -> List[np.ndarray]:
 
 
 def calibrate(background: Background, mask: np.ndarray, whole: ClassModel, pair: Pair,
-              halves: Halves, nuisance: NuisanceSpread) -> Tuple[ClassModel, Pair]:
+              samples: Tuple[Sample, Sample], nuisance: NuisanceSpread
+              ) -> Tuple[ClassModel, Pair]:
     """Give each shell of each difference the amplitude that images held out ask for.
 
     Regularisation damps the differences, more where the noise is strong.  The least-squares gain
@@ -122,7 +170,8 @@ def calibrate(background: Background, mask: np.ndarray, whole: ClassModel, pair:
         Of all particles.
     pair : two ClassModel
         Of each half-set alone.
-    halves : two (m,) int arrays
+    samples : two Sample
+        Of each half-set's particles.
     nuisance : NuisanceSpread
 
     Returns
@@ -132,9 +181,10 @@ def calibrate(background: Background, mask: np.ndarray, whole: ClassModel, pair:
     """
     grid = background.grid
     product, square = np.zeros((2, len(whole.weights), grid.n_shells))
-    for h in (0, 1):
-        resp, _ = score_classes(background, pair[h], halves[h], nuisance)
-        own = shell_products(background, pair[1 - h].differences, resp, halves[h])
+    for h, sample in enumerate(samples):
+        resp, _ = score_classes(background, pair[h], sample.index, nuisance)
+        weights = resp * sample.stand_for[:, None]
+        own = shell_products(background, pair[1 - h].differences, weights, sample.index)
         product, square = product + own[0], square + own[1]
     models = (whole, *pair)
     filtered = [np.empty_like(model.differences) for model in models]

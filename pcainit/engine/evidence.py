@@ -18,6 +18,7 @@ from pcainit.engine.latent_model import (
 from pcainit.engine.latents import Latents, marginalise
 from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
+from pcainit.engine.particles import thin
 from pcainit.engine.slicing import side_by_side
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
@@ -35,6 +36,7 @@ MOST_NUISANCE = 0.4
 # A component that varies by less than this share of the strongest one's variance (in units of the
 # particles' noise) is what the model gets wrong about that one: many particles make it significant.
 LEAST_SIGNAL = 0.01
+COMPARING = 20000       # particles tell which of two components is stronger
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,6 +268,7 @@ def strong_enough(components: np.ndarray, background: Background, index: np.ndar
     components : (q, box, box, box) float32
     background : Background
     index : (m,) int
+        At most `COMPARING` of them are looked at.
     spread : NuisanceSpread
     least : float
         Share of the strongest one's score that a component must have.
@@ -274,7 +277,7 @@ def strong_enough(components: np.ndarray, background: Background, index: np.ndar
     -------
     (q,) bool
     """
-    score = held_out_score(components, background, index, spread)
+    score = held_out_score(components, background, thin(index, COMPARING), spread)
     return score >= least * np.max(score, initial=0.0)
 
 

@@ -274,11 +274,6 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
                       scores[index] if keep else scores[:0])
 
 
-def thin(index: np.ndarray, most: int) -> np.ndarray:
-    """At most so many particles, evenly spaced."""
-    return index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
-
-
 def in_parts(count: int) -> Iterator[slice]:
     """Parts of many particles, so that what is kept of each for a while stays small."""
     for first in range(0, count, PART):

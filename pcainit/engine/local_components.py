@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Callable, List, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from pcainit.engine.evidence import LEAST_SIGNAL, Evidence, certify, confirm, strong_enough
 from pcainit.engine.grid import Grid
-from pcainit.engine.latent_model import Background, LatentModel, thin
+from pcainit.engine.latent_model import Background, LatentModel
 from pcainit.engine.local_sweep import Region, sweep
 from pcainit.engine.masks import soft_edge
+from pcainit.engine.maximisation import Weights
 from pcainit.engine.model_axes import align_to, merge_models
 from pcainit.engine.particle_pca import fit_components
+from pcainit.engine.particles import thin
 
 # A region is looked at closely from this score of the sweep (standard deviations) ...
 LEAST_SWEEP_SCORE = 5.0
@@ -23,9 +25,9 @@ LEAST_SWEEP_COSINE = 0.3
 MOST_PLACES = 4
 # Of a local component, so much must lie outside the span of what is known.
 LEAST_NEW = 0.2
-# A place is not fitted when what the search found there varies by less than this share of what a
-# component must in the end: fits have made it 0.4 to 1.4 times as much.
-LEAST_START = 0.4 * LEAST_SIGNAL
+# A place is not fitted when what the search found there in either half-set varies by less than this
+# share of what a component must in the end: fits have made it 0.3 to 1.4 times as much.
+LEAST_START = 0.5 * LEAST_SIGNAL
 SAMPLE = 5000           # particles that tell
 ROUNDS = 4
 
@@ -57,7 +59,8 @@ class Place:
 
 def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
                 joint: LatentModel, halves: Tuple[np.ndarray, np.ndarray], mask: np.ndarray,
-                seed: int, progress: Callable[[float], None] = lambda share: None
+                seed: int, weights: Optional[Weights] = None,
+                progress: Callable[[float], None] = lambda share: None
                 ) -> Tuple[List[Place], List[Region]]:
     """Small places that change beside what is known already.
 
@@ -71,6 +74,8 @@ def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
     halves : two (m,) int arrays
     mask : (box, box, box) float32
     seed : int
+    weights : Weights, optional
+        Those of `background`, with what has been summed before.
     progress : callable
 
     Returns
@@ -80,13 +85,14 @@ def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
     list of Region
         All that were looked at.
     """
-    regions = sweep(background, held, halves, mask, lambda share: progress(0.7 * share))
+    weights = weights or Weights(background)
+    regions = sweep(background, held, halves, mask, weights, lambda share: progress(0.7 * share))
     groups = neighbours([r for r in regions if r.score > LEAST_SWEEP_SCORE
                          and r.cosine > LEAST_SWEEP_COSINE])
     found: List[Place] = []
     for group in groups[:MOST_PLACES]:
         # A change that spreads over several places is taken once.
-        place = _certified(background, group, held, joint, halves, mask, seed)
+        place = _certified(background, group, held, joint, halves, mask, seed, weights)
         if place is not None:
             found.append(place)
             held = join(held[0], [place.halves[0]]), join(held[1], [place.halves[1]])
@@ -125,21 +131,21 @@ def region_mask(regions: Sequence[Region], mask: np.ndarray) -> np.ndarray:
 
 def _certified(background: Background, group: List[Region], held: Tuple[LatentModel, LatentModel],
                joint: LatentModel, halves: Tuple[np.ndarray, np.ndarray], mask: np.ndarray,
-               seed: int) -> Place | None:
+               seed: int, weights: Weights) -> Place | None:
     """Components of one place, when both half-sets find them; None when they do not."""
     place = region_mask(group, mask)
     starts = [_start([region.pair[h] for region in group], background, place, joint)
               for h in (0, 1)]
     everyone = np.sort(np.concatenate(halves))
     some = thin(everyone, SAMPLE)
-    if not any(strong_enough(np.concatenate([joint.components, start.components]), background,
+    if not all(strong_enough(np.concatenate([joint.components, start.components]), background,
                              some, joint.nuisance, LEAST_START)[joint.q:].any()
                for start in starts):
         return None
     models = []
     for h, start in enumerate(starts):
         models.append(fit_components(background, place, start, halves[h], held=held[h],
-                                     rounds=ROUNDS, learn_nuisance=False))
+                                     rounds=ROUNDS, learn_nuisance=False, weights=weights))
     evidence = confirm(certify(models[0], models[1], place, background.grid, seed), background,
                        halves, place, joint.nuisance, beside=held)
     evidence = _strong(evidence, joint, background, everyone)
@@ -147,7 +153,7 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
         return None
     start = align_to(merge_models(models), evidence.basis)
     whole = fit_components(background, place, start, everyone, held=joint, rounds=1, early=0,
-                           learn_nuisance=False)
+                           learn_nuisance=False, weights=weights)
     first, second = (align_to(model, whole.components) for model in models)
     return Place(tuple(group), place, (first, second), whole, evidence.cosines[:evidence.count])
 

@@ -14,7 +14,7 @@ region's component; S of the other half-set tests it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy import fft, linalg
@@ -23,7 +23,7 @@ from pcainit.engine.back_projection import back_project, weight_kernel
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, unexplained_slices
 from pcainit.engine.masks import soft_edge
-from pcainit.engine.maximisation import total_weight
+from pcainit.engine.maximisation import Weights
 from pcainit.engine.slicing import side_by_side
 
 CHUNK = 1024
@@ -117,8 +117,9 @@ def smooth_basis(ball: np.ndarray, radius: float, spectrum: np.ndarray, grid: Gr
     edge = soft_edge(np.sqrt((ball ** 2).sum(axis=1)), 0.7 * radius, radius)
     covariance = _toeplitz(kernel / kernel[0, 0, 0], ball) * edge[:, None] * edge
     d = min(LARGEST_BASIS, len(ball))
-    values, vectors = linalg.eigh(covariance, subset_by_index=(len(ball) - d, len(ball) - 1))
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    values, vectors = linalg.eigh(covariance.astype(np.float32),
+                                  subset_by_index=(len(ball) - d, len(ball) - 1))
+    values, vectors = np.maximum(values[::-1].astype(np.float64), 0), vectors[:, ::-1]
     d = int(np.searchsorted(np.cumsum(values), 0.99 * covariance.trace())) + 1
     return vectors[:, :d] * np.sqrt(values[:d]), values[:d]
 
@@ -243,7 +244,9 @@ def detectable_share(regions: Sequence[Region], count: int) -> Tuple[float, floa
 
 def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
           halves: Tuple[np.ndarray, np.ndarray], mask: np.ndarray,
-          progress: Callable[[float], None] = lambda share: None) -> List[Region]:
+          weights: Optional[Weights] = None,
+          progress: Callable[[float], None] = lambda share: None
+          ) -> List[Region]:
     """Look at every region.
 
     Parameters
@@ -253,6 +256,8 @@ def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
         What is known of each half-set: components and nuisances to leave out.
     halves : two (m,) int arrays
     mask : (box, box, box) float32
+    weights : Weights, optional
+        Those of `background`, with what has been summed before.
     progress : callable
 
     Returns
@@ -260,8 +265,8 @@ def sweep(background: Background, models: Tuple[LatentModel, LatentModel],
     list of Region
         In no particular order.
     """
-    grid = background.grid
-    kernels = [weight_kernel(total_weight(background, index), grid) for index in halves]
+    grid, weights = background.grid, weights or Weights(background)
+    kernels = [weight_kernel(weights.of(index), grid) for index in halves]
     # Larger spheres would not fit into a small box.
     radii = sorted({min(r * grid.resolution / grid.voxel, grid.box / 4) for r in RADII})
     sizes = [_Size(radius, mask, background, kernels) for radius in radii]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, List, Tuple
 
 import numba
 import numpy as np
@@ -53,6 +53,28 @@ def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
                  grid.frequencies.astype(np.float32), np.float32(grid.oversampling), grid.reach,
                  order, block_starts(len(order), _BLOCKS), sums)
     return complete_half_space(sums.sum(axis=0))
+
+
+class Weights:
+    """`total_weight` of groups of particles, each summed once.
+
+    Parameters
+    ----------
+    background : Background
+    """
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._known: List[Tuple[np.ndarray, np.ndarray]] = []
+
+    def of(self, index: np.ndarray) -> np.ndarray:
+        """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
+        for known, weight in self._known:
+            if np.array_equal(known, index):
+                return weight
+        weight = total_weight(self._background, index)
+        self._known.append((index, weight))
+        return weight
 
 
 def maximise(background: Background, result: PassResult, scaled: np.ndarray, mask: np.ndarray,

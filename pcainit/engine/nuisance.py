@@ -15,12 +15,12 @@ from pcainit.engine.latent_model import (
     PassResult,
     in_parts,
     run_pass,
-    thin,
 )
 from pcainit.engine.latents import Latents, marginalise, measurements
+from pcainit.engine.particles import thin
 from pcainit.engine.posterior_kernels import NUISANCES, moments
 
-MOST_LEARNT = 50000     # particles tell the spread of all
+MOST_LEARNT = 20000     # particles tell the spread of all
 TELLING = 8000          # of them tell it well enough between two rounds
 SETTLED = 1e-3          # relative change of a variance that ends an iteration
 

@@ -13,11 +13,11 @@ from pcainit.engine.latent_model import (
     LatentModel,
     NuisanceSpread,
     run_pass,
-    thin,
 )
-from pcainit.engine.maximisation import maximise, total_weight
+from pcainit.engine.maximisation import Weights, maximise
 from pcainit.engine.model_axes import turned
 from pcainit.engine.nuisance import adjusted
+from pcainit.engine.particles import thin
 
 # Inside a mask neighbouring Fourier coefficients go together, and the mask averages their noise:
 # components are damped by the mask's share of the box (times this) less than single coefficients.
@@ -71,9 +71,15 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
     return fft.irfftn(filtered, s=noise.shape).astype(np.float32)
 
 
+def early_sample(index: np.ndarray) -> np.ndarray:
+    """The particles for early rounds."""
+    return thin(index, int(np.clip(len(index) // 4, LEAST_EARLY, MOST_EARLY)))
+
+
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
                    index: np.ndarray, *, held: Optional[LatentModel] = None, rounds: int = 10,
                    early: Optional[int] = None, learn_nuisance: bool = True,
+                   weights: Optional[Weights] = None,
                    progress: Callable[[float], None] = lambda share: None) -> LatentModel:
     """EM for the components of some particles.
 
@@ -92,6 +98,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
         The first so many rounds are done on a sample; half of them when not given.
     learn_nuisance : bool
         Re-estimate the nuisance spreads each round.
+    weights : Weights, optional
+        Those of `background`, with what has been summed before.
     progress : callable
         Told the share that is done.
 
@@ -100,12 +108,12 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     LatentModel
     """
     model, q, everyone, previous = start, start.q, index, start.scaled
+    weights = weights or Weights(background)
     early = rounds // 2 if early is None else early
     for k in range(rounds):
         if k in (0, early):
-            some = int(np.clip(len(everyone) // 4, LEAST_EARLY, MOST_EARLY))
-            index = thin(everyone, some) if k < early else everyone
-            weight = total_weight(background, index)
+            index = early_sample(everyone) if k < early else everyone
+            weight = weights.of(index)
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)
         precision = np.concatenate([np.ones(t), model.nuisance.precision])

@@ -124,6 +124,11 @@ class Slices:
                       self.half[index], self.usable[index], self.grid)
 
 
+def thin(index: np.ndarray, most: int) -> np.ndarray:
+    """At most so many particles, evenly spaced."""
+    return index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+
+
 def varies(values: np.ndarray) -> np.ndarray:
     """Whether images, given by their Fourier samples with DC first, are more than a constant."""
     return np.abs(values[:, 1:]).max(axis=1, initial=0) > 1e-6 * np.abs(values[:, 0])

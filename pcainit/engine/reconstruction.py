@@ -10,12 +10,13 @@ import numpy as np
 
 from pcainit.engine.grid import Grid, radial_distance
 from pcainit.engine.masks import soft_edge
-from pcainit.engine.particles import Slices
+from pcainit.engine.particles import Slices, thin
 from pcainit.engine.products import power
 from pcainit.engine.slicing import insert_slices, residual_power
 
 # The consensus is worth a finer grid: at 1.5 its outer shells lose 0.3 % of their correlation.
 CONSENSUS_PADDING = 2.0
+TELLING_NOISE = 20000   # particles tell the noise of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +98,7 @@ def reconstruct_consensus(slices: Slices, symmetry: Optional[np.ndarray] = None)
     numerator, weight = numerator[0], weight[0]
     # First guess of both spectra: all is noise, and a signal of about that power.
     usable = np.flatnonzero(slices.usable)
+    telling = thin(usable, TELLING_NOISE)
     sample = power(slices.values[usable[:5000]])
     count = np.bincount(grid.shell)
     noise = np.bincount(grid.shell, sample.mean(axis=0)) / count
@@ -108,7 +110,7 @@ def reconstruct_consensus(slices: Slices, symmetry: Optional[np.ndarray] = None)
         fsc = fourier_shell_correlation(one, two, grid)
         signal = _signal_power(grid.shell_profile(one, two), grid)
         mean = wiener_volume(numerator.sum(axis=0), weight.sum(axis=0), noise, signal, grid)
-        noise = residual_power(slices.values, slices.ctf, slices.rotations, usable,
+        noise = residual_power(slices.values, slices.ctf, slices.rotations, telling,
                                grid.to_fourier(mean[None]), grid)
     return Consensus(mean, noise, signal, fsc)
 

@@ -5,12 +5,23 @@ import pytest
 from scipy import fft
 
 from pcainit.engine.class_volumes import ClassModel
-from pcainit.engine.difference_filter import CALIBRATIONS, calibrate, localise
+from pcainit.engine.difference_filter import (
+    CALIBRATIONS,
+    Sample,
+    calibrate,
+    draw_telling,
+    localise,
+)
 from pcainit.engine.latent_model import NuisanceSpread
 from pcainit.engine.masks import solvent_level
 from pcainit.engine.shell_products import shell_products
 from pcainit.engine.slicing import extract_slices
 from pcainit.tests.particle_examples import GRID, ball, blobs, model_background
+
+
+def every_other(count):
+    """Samples of two half-sets that hold all of their particles."""
+    return tuple(Sample(np.arange(h, count, 2), np.ones(count // 2)) for h in (0, 1))
 
 
 def filtered(volume, gain):
@@ -43,9 +54,8 @@ def test_calibration_undoes_what_was_done_to_each_shell(damping):
     gain = damping * np.linspace(1.0, 1.2, GRID.n_shells)       # slower than the smoothing
     true = np.stack([-difference / 2, difference / 2])
     damped = ClassModel(np.stack([filtered(v, gain) for v in true]), np.full(2, 0.5))
-    halves = np.arange(0, 4000, 2), np.arange(1, 4000, 2)
-    mended, pair = calibrate(background, np.ones_like(mask), damped, (damped, damped), halves,
-                       NuisanceSpread(1e-3, 1e-3, 1e-4, 1e-3))
+    mended, pair = calibrate(background, np.ones_like(mask), damped, (damped, damped),
+                             every_other(4000), NuisanceSpread(1e-3, 1e-3, 1e-4, 1e-3))
     assert np.array_equal(pair[0].differences, mended.differences)      # the same, by the same
     for old, new, ours in zip(damped.differences, true, mended.differences):
         before, wanted = GRID.shell_profile(old), GRID.shell_profile(new)
@@ -66,8 +76,7 @@ def test_calibration_leaves_nothing_of_differences_that_the_other_half_does_not_
         return ClassModel(np.stack([filtered(v, flat) for v in volumes]) * mask, np.full(2, 0.5))
 
     whole, pair = noise(), (noise(), noise())
-    halves = np.arange(0, 2000, 2), np.arange(1, 2000, 2)
-    mended, _ = calibrate(background, mask, whole, pair, halves, NuisanceSpread())
+    mended, _ = calibrate(background, mask, whole, pair, every_other(2000), NuisanceSpread())
     power = (mended.differences ** 2).sum() / (whole.differences ** 2).sum()
     assert power < 0.3
 
@@ -99,14 +108,35 @@ def test_calibration_reaches_its_end():
     true = np.stack([-difference / 2, difference / 2])
     whole = ClassModel(0.6 * true, np.full(2, 0.5))
     pair = whole, whole
-    halves = np.arange(0, 6000, 2), np.arange(1, 6000, 2)
+    samples = every_other(6000)
     spread = NuisanceSpread(1e-3, 1e-3, 1e-4, 1e-3)
     sizes = []
     for _ in range(CALIBRATIONS):
-        whole, pair = calibrate(background, np.ones_like(mask), whole, pair, halves, spread)
+        whole, pair = calibrate(background, np.ones_like(mask), whole, pair, samples, spread)
         sizes.append(float((whole.differences * true).sum() / (true ** 2).sum()))
     assert 0.6 < sizes[0] < sizes[-1] - 0.03
     assert sizes[-1] == pytest.approx(1, abs=0.1)
+
+
+def test_a_sample_holds_enough_of_each_class_and_stands_for_all():
+    rng = np.random.default_rng(4)
+    label = rng.choice(3, size=30000, p=[0.8, 0.19, 0.01])
+    shares = (0.94 * np.eye(3)[label] + 0.02).astype(np.float32)
+    index = np.arange(1, 30000, 2)
+    sample = draw_telling(shares, index, count=500)
+    assert np.isin(sample.index, index).all() and (np.diff(sample.index) > 0).all()
+    sizes = np.bincount(label[sample.index])
+    assert (sizes[:2] > 450).all() and len(sample.index) < 2000
+    assert sizes[2] > 0.9 * (label[index] == 2).sum()
+    assert (sample.stand_for >= 1).all()
+    values = rng.normal(1, 0.2, size=(30000, 3)) * shares
+    found = (values[sample.index] * sample.stand_for[:, None]).sum(axis=0)
+    assert found == pytest.approx(values[index].sum(axis=0), rel=0.1)
+
+
+def test_few_particles_are_all_in_the_sample():
+    sample = draw_telling(np.full((300, 2), 0.5, np.float32), np.arange(100), count=100)
+    assert np.array_equal(sample.index, np.arange(100)) and (sample.stand_for == 1).all()
 
 
 def test_each_place_keeps_what_the_half_sets_agree_on():

@@ -11,7 +11,7 @@ from pcainit.engine import latent_model
 from pcainit.engine.evidence import held_out_score
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.latents import compute_latents, measure
-from pcainit.engine.maximisation import maximise, solve_voxels, total_weight
+from pcainit.engine.maximisation import Weights, maximise, solve_voxels, total_weight
 from pcainit.engine.model_axes import turned
 from pcainit.engine.nuisance import measure_quality
 from pcainit.engine.particle_pca import (
@@ -142,6 +142,14 @@ def test_total_weight(linear):
                               whitening=background.whitening)
     found = total_weight(background, index[::-1])
     assert found == pytest.approx(weight[0, 0], abs=1e-5 * float(weight.max()))
+
+
+def test_weights_of_a_group_are_summed_once(linear):
+    background, one, two = linear[0], np.arange(0, COUNT, 3), np.arange(1, COUNT, 3)
+    weights = Weights(background)
+    first, second = weights.of(one), weights.of(two)
+    assert weights.of(one.copy()) is first and weights.of(two) is second
+    assert np.array_equal(second, total_weight(background, two))
 
 
 def test_the_gain_rises(linear):
