@@ -106,8 +106,9 @@ def _run_of(scipion, finished, **values):
 def test_a_subset_becomes_one_more_volume(scipion, finished):
     """As a user does: a class of the run, taken as particles."""
     from pcainit.viewers.subset import subset_protocol
-    wanted = sorted(next(iter(finished.outputClasses)).getIdSet())
-    subset = scipion.run(subset_protocol(scipion.project, finished, np.array(wanted), "class 1"))
+    # The first two are about as large and may change places; the last one stands apart.
+    wanted = [sorted(item.getIdSet()) for item in finished.outputClasses][-1]
+    subset = scipion.run(subset_protocol(scipion.project, finished, np.array(wanted), "class 3"))
     (name, chosen), = subset.iterOutputAttributes()
     assert chosen.getSize() == len(wanted)
     protocol = _run_of(scipion, finished)
@@ -123,7 +124,7 @@ def test_a_subset_becomes_one_more_volume(scipion, finished):
     sizes = {item.getObjId(): item.getSize() for item in finished.outputClasses}
     mean = np.average(old, axis=0, weights=[sizes.get(k + 1, 0) for k in range(3)])
     match = [np.corrcoef((new - mean).ravel(), (volume - mean).ravel())[0, 1] for volume in old]
-    assert int(np.argmax(match)) == 0 and match[0] > 0.5
+    assert int(np.argmax(match)) == 2 and match[2] > 0.9
     assert "%d chosen particles" % len(wanted) in "\n".join(protocol.summary())
 
 
