@@ -15,7 +15,7 @@ from pcainit.engine.particles import thin
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
 STEPS = (0.5, 0.25, 0.125)
 JUDGES = 5000           # particles of each half-set, which tell better volumes from worse ones
-LEAST_RISE = 2e-4       # of their log-likelihood, which is worth another round
+LEAST_RISE = 1e-4       # of their log-likelihood, which is worth another round
 
 
 @dataclass(frozen=True, eq=False)
