@@ -94,10 +94,13 @@ def draw_telling(shares: np.ndarray, index: np.ndarray, count: int = TELLING_OF_
     -------
     Sample
     """
+    # Class by class: where classes take turns, equal steps would meet only one of them.
+    index = index[np.argsort(shares[index].argmax(axis=1), kind="stable")]
     mine = shares[index].astype(np.float64)
     rate = np.minimum(mine @ (count / np.maximum(mine.sum(axis=0), count)), 1.0)
     steps = np.floor(np.append(0.0, np.cumsum(rate)))
     chosen = np.flatnonzero(np.diff(steps) > 0)
+    chosen = chosen[np.argsort(index[chosen])]
     return Sample(index[chosen], 1 / rate[chosen])
 
 

@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 
 from pcainit.engine.kernels import kernel
 from pcainit.engine.latents import Measurements
+from pcainit.engine.particles import thin
 from pcainit.engine.slicing import block_starts
 
 _Point = Tuple[np.ndarray, np.ndarray]      # log weights (K,) and centres (K, q)
@@ -248,7 +249,7 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
     runs: List[Mixture] = []
     some = particles
     if len(particles) > _SAMPLE:
-        some = particles.take(np.linspace(0, len(particles) - 1, _SAMPLE).astype(int))
+        some = particles.take(thin(np.arange(len(particles)), _SAMPLE))
     for k in range(restarts):
         if start is not None and k % 2:
             centres = np.concatenate([start.centres, means[[rng.integers(len(means))]]])

@@ -125,8 +125,13 @@ class Slices:
 
 
 def thin(index: np.ndarray, most: int) -> np.ndarray:
-    """At most so many particles, evenly spaced."""
-    return index[np.linspace(0, len(index) - 1, min(len(index), most)).astype(int)]
+    """At most so many particles: one of each of so many stretches.
+
+    Which one follows the golden ratio, not a period: half-sets and states may take turns.
+    """
+    starts = np.linspace(0, len(index), min(len(index), most) + 1).astype(int)
+    within = np.arange(len(starts) - 1) * ((5 ** 0.5 - 1) / 2) % 1
+    return index[starts[:-1] + (within * np.diff(starts)).astype(int)]
 
 
 def varies(values: np.ndarray) -> np.ndarray:

@@ -134,6 +134,14 @@ def test_a_sample_holds_enough_of_each_class_and_stands_for_all():
     assert found == pytest.approx(values[index].sum(axis=0), rel=0.1)
 
 
+@pytest.mark.parametrize("period", [2, 3, 4, 7])
+def test_a_sample_of_classes_that_take_turns(period):
+    shares = np.eye(period, dtype=np.float32)[np.arange(20000) % period]
+    sample = draw_telling(shares, np.arange(20000), count=1000)
+    sizes = np.bincount(sample.index % period, minlength=period)
+    assert sizes == pytest.approx(1000, abs=2) and (np.diff(sample.index) > 0).all()
+
+
 def test_few_particles_are_all_in_the_sample():
     sample = draw_telling(np.full((300, 2), 0.5, np.float32), np.arange(100), count=100)
     assert np.array_equal(sample.index, np.arange(100)) and (sample.stand_for == 1).all()
