@@ -15,7 +15,9 @@ from pcainit.engine.particles import thin
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
 STEPS = (0.5, 0.25, 0.125)
 JUDGES = 5000           # particles of each half-set, which tell better volumes from worse ones
-LEAST_RISE = 1e-4       # of their log-likelihood, which is worth another round
+# A rise of a particle's mean log-likelihood that is worth another round; of less than one in
+# proportion less.
+LEAST_RISE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,7 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
             trial = (_part_way(pair[0], full[0], STEPS[step]),
                      _part_way(pair[1], full[1], STEPS[step]))
             value = judge(trial)
-            if value > held[-1] + LEAST_RISE * abs(held[-1]):
+            if value > held[-1] + LEAST_RISE * min(abs(held[-1]), 1.0):
                 break
             step += 1
         if step == len(STEPS):

@@ -12,7 +12,7 @@ from pcainit.engine.grid import radial_distance
 from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
 from pcainit.engine.masks import auto_mask, soft_edge, solvent_level
 from pcainit.engine.nuisance import MOST_LEARNT, TELLING, Quality, measure_quality
-from pcainit.engine.particle_pca import early_sample, fit_components, random_start
+from pcainit.engine.particle_pca import LEAST_EARLY, fit_components, random_start
 from pcainit.engine.particles import Slices, thin
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.posterior_kernels import NUISANCES
@@ -123,7 +123,7 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     slices : Slices
     consensus : Consensus
     index : (m,) int
-        Particles to use; only the last round uses all.
+        Particles to use; the first of several rounds uses a quarter of them.
     spread : NuisanceSpread
     offsets : (n, 7) float32, optional
         What the slices have been corrected by.
@@ -137,7 +137,8 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     grid = slices.grid
     ball, room = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box), Reused()
     for k in range(rounds):
-        some = index if k == rounds - 1 else early_sample(index)
+        early = k == 0 and rounds > 1
+        some = thin(index, max(len(index) // 4, LEAST_EARLY)) if early else index
         solvent = auto_mask(consensus.mean, grid)
         background = make_background(slices, consensus, solvent, offsets, room)
         blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))

@@ -16,6 +16,7 @@ from scipy import fft, ndimage
 from pcainit.engine.class_volumes import ClassModel, score_classes
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, NuisanceSpread
+from pcainit.engine.particles import without_period
 from pcainit.engine.shell_products import shell_products
 
 Pair = Tuple[ClassModel, ClassModel]
@@ -26,6 +27,9 @@ LARGEST_GAIN = 1.5
 CALIBRATIONS = 3
 # Particles of each class and half-set that tell its amplitudes.
 TELLING_OF_CLASS = 2500
+# Every particle stands for at most 1 / this: classes change after shares are given, and a few that
+# count as very many would drown a rare class.
+LEAST_RATE = 0.05
 BANDS = 3
 # Standard deviation of the Gaussian that agreement is averaged over, in units of the resolution.
 NEIGHBOURHOOD = 2 / 3
@@ -79,8 +83,8 @@ class Sample:
 def draw_telling(shares: np.ndarray, index: np.ndarray, count: int = TELLING_OF_CLASS) -> Sample:
     """About so many particles of each class; rare classes come whole.
 
-    A systematic sample with unequal probabilities: sums over it, weighted by `Sample.stand_for`,
-    stand for those over all.
+    A sample with unequal probabilities: sums over it, weighted by `Sample.stand_for`, stand for
+    those over all.
 
     Parameters
     ----------
@@ -94,13 +98,10 @@ def draw_telling(shares: np.ndarray, index: np.ndarray, count: int = TELLING_OF_
     -------
     Sample
     """
-    # Class by class: where classes take turns, equal steps would meet only one of them.
-    index = index[np.argsort(shares[index].argmax(axis=1), kind="stable")]
     mine = shares[index].astype(np.float64)
-    rate = np.minimum(mine @ (count / np.maximum(mine.sum(axis=0), count)), 1.0)
-    steps = np.floor(np.append(0.0, np.cumsum(rate)))
-    chosen = np.flatnonzero(np.diff(steps) > 0)
-    chosen = chosen[np.argsort(index[chosen])]
+    rate = mine @ (count / np.maximum(mine.sum(axis=0), count))
+    rate = np.clip(rate + 1e-6, LEAST_RATE, 1)      # shares may add up to a little less than 1
+    chosen = np.flatnonzero(without_period(len(index)) < rate)
     return Sample(index[chosen], 1 / rate[chosen])
 
 

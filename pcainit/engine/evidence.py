@@ -36,7 +36,8 @@ MOST_NUISANCE = 0.4
 # A component that varies by less than this share of the strongest one's variance (in units of the
 # particles' noise) is what the model gets wrong about that one: many particles make it significant.
 LEAST_SIGNAL = 0.01
-COMPARING = 20000       # particles tell which of two components is stronger
+# So many particles tell which of two components is stronger, unless a score is so near the bound.
+COMPARING, UNSURE = 20000, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +269,7 @@ def strong_enough(components: np.ndarray, background: Background, index: np.ndar
     components : (q, box, box, box) float32
     background : Background
     index : (m,) int
-        At most `COMPARING` of them are looked at.
+        Of many some are looked at, and all where these leave a doubt.
     spread : NuisanceSpread
     least : float
         Share of the strongest one's score that a component must have.
@@ -277,8 +278,13 @@ def strong_enough(components: np.ndarray, background: Background, index: np.ndar
     -------
     (q,) bool
     """
-    score = held_out_score(components, background, thin(index, COMPARING), spread)
-    return score >= least * np.max(score, initial=0.0)
+    some = thin(index, COMPARING)
+    score = held_out_score(components, background, some, spread)
+    above = score - least * np.max(score, initial=0.0)
+    if len(some) < len(index) and (np.abs(above) < UNSURE).any():
+        score = held_out_score(components, background, index, spread)
+        above = score - least * np.max(score, initial=0.0)
+    return above >= 0
 
 
 def explained_by(coordinates: np.ndarray, features: np.ndarray) -> np.ndarray:

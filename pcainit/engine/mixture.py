@@ -27,6 +27,7 @@ _NEGLIGIBLE = 1e-12             # of a posterior
 _SAMPLE = 5000                  # particles that tell good starts from bad ones
 _FINISHED = 4                   # of the best starts, on the sample ...
 _TRIED = 8                      # ... and so many rounds on all particles
+_ROUNDS = 200                   # at most
 _FARTHEST = 100.0               # leap, in steps of EM
 _SAME_PLACE = 0.5               # of two centres, in standard deviations of a particle's noise
 
@@ -147,11 +148,11 @@ def _one_round(particles, log_weights, centres, accumulate):
 
 
 def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.ndarray,
-                   rounds: int = 200, tolerance: float = 0.02) -> Mixture:
+                   rounds: int = _ROUNDS, tolerance: float = 0.02) -> Mixture:
     """EM from given weights and centres until the log-likelihood hardly rises.
 
     Every two rounds it leaps ahead along the way they took (SQUAREM: Varadhan and Roland 2008),
-    and falls back where that is less likely.
+    and falls back where that is less likely than where the second began.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.nda
     for _ in range(rounds):
         _, (counts, full, target), gains = _one_round(particles, *point, True)
         gain = float(gains.sum())
-        if fallback is not None and gain < last:
+        if fallback is not None and not gain >= last:
             point, trail, fallback = fallback, [fallback], None
             continue
         if fallback is None and gain - last < tolerance:
@@ -196,7 +197,7 @@ def _leap(first: _Point, second: _Point, third: _Point) -> _Point:
     """Where three points of EM seem to lead."""
     once = [b - a for a, b in zip(first, second)]
     bend = [c - b - step for b, c, step in zip(second, third, once)]
-    # Centres and weights have units of their own, and are extrapolated alike.
+    # Weights go as far as the centres do: the two have units of their own.
     length, change = (float(np.linalg.norm(centres)) for _, centres in (once, bend))
     far = min(max(length / max(change, 1e-300), 1.0), _FARTHEST)
     log_weights, centres = (a + 2 * far * step + far ** 2 * turn
@@ -229,8 +230,8 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
     n_classes : int
     seed : int
     restarts : int
-        Short runs from random starts, on a sample of the particles; the best few are run to the
-        end on all.
+        Short runs from random starts, on a sample of the particles; the best few go on there, then
+        a few rounds on all particles, and the best of them to the end.
     start : Mixture, optional
         A mixture of K - 1 classes; some starts add one class to it.
 
@@ -263,7 +264,8 @@ def fit_mixture(particles: Measurements, n_classes: int, seed: int, *, restarts:
     if some is not particles:           # far the most rounds are cheap ones
         best = [refine_mixture(some, m.weights, m.centres) for m in best]
         best = _different(sorted(best, key=lambda m: -m.log_likelihood), total)
-    tried = [refine_mixture(particles, m.weights, m.centres, rounds=_TRIED) for m in best]
+    rounds = _TRIED if some is not particles else _ROUNDS
+    tried = [refine_mixture(particles, m.weights, m.centres, rounds=rounds) for m in best]
     winner = max(tried, key=lambda m: m.log_likelihood)
     return refine_mixture(particles, winner.weights, winner.centres)
 

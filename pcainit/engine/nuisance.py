@@ -84,7 +84,7 @@ def adjusted(background: Background, model: LatentModel, index: np.ndarray,
     background : Background
     model : LatentModel
     index : (m,) int
-        Which particles; `most` of them, evenly spaced, are looked at.
+        Which particles; at most `most` of them are looked at.
     most : int
 
     Returns

@@ -71,11 +71,6 @@ def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
     return fft.irfftn(filtered, s=noise.shape).astype(np.float32)
 
 
-def early_sample(index: np.ndarray) -> np.ndarray:
-    """The particles for early rounds."""
-    return thin(index, int(np.clip(len(index) // 4, LEAST_EARLY, MOST_EARLY)))
-
-
 def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
                    index: np.ndarray, *, held: Optional[LatentModel] = None, rounds: int = 10,
                    early: Optional[int] = None, learn_nuisance: bool = True,
@@ -112,7 +107,8 @@ def fit_components(background: Background, mask: np.ndarray, start: LatentModel,
     early = rounds // 2 if early is None else early
     for k in range(rounds):
         if k in (0, early):
-            index = early_sample(everyone) if k < early else everyone
+            some = int(np.clip(len(everyone) // 4, LEAST_EARLY, MOST_EARLY))
+            index = thin(everyone, some) if k < early else everyone
             weight = weights.of(index)
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)

@@ -130,8 +130,13 @@ def thin(index: np.ndarray, most: int) -> np.ndarray:
     Which one follows the golden ratio, not a period: half-sets and states may take turns.
     """
     starts = np.linspace(0, len(index), min(len(index), most) + 1).astype(int)
-    within = np.arange(len(starts) - 1) * ((5 ** 0.5 - 1) / 2) % 1
+    within = without_period(len(starts) - 1)
     return index[starts[:-1] + (within * np.diff(starts)).astype(int)]
+
+
+def without_period(count: int) -> np.ndarray:
+    """Multiples of the golden ratio modulo 1, (count,) float64: even in any stretch or step."""
+    return np.arange(count) * ((5 ** 0.5 - 1) / 2) % 1
 
 
 def varies(values: np.ndarray) -> np.ndarray:

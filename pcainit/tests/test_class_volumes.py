@@ -139,11 +139,46 @@ def test_a_sample_of_classes_that_take_turns(period):
     shares = np.eye(period, dtype=np.float32)[np.arange(20000) % period]
     sample = draw_telling(shares, np.arange(20000), count=1000)
     sizes = np.bincount(sample.index % period, minlength=period)
-    assert sizes == pytest.approx(1000, abs=2) and (np.diff(sample.index) > 0).all()
+    assert sizes == pytest.approx(1000, abs=3) and (np.diff(sample.index) > 0).all()
+
+
+@pytest.mark.parametrize("period", [2, 3, 5])
+def test_a_sample_within_one_class_follows_no_period(period):
+    """Tilt pairs, or sessions that take turns, in one class."""
+    sample = draw_telling(np.ones((5000, 1), np.float32), np.arange(5000), count=2500)
+    sizes = np.bincount(sample.index % period, minlength=period)
+    assert sizes == pytest.approx(2500 / period, abs=5)
+
+
+def test_nobody_stands_for_very_many():
+    """A particle that the shares know nothing of may turn out to be of the rare class."""
+    shares = np.zeros((100000, 2), np.float32)
+    shares[:, 0] = 1
+    shares[:100] = 0, 1
+    sample = draw_telling(shares, np.arange(100000), count=100)
+    assert sample.stand_for.max() <= 20 and len(sample.index) < 6000
+    assert np.isin(np.arange(100), sample.index).all()
+
+
+def test_calibration_by_a_sample_is_that_by_all():
+    """One class of 5 %: it comes nearly whole, of the other a part."""
+    difference = 0.6 * blobs(GRID, [[1, 1, 2], [-2, 0, 1]], width=1.5)
+    label = (np.random.default_rng(5).uniform(size=6000) < 0.05).astype(int)
+    background, mask = model_background(6000, differences=difference[None], noise=0.3,
+                                        coordinates=label[:, None] - 0.5)
+    damped = ClassModel(0.7 * np.stack([-difference / 2, difference / 2]), np.array([0.95, 0.05]))
+    spread, shares = NuisanceSpread(1e-3, 1e-3, 1e-4, 1e-3), np.eye(2, dtype=np.float32)[label]
+    samples = tuple(draw_telling(shares, np.arange(h, 6000, 2), count=300) for h in (0, 1))
+    assert all(len(sample.index) < 900 and sample.stand_for.max() > 5 for sample in samples)
+    found = [calibrate(background, np.ones_like(mask), damped, (damped, damped), each, spread)[0]
+             for each in (samples, every_other(6000))]
+    for one, two in zip(*(model.differences for model in found)):
+        assert np.sqrt((one ** 2).sum() / (two ** 2).sum()) == pytest.approx(1, abs=0.03)
 
 
 def test_few_particles_are_all_in_the_sample():
-    sample = draw_telling(np.full((300, 2), 0.5, np.float32), np.arange(100), count=100)
+    shares = np.random.default_rng(1).dirichlet([1, 1, 1], size=300).astype(np.float32)
+    sample = draw_telling(shares, np.arange(100), count=100)
     assert np.array_equal(sample.index, np.arange(100)) and (sample.stand_for == 1).all()
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcainit.engine import evidence
 from pcainit.engine.evidence import (
     LEAST_COSINE,
     certify,
@@ -223,6 +224,24 @@ def test_too_weak_beside_the_strongest():
         assert found.tolist() == expected
     none = strong_enough(volumes[:0], background, np.arange(n), NuisanceSpread())
     assert none.shape == (0,)
+
+
+@pytest.mark.parametrize("second,looks,expected", [
+    ((20.0, 45.0), 1, True), ((-1.0, 0.0), 1, False), ((4.0, 6.0), 2, False),
+    ((2.5, 9.0), 2, True)])
+def test_a_sample_is_asked_first_and_all_where_it_leaves_a_doubt(second, looks, expected,
+                                                                 monkeypatch):
+    """Scores of 20,000 and of 100,000 particles; the bound is 3 for the sample and 7 for all."""
+    scores, asked = {20000: [300.0, second[0]], 100000: [700.0, second[1]]}, []
+
+    def score(directions, background, index, spread):
+        asked.append(len(index))
+        return np.array(scores[len(index)])
+
+    monkeypatch.setattr(evidence, "held_out_score", score)
+    found = strong_enough(None, None, np.arange(100000), NuisanceSpread())
+    assert found.tolist() == [True, expected]
+    assert asked == [20000, 100000][:looks]
 
 
 def test_what_features_explain():
