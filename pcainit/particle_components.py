@@ -164,8 +164,8 @@ def _measured(background: Background, model: LatentModel, pair: List[LatentModel
         artefact=nuisance_share(model.components, background, mask),
         explained=explained_by(coordinates, particle_features(slices)[index]),
         variance=_variance_map(model, pair[0].q), index=index,
-        coordinates=_spread_out(coordinates, index, len(slices)),
-        covariance=_spread_out(covariance, index, len(slices)),
+        coordinates=spread_out(coordinates, index, len(slices)),
+        covariance=spread_out(covariance, index, len(slices)),
         **stored(measured, "all_"), **stored(crossed, "cross_"),
         half_components=np.array([m.components for m in pair], np.float32),
         spread=np.array(dataclasses.astuple(model.nuisance)))
@@ -277,7 +277,7 @@ def _variance_map(model: LatentModel, count: int) -> np.ndarray:
     return np.einsum("q,qzyx->zyx", chosen.variances, chosen.components ** 2).astype(np.float32)
 
 
-def _spread_out(values: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
+def spread_out(values: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
     """Rows of some particles among all, zero for the others."""
     out = np.zeros((n,) + values.shape[1:], values.dtype)
     out[index] = values

@@ -29,7 +29,7 @@ from pcainit.engine.mixture import (
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.reconstruction import fourier_shell_correlation, reconstruct_groups
-from pcainit.particle_components import consensus_of, half_sets, restored
+from pcainit.particle_components import consensus_of, half_sets, restored, spread_out
 from pcainit.settings import Settings
 
 Arrays = Dict[str, np.ndarray]
@@ -92,8 +92,7 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
                 _half_model(background, found, clusters, halves, 1, spread))
         whole, pair, held = refine_classes(background, mask, whole, pair, halves, spread,
                                            progress=progress)
-        shares = np.zeros((n, real), np.float32)
-        shares[found["index"]] = clusters["posterior"]
+        shares = spread_out(clusters["posterior"], found["index"], n)
         final = filter_differences(background, mask, whole, pair, halves, shares, spread)
     else:
         flat = ClassModel(np.zeros((1,) + mask.shape, np.float32), np.ones(1))
