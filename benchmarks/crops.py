@@ -16,7 +16,8 @@ from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid
 from pcainit.engine.particles import CTF, Slices
 from pcainit.engine.simulation import Simulation, Truth, draw_truth
-from pcainit.engine.slicing import extract_slices, side_by_side
+from pcainit.engine.slicing import extract_slices
+from pcainit.engine.threads import side_by_side
 
 RESOLUTION = 20.0
 CHUNK = 4096                    # particles made at a time: memory stays bounded

@@ -10,7 +10,7 @@ import numpy as np
 
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import euler_from_rotation
-from pcainit.engine.slicing import set_threads
+from pcainit.engine.threads import set_threads
 from pcainit.files.identity import content_identity, file_identity
 from pcainit.files.workspace import LARGE, Workspace
 from pcainit.preparation import Source

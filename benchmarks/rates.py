@@ -23,7 +23,8 @@ from pcainit.engine.masks import auto_mask
 from pcainit.engine.particle_pca import random_start
 from pcainit.engine.particles import Slices
 from pcainit.engine.reconstruction import reconstruct_consensus
-from pcainit.engine.slicing import complete_half_space, insert_slices, set_threads
+from pcainit.engine.slicing import complete_half_space, insert_slices
+from pcainit.engine.threads import set_threads
 
 Q = 8
 BY_NUMPY = 300                  # slices that numpy inserts

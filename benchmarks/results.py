@@ -16,7 +16,7 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import NuisanceSpread, make_background
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.pose_refinement import correct_slices
-from pcainit.engine.slicing import set_threads
+from pcainit.engine.threads import set_threads
 from pcainit.files.maps import read_map
 from pcainit.files.workspace import Workspace
 from pcainit.settings import Settings

@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     check_threads(args)
     settings = Settings(resolution=args.resolution, mask=args.mask)
     from pcainit.compare import compare_sets, text_table
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.atomic import plain, write_json, write_text
     from pcainit.files.drawing import prepare_drawing
     from pcainit.files.map_list import MapFile, find_maps

@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     from pcainit import latent_method, pipeline
     from pcainit.engine.poses import symmetry_matrices
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.coordinates import match_coordinates
     from pcainit.files.star import ParticleTable
     from pcainit.files.workspace import Workspace

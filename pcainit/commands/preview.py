@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
     if not 0 <= args.total <= 10 ** 12:
         raise InputError("total is %d: give the number of particles of the whole set."
                          % args.total)
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.atomic import replacing
     from pcainit.files.drawing import prepare_drawing
     from pcainit.preview import Preview, make_preview, write_preview

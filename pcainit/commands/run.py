@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
     """Run all stages in this process."""
     settings = settings_from(args)
     from pcainit import pipeline
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.workspace import Workspace
     from pcainit.given_volumes import user_files
     from pcainit.publish import publish, refuse_overwriting

@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
         raise InputError("The work folder %s does not exist: give the one of a run's stages."
                          % args.work)
     from pcainit.chosen import read_rows, volume_of
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.maps import write_map
     from pcainit.files.workspace import Workspace
     set_threads(args.threads)

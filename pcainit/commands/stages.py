@@ -50,7 +50,7 @@ def main(args: argparse.Namespace, stage: str) -> int:
     if stage == "prepare":
         return _prepare(args, settings)
     from pcainit import pipeline
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.workspace import Workspace
     from pcainit.publish import publish
     set_threads(args.threads)
@@ -77,7 +77,7 @@ def _prepare(args: argparse.Namespace, settings: Settings) -> int:
         raise InputError("join is %d: give the number of chunks, once all of them are done."
                          % args.join)
     from pcainit import preparation
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.workspace import Workspace
     set_threads(args.threads)
     folder, reporter = Path(args.work), Reporter()

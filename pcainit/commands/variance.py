@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     if bool(args.particles) == bool(args.work):
         raise InputError("Give either a STAR file of particles or --work.")
     from pcainit import pipeline
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.workspace import Workspace
     from pcainit.given_volumes import user_files
     from pcainit.publish import publish_variance, refuse_overwriting

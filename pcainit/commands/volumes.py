@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.maps:
         raise InputError("No volumes are given: name maps, folders or lists of maps.")
     settings = settings_from(args)
-    from pcainit.engine.slicing import set_threads
+    from pcainit.engine.threads import set_threads
     from pcainit.files.atomic import write_text
     from pcainit.files.map_list import find_maps
     from pcainit.files.workspace import Workspace

@@ -4,7 +4,9 @@ They lie as rows of one array, samples along the row, real parts in its first ha
 parts in its second, each times the square root of the sample's multiplicity: then plain products of
 rows are inner products.  Row by row: q components, seven nuisances, the residual, and an empty one
 where that makes the number of rows even.  Behind these `row_count` rows lie the mean's three
-moments, and a row that nobody looks at.
+moments, their imaginary parts first, and a row that nobody looks at.
+
+Loops are kept so short that a compiler can tell that what they write is not what they read.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -14,7 +16,6 @@ import numpy as np
 from pcainit.engine.kernels import kernel
 from pcainit.engine.lanes import LANES, padded, to_rows, weighted_corners
 from pcainit.engine.posterior_kernels import NUISANCES
-from pcainit.engine.slicing import sample_position
 
 FIXED = 4               # volumes read for the nuisances: the mean and its three moments
 
@@ -38,7 +39,8 @@ def row_starts(q, channels, width):
     for c in range(2 * (q + FIXED)):
         volume = c // 2
         row = q if volume == 0 else row_count(q) + volume - 1 if volume < FIXED else volume - FIXED
-        starts[c] = row * width + (c % 2) * (width // 2)
+        moment = 0 < volume < FIXED
+        starts[c] = row * width + (1 - c % 2 if moment else c % 2) * (width // 2)
     return starts
 
 
@@ -52,23 +54,37 @@ def component_starts(count, channels, rows):
 
 
 @kernel()
-def locate(rotation, frequencies, oversampling, reach, cells, fractions, signs):
+def locate(rotation, kx, ky, oversampling, reach, cells, fractions, signs):
     """Where each sample of one slice lies in the stored half-space.
 
-    `cells` get the index of the lower corner of its cell among all voxels, `fractions` (3, n) the
-    position in the cell along x, y, z, `signs` that of the imaginary part.
+    `cells` (n,) int32 get the index of the lower corner of its cell among all voxels, `fractions`
+    (3, n) the position in the cell along x, y, z, `signs` that of the imaginary part; see
+    `slicing.sample_position`.
     """
-    row = reach + 1
-    plane = (2 * reach + 1) * row
+    row = np.int32(reach + 1)
+    plane = np.int32((2 * reach + 1) * (reach + 1))
+    origin = np.int32(reach)
+    x, y, z = fractions[0], fractions[1], fractions[2]
+    xx, xy = oversampling * rotation[0, 0], oversampling * rotation[1, 0]
+    yx, yy = oversampling * rotation[0, 1], oversampling * rotation[1, 1]
+    zx, zy = oversampling * rotation[0, 2], oversampling * rotation[1, 2]
     for k in range(len(cells)):
-        x, y, z, sign = sample_position(rotation, frequencies[k, 0], frequencies[k, 1],
-                                        oversampling)
-        x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
-        cells[k] = (int(z0) + reach) * plane + (int(y0) + reach) * row + int(x0)
-        fractions[0, k] = x - x0
-        fractions[1, k] = y - y0
-        fractions[2, k] = z - z0
-        signs[k] = sign
+        signs[k] = np.float32(-1) if xx * kx[k] + xy * ky[k] < 0 else np.float32(1)
+    for k in range(len(cells)):
+        x[k] = signs[k] * (xx * kx[k] + xy * ky[k])
+    for k in range(len(cells)):
+        y[k] = signs[k] * (yx * kx[k] + yy * ky[k])
+    for k in range(len(cells)):
+        z[k] = signs[k] * (zx * kx[k] + zy * ky[k])
+    for k in range(len(cells)):
+        cells[k] = ((np.int32(np.floor(z[k])) + origin) * plane
+                    + (np.int32(np.floor(y[k])) + origin) * row + np.int32(np.floor(x[k])))
+    for k in range(len(cells)):
+        x[k] -= np.floor(x[k])
+    for k in range(len(cells)):
+        y[k] -= np.floor(y[k])
+    for k in range(len(cells)):
+        z[k] -= np.floor(z[k])
 
 
 @kernel()
@@ -104,40 +120,44 @@ def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, ro
 
 
 @kernel()
-def nuisance_rows(rotation, frequencies, pixel, falloff, q, moments, rows):
-    """Rows of the nuisances, from those of the mean and its moments."""
+def nuisance_rows(rotation, kx, ky, loss, pixel, q, moments, rows):
+    """Rows of the nuisances, from those of the mean and its moments.
+
+    All but contrast and fall-off are -i times a real factor times a transform: `kx`, `ky` have the
+    opposite sign for imaginary parts, and real and imaginary parts change places.
+    """
     half = rows.shape[1] // 2
+    mean, x, y, z = rows[q], moments[0], moments[1], moments[2]
+    # A shift by d multiplies by exp(-i pixel k.d), pixel = 2 pi / box.
+    for row, factor in ((rows[q + 1], kx), (rows[q + 2], ky)):
+        for k in range(half):
+            row[k] = pixel * factor[k] * mean[half + k]
+        for k in range(half):
+            row[half + k] = pixel * factor[half + k] * mean[k]
+    # Gradient of the transform = -i pixel x transform of (position x density).
     turn = rotation * pixel
-    for k in range(frequencies.shape[0]):
-        kx, ky = frequencies[k, 0], frequencies[k, 1]
-        mr, mi = rows[q, k], rows[q, half + k]
-        # A shift by d multiplies by exp(-i pixel k.d), pixel = 2 pi / box.
-        rows[q + 1, k], rows[q + 1, half + k] = pixel * kx * mi, -pixel * kx * mr
-        rows[q + 2, k], rows[q + 2, half + k] = pixel * ky * mi, -pixel * ky * mr
-        # Gradient of the transform = -i pixel x transform of (position x density).
-        xr, yr, zr = moments[0, k], moments[1, k], moments[2, k]
-        xi, yi, zi = moments[0, half + k], moments[1, half + k], moments[2, half + k]
-        h0r = turn[0, 0] * xi + turn[0, 1] * yi + turn[0, 2] * zi
-        h0i = -(turn[0, 0] * xr + turn[0, 1] * yr + turn[0, 2] * zr)
-        h1r = turn[1, 0] * xi + turn[1, 1] * yi + turn[1, 2] * zi
-        h1i = -(turn[1, 0] * xr + turn[1, 1] * yr + turn[1, 2] * zr)
-        h2r = turn[2, 0] * xi + turn[2, 1] * yi + turn[2, 2] * zi
-        h2i = -(turn[2, 0] * xr + turn[2, 1] * yr + turn[2, 2] * zr)
-        rows[q + 3, k], rows[q + 3, half + k] = -ky * h2r, -ky * h2i
-        rows[q + 4, k], rows[q + 4, half + k] = kx * h2r, kx * h2i
-        rows[q + 5, k], rows[q + 5, half + k] = ky * h0r - kx * h1r, ky * h0i - kx * h1i
-        # What is left of pose errors to second order is a loss at high resolution.
-        loss = (kx * kx + ky * ky) * falloff
-        rows[q + 6, k], rows[q + 6, half + k] = loss * mr, loss * mi
+    zx, zy, zz = turn[2, 0], turn[2, 1], turn[2, 2]
+    about_x, about_y, about_z, weaker = rows[q + 3], rows[q + 4], rows[q + 5], rows[q + 6]
+    for k in range(2 * half):
+        about_x[k] = -ky[k] * (zx * x[k] + zy * y[k] + zz * z[k])
+    for k in range(2 * half):
+        about_y[k] = kx[k] * (zx * x[k] + zy * y[k] + zz * z[k])
+    for k in range(2 * half):
+        about_z[k] = (ky[k] * (turn[0, 0] * x[k] + turn[0, 1] * y[k] + turn[0, 2] * z[k])
+                      - kx[k] * (turn[1, 0] * x[k] + turn[1, 1] * y[k] + turn[1, 2] * z[k]))
+    # What is left of pose errors to second order is a loss at high resolution.
+    for k in range(2 * half):
+        weaker[k] = loss[k] * mean[k]
 
 
 @kernel()
 def residual_row(values, root, q, rows):
     """What the mean leaves of the image; `root` is the whitening times sqrt(multiplicity)."""
-    half, last = rows.shape[1] // 2, q + NUISANCES
+    half, mean, rest = rows.shape[1] // 2, rows[q], rows[q + NUISANCES]
     for k in range(len(root)):
-        rows[last, k] = values[2 * k] * root[k] - rows[q, k]
-        rows[last, half + k] = values[2 * k + 1] * root[k] - rows[q, half + k]
+        rest[k] = values[2 * k] * root[k] - mean[k]
+    for k in range(len(root)):
+        rest[half + k] = values[2 * k + 1] * root[k] - mean[half + k]
 
 
 @kernel()
@@ -155,6 +175,13 @@ def inner_products(rows, out):
                 rs += r[k] * s[k]
                 rt += r[k] * t[k]
             out[a, b], out[a, b + 1], out[a + 1, b], out[a + 1, b + 1] = ps, pt, rs, rt
+
+
+def along_rows(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
+    """Factors (p,) of the samples' real and imaginary parts as rows hold them, float32."""
+    out = np.zeros((2, padded(len(real))), np.float32)
+    out[:, :len(real)] = real, imaginary
+    return out.ravel()
 
 
 def channel_count(volumes: int) -> int:

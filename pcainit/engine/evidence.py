@@ -19,7 +19,7 @@ from pcainit.engine.latents import Latents, marginalise
 from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
 from pcainit.engine.particles import thin
-from pcainit.engine.slicing import side_by_side
+from pcainit.engine.threads import side_by_side
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times (half-way to 1 is enough), and this cosine in any case.

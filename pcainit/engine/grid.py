@@ -12,6 +12,7 @@ from scipy import fft
 
 from pcainit.checks import WORKING_BOX_FACTOR
 from pcainit.engine.products import cross_power
+from pcainit.engine.scratch import aligned
 
 CELL = 3        # voxels (odd) of the oversampled half-space along the edge of a cell
 
@@ -166,7 +167,7 @@ class Grid:
             Channels last; `half_shape` first.
         """
         n, k = self.padded_box, self.stored
-        out = np.empty(self.half_shape + (max(channels, len(volumes)),), np.complex64)
+        out = aligned(self.half_shape + (max(channels, len(volumes)),), np.complex64)
         turn = np.exp(2j * np.pi * (self.box // 2) / n * k)     # the origin is in the middle
         phases = (self._scale * turn[:, None, None] * turn[:, None] * turn[k >= 0])
         phases = phases.astype(np.complex64)

@@ -41,13 +41,14 @@ class Images(NamedTuple):
         Nuisance coefficients that were corrected before.
     root, back : (p,) float32
         Whitening times and over the square root of each sample's multiplicity.
-    frequencies : (p, 2) float32
+    kx, ky : (2h,) float32
+        Frequencies of p samples in whole `LANES`, and the same with the opposite sign.
+    loss : (2h,) float32
+        Their squares over the largest, twice.
     oversampling : float32
     reach : int
     pixel : float32
         2 pi / box.
-    falloff : float32
-        One over the largest square of a frequency.
     """
 
     values: np.ndarray
@@ -56,11 +57,12 @@ class Images(NamedTuple):
     offsets: np.ndarray
     root: np.ndarray
     back: np.ndarray
-    frequencies: np.ndarray
+    kx: np.ndarray
+    ky: np.ndarray
+    loss: np.ndarray
     oversampling: np.float32
     reach: int
     pixel: np.float32
-    falloff: np.float32
 
 
 class _Scratch(NamedTuple):
@@ -75,16 +77,22 @@ class _Scratch(NamedTuple):
     fractions: np.ndarray
     signs: np.ndarray
     products: np.ndarray
+    voxels: np.ndarray
+    squares: np.ndarray
+    touched: np.ndarray
+    weights: np.ndarray
 
 
 @kernel()
-def _make_scratch(q, n_samples, channels):
+def _make_scratch(q, n_samples, channels, n_cells):
     rows = empty_rows(q, n_samples)
     width, count = rows.shape[1], row_count(q)
     return _Scratch(rows, row_starts(q, channels, width), np.zeros(LANES * channels, np.float32),
                     np.zeros(width // 2, np.float32), np.zeros(width // 2, np.float32),
-                    np.empty(n_samples, np.int64), np.empty((3, n_samples), np.float32),
-                    np.empty(n_samples, np.float32), np.empty((count, count), np.float32))
+                    np.empty(n_samples, np.int32), np.empty((3, n_samples), np.float32),
+                    np.empty(n_samples, np.float32), np.empty((count, count), np.float32),
+                    np.empty(n_samples, np.int32), np.empty(n_samples, np.float32),
+                    np.empty(n_samples, np.int32), np.zeros(n_cells, np.float32))
 
 
 @kernel()
@@ -92,12 +100,12 @@ def _measure(images, i, volumes, q, precision, scratch, gram, score):
     """Rows of one particle, ``gram = A' A`` (lower triangle) and ``score = A' r``."""
     rotation, rows = images.rotations[i], scratch.rows
     moments = rows[len(scratch.products):]
-    locate(rotation, images.frequencies, images.oversampling, images.reach, scratch.cells,
+    locate(rotation, images.kx, images.ky, images.oversampling, images.reach, scratch.cells,
            scratch.fractions, scratch.signs)
     _set_scale(images.ctf[i], images.root, scratch)
     read_rows(volumes, images.reach, scratch.cells, scratch.fractions, scratch.scale,
               scratch.signed, scratch.model, scratch.starts, rows)
-    nuisance_rows(rotation, images.frequencies, images.pixel, images.falloff, q, moments, rows)
+    nuisance_rows(rotation, images.kx, images.ky, images.loss, images.pixel, q, moments, rows)
     residual_row(images.values[i], images.root, q, rows)
     inner_products(rows, scratch.products)
     last = q + NUISANCES
@@ -186,16 +194,29 @@ def _add_moment(images, i, scratch, cells, packed, out):
     `LANES`, `out` (cells, channels).
     """
     ctf, flat, width = images.ctf[i], out.ravel(), out.shape[1]
-    step_y = images.reach + 1
-    step_z = (2 * images.reach + 1) * step_y
+    step_y = np.int32(images.reach + 1)
+    step_z = np.int32((2 * images.reach + 1) * (images.reach + 1))
+    half = np.float32(0.5)
+    x, y, z = scratch.fractions[0], scratch.fractions[1], scratch.fractions[2]
+    voxels, squares = scratch.voxels, scratch.squares
     for k in range(len(ctf)):
-        nearest = (scratch.cells[k] + (scratch.fractions[0, k] > 0.5)
-                   + (scratch.fractions[1, k] > 0.5) * step_y
-                   + (scratch.fractions[2, k] > 0.5) * step_z)
-        place = cells[nearest] * width
-        square = ctf[k] * ctf[k] * images.root[k] * images.back[k]
+        voxels[k] = (scratch.cells[k] + np.int32(x[k] + half) + np.int32(y[k] + half) * step_y
+                     + np.int32(z[k] + half) * step_z)
+    for k in range(len(ctf)):
+        squares[k] = ctf[k] * ctf[k] * images.root[k] * images.back[k]
+    # Several samples lie in one cell: their weights are added up first.
+    count = 0
+    for k in range(len(ctf)):
+        cell = cells[voxels[k]]
+        weight = scratch.weights[cell]
+        scratch.touched[count] = cell
+        count += weight == 0
+        scratch.weights[cell] = weight + squares[k]
+    for k in range(count):
+        cell = scratch.touched[k]
         for s in range(0, width, LANES):
-            add_scaled(flat, place + s, packed, s, square)
+            add_scaled(flat, cell * width + s, packed, s, scratch.weights[cell])
+        scratch.weights[cell] = 0
 
 
 def sum_channels(q: int, classes: bool) -> int:
@@ -223,10 +244,10 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
     responsibilities.
     """
     classes = len(log_weights) > 0
-    n_samples = images.frequencies.shape[0]
+    n_samples = images.ctf.shape[1]
     t = q + NUISANCES
     for block in numba.prange(len(starts) - 1):
-        scratch = _make_scratch(q, n_samples, volumes.shape[3])
+        scratch = _make_scratch(q, n_samples, volumes.shape[3], local.shape[1])
         gram = np.empty((t, t), np.float32)
         score = np.empty(t, np.float32)
         covariance = np.empty((t, t))
@@ -296,10 +317,10 @@ def unexplained(images, volumes, q, precision, index, out):
 
     `out` (m, 2p) gets it as real and imaginary parts; the other arguments are `latent_pass`'s.
     """
-    n_samples, t = images.frequencies.shape[0], q + NUISANCES
+    n_samples, t = images.ctf.shape[1], q + NUISANCES
     blocks = min(16, len(index))
     for block in numba.prange(blocks):
-        scratch = _make_scratch(q, n_samples, volumes.shape[3])
+        scratch = _make_scratch(q, n_samples, volumes.shape[3], 0)
         gram = np.empty((t, t), np.float32)
         score = np.empty(t, np.float32)
         covariance = np.empty((t, t))

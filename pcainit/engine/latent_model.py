@@ -18,7 +18,7 @@ from typing import Iterator, Optional
 import numba
 import numpy as np
 
-from pcainit.engine.columns import channel_count
+from pcainit.engine.columns import along_rows, channel_count
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_kernels import (
     Images,
@@ -283,12 +283,13 @@ def in_parts(count: int) -> Iterator[slice]:
 def _images(background: Background) -> Images:
     """The particles as the kernels take them."""
     slices, grid = background.slices, background.grid
-    frequencies = grid.frequencies.astype(np.float32)
+    kx, ky = grid.frequencies.T.astype(np.float32)
+    loss = (kx ** 2 + ky ** 2) / (kx ** 2 + ky ** 2).max()
     root = np.sqrt(grid.multiplicity)
     return Images(slices.values.view(np.float32), slices.ctf, slices.rotations, background.offsets,
-                  background.whitening * root, background.whitening / root, frequencies,
-                  np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px),
-                  np.float32(1 / (frequencies ** 2).sum(axis=1).max()))
+                  background.whitening * root, background.whitening / root,
+                  along_rows(kx, -kx), along_rows(ky, -ky), along_rows(loss, loss),
+                  np.float32(grid.oversampling), grid.reach, np.float32(2 * np.pi / grid.box_px))
 
 
 def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:

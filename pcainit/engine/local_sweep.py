@@ -24,7 +24,7 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, unexplained_slices
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.maximisation import Weights
-from pcainit.engine.slicing import side_by_side
+from pcainit.engine.threads import side_by_side
 
 CHUNK = 1024
 # Radii of the spheres, in units of the resolution.

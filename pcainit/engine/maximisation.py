@@ -16,8 +16,8 @@ from pcainit.engine.slicing import (
     complete_half_space,
     corner,
     sample_position,
-    side_by_side,
 )
+from pcainit.engine.threads import side_by_side
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
 # less would let EM switch off components that it has not found yet, more lets noise in.

@@ -13,29 +13,29 @@ from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid, radial_distance
 from pcainit.engine.particles import Particles, Slices, varies
 from pcainit.engine.products import multiply, power
-from pcainit.engine.slicing import side_by_side
+from pcainit.engine.threads import in_turn
 from pcainit.settings import InputError
 
-CHUNK_BYTES = 48 * 2 ** 20
+CHUNK_BYTES = 8 * 2 ** 20       # small enough to lie in the cache between two steps
+Chunk = Tuple[np.ndarray, Callable[[], np.ndarray]]     # numbers of images, and what reads them
+
 LEAST_CTF = 1e-3            # of any sample of any particle
 SMALLEST, LARGEST = 1e-9, 1e9       # typical Fourier sample (of background 1: 1)
 MOST_POWER = 100.0          # of an image, in units of the median: beyond it something else is seen
 
 
 def chunk_length(box_px: int) -> int:
-    """How many images are transformed at a time, so that memory stays bounded."""
+    """How many images a thread works on at a time."""
     return max(1, CHUNK_BYTES // (4 * box_px * box_px))
 
 
-def crop_images(images: np.ndarray, grid: Grid, workers: int = 1) -> np.ndarray:
+def crop_images(images: np.ndarray, grid: Grid) -> np.ndarray:
     """Fourier samples of real images inside the resolution circle.
 
     Parameters
     ----------
     images : (n, box_px, box_px) float32
     grid : Grid
-    workers : int
-        Threads.
 
     Returns
     -------
@@ -46,17 +46,12 @@ def crop_images(images: np.ndarray, grid: Grid, workers: int = 1) -> np.ndarray:
     kx, ky = grid.frequencies.T
     below = np.sign(ky).astype(np.float32)
     size, up = columns.shape[1] // 2, np.abs(ky)
-
-    def crop(some: np.ndarray) -> np.ndarray:
-        out = np.empty((len(some), len(kx)), np.complex64)
-        with np.errstate(all="ignore"):         # each thread has its own; see `crop_particles`
-            # Each image is a product of its own: the result does not hang on its company.
-            both = lines @ (some @ columns)
-            out.real = both[:, up, kx] + below * both[:, size + up, size + kx]
-            out.imag = both[:, up, size + kx] - below * both[:, size + up, kx]
-        return out
-
-    return np.concatenate(side_by_side(crop, np.array_split(images, min(workers, len(images)))))
+    # Each image is a product of its own: the result does not hang on its company.
+    both = lines @ (images @ columns)
+    out = np.empty((len(images), len(kx)), np.complex64)
+    out.real = both[:, up, kx] + below * both[:, size + up, size + kx]
+    out.imag = both[:, up, size + kx] - below * both[:, size + up, kx]
+    return out
 
 
 def _fourier_rows(grid: Grid) -> Tuple[np.ndarray, np.ndarray]:
@@ -146,8 +141,8 @@ class Census:
         return usable
 
 
-def prepare_slices(particles: Particles, grid: Grid,
-                   chunks: Iterable[Tuple[np.ndarray, np.ndarray]], **options: Any) -> Slices:
+def prepare_slices(particles: Particles, grid: Grid, chunks: Iterable[Chunk], **options: Any
+                   ) -> Slices:
     """`crop_particles`, with what cannot be used set aside.
 
     Raises
@@ -159,8 +154,7 @@ def prepare_slices(particles: Particles, grid: Grid,
     return dataclasses.replace(slices, usable=census.usable(len(grid.frequencies)))
 
 
-def crop_particles(particles: Particles, grid: Grid,
-                   chunks: Iterable[Tuple[np.ndarray, np.ndarray]], *,
+def crop_particles(particles: Particles, grid: Grid, chunks: Iterable[Chunk], *,
                    invert: bool = False, normalise: bool = False, threads: int = 1,
                    allocate: Optional[Callable[..., np.ndarray]] = None,
                    progress: Callable[[float], None] = lambda share: None
@@ -171,13 +165,15 @@ def crop_particles(particles: Particles, grid: Grid,
     ----------
     particles : Particles
     grid : Grid
-    chunks : iterable of (index, images)
-        Particle numbers (m,) and their images (m, box, box) float32, each particle once.
+    chunks : iterable of (index, read)
+        Particle numbers (m,), each once, and what reads their images (m, box, box) float32, which
+        are overwritten; it is called by one of the threads.
     invert : bool
         Change the sign of the images.
     normalise : bool
         Apply `normalise_background`.
     threads : int
+        Each works on a chunk of its own.
     allocate : callable(name, shape, dtype), optional
         Makes the two large arrays (for instance memory-mapped ones).
     progress : callable
@@ -200,33 +196,29 @@ def crop_particles(particles: Particles, grid: Grid,
     ctf = allocate("ctf", (n, p), np.float32)
     powers, varied = np.zeros(n), np.ones(n, bool)
     spatial = grid.frequencies / (grid.box_px * grid.sampling)
-    done, transferred = 0, 0.0
-    for index, images in chunks:
-        with np.errstate(all="ignore"):         # what is not finite is refused below
-            if normalise:
-                images = normalise_background(images)
-            crops = crop_images(images, grid, threads)
+
+    def crop(chunk: Chunk) -> Tuple[int, float]:
+        index, images = chunk[0], chunk[1]()
+        with np.errstate(all="ignore"):         # what is not finite is refused here
+            crops = crop_images(normalise_background(images) if normalise else images, grid)
             strength = power(crops[:, 1:]).sum(axis=1, dtype=np.float64)
-        if not np.isfinite(crops).all() or not np.isfinite(strength).all():
-            bad = index[int(np.argmax(~(np.isfinite(crops).all(axis=1) & np.isfinite(strength))))]
+            finite = np.isfinite(crops).all(axis=1) & np.isfinite(strength)
+        if not finite.all():
+            bad = index[int(np.argmax(~finite))]
             raise InputError("Image %d of %s holds values that are not finite numbers, or too "
                              "large ones: remove this particle."
                              % (particles.row[bad] + 1, particles.stacks[particles.stack[bad]]))
         powers[index], varied[index] = strength, varies(crops)
-        if invert:
-            crops = -crops
+        values[index] = multiply(-crops if invert else crops,
+                                 shift_phases(particles.shifts_px[index], grid))
+        transfer = (np.ones((1, 1), np.float32) if particles.ctf is None
+                    else evaluate_ctf(particles.ctf.take(index), spatial))
+        ctf[index] = transfer
+        return len(index), float(np.abs(transfer).max())
 
-        def keep(some: np.ndarray, index: np.ndarray = index, crops: np.ndarray = crops) -> float:
-            mine = index[some]
-            values[mine] = multiply(crops[some], shift_phases(particles.shifts_px[mine], grid))
-            transfer = (np.ones((1, 1), np.float32) if particles.ctf is None
-                        else evaluate_ctf(particles.ctf.take(mine), spatial))
-            ctf[mine] = transfer
-            return float(np.abs(transfer).max())
-
-        pieces = np.array_split(np.arange(len(index)), min(threads, len(index)))
-        transferred = max(transferred, *side_by_side(keep, pieces))
-        done += len(index)
+    done, transferred = 0, 0.0
+    for count, largest in in_turn(crop, chunks, threads):
+        done, transferred = done + count, max(transferred, largest)
         progress(done / n)
     slices = Slices(values, ctf, particles.rotations, particles.half, np.ones(n, bool), grid)
     return slices, Census(powers, varied, transferred)

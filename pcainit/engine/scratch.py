@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import threading
 from typing import Tuple
 
 import numpy as np
@@ -14,6 +15,18 @@ from pcainit.stopping import shielded
 # What file systems answer that have to be written to instead.
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
 _BLOCK = 2 ** 20
+_LINE = 64                      # bytes that a processor fetches at once
+
+
+def aligned(shape: Tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array of any content that begins where a line of the cache does.
+
+    Vectors of an array that begins elsewhere lie across two lines every other time.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(size + _LINE, np.uint8)
+    first = -room.ctypes.data % _LINE
+    return room[first:first + size].view(dtype).reshape(shape)
 
 
 class Reused:
@@ -31,8 +44,12 @@ class Reused:
         size = int(np.prod(shape))
         if size > len(self._held):
             self._held = self._held[:0].copy()      # first the old goes
-            self._held = np.empty(size, np.float32)
+            self._held = aligned((size,), np.float32)
         return self._held[:size].reshape(shape)
+
+
+class ReusedByThread(threading.local, Reused):
+    """The same, for each thread its own."""
 
 
 def reserve(handle: int, size: int) -> None:

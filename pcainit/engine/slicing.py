@@ -6,42 +6,16 @@ Trilinear interpolation in the oversampled half-space of `Grid`.  A slice sample
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import concurrent.futures
-import importlib
-from typing import Callable, Iterable, List, Optional, TypeVar
+from typing import Optional
 
 import numba
 import numpy as np
-import threadpoolctl
 
 from pcainit.engine.grid import Grid
 from pcainit.engine.kernels import kernel
 
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
-
 SCRATCH_BYTES = 256 * 2 ** 20
 ITEMS_PER_GRID = 2500           # a grid of its own must be worth filling with zeros
-
-
-def set_threads(threads: int) -> None:
-    """Use at most `threads` processors in the kernels, and one in BLAS.
-
-    BLAS rounds differently on another number of threads: with one the result hangs on no setting
-    of the environment.
-    """
-    numba.set_num_threads(max(1, min(int(threads), numba.config.NUMBA_NUM_THREADS)))
-    importlib.import_module("scipy.linalg")     # brings a BLAS of its own: only loaded ones obey
-    threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-
-
-def side_by_side(work: Callable[[Item], Outcome], items: Iterable[Item]) -> List[Outcome]:
-    """Results of independent calls, in order; as many at a time as `set_threads` allows.
-
-    For work that numpy, scipy or BLAS do without holding the interpreter.
-    """
-    with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        return list(pool.map(work, items))
 
 
 def block_count(grid_bytes: int, items: int) -> int:

@@ -1,14 +1,15 @@
-"""Particle stacks: found, checked, and read once, in chunks, a chunk ahead of the caller."""
+"""Particle stacks: found, checked, and read once, in chunks."""
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import concurrent.futures
+import functools
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from pcainit.engine.scratch import Reused, ReusedByThread
 from pcainit.files.mrc_layout import read_fully, read_layout
 from pcainit.settings import InputError, shorten
 
@@ -118,10 +119,8 @@ def _read_header(path: str) -> Tuple[np.dtype, int, Tuple[int, int, int]]:
 
 
 def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chunk: int
-                ) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """Read every image once, in the order in which it lies on disk.
-
-    The next chunk is read by a thread while the caller works on this one.
+                ) -> Iterator[Tuple[np.ndarray, Callable[[], np.ndarray]]]:
+    """Every image once, in the order in which it lies on disk.
 
     Parameters
     ----------
@@ -133,21 +132,18 @@ def read_chunks(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, chu
     ------
     index : (m,) int64
         Which particles these are.
-    images : (m, box, box) float32
+    read : callable
+        Reads their images, (m, box, box) float32. They may be overwritten, and are when the same
+        thread reads the next ones.
     """
-    order = np.lexsort((row, stack))
-    pieces = [order[k:k + chunk] for k in range(0, len(order), chunk)]
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_read_images, stacks, stack[pieces[0]], row[pieces[0]])
-        for k, piece in enumerate(pieces):
-            images = ahead.result()
-            if k + 1 < len(pieces):
-                following = pieces[k + 1]
-                ahead = pool.submit(_read_images, stacks, stack[following], row[following])
-            yield piece, images
+    order, room = np.lexsort((row, stack)), ReusedByThread()
+    for first in range(0, len(order), chunk):
+        piece = order[first:first + chunk]
+        yield piece, functools.partial(_read_images, stacks, stack[piece], row[piece], room)
 
 
-def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray, room: Reused
+                 ) -> np.ndarray:
     """Images (m, box, box) float32; `stack` and `row` are sorted.
 
     Read, not mapped: a file that is cut short meanwhile would kill a process that has mapped it.
@@ -157,7 +153,7 @@ def _read_images(stacks: Tuple[str, ...], stack: np.ndarray, row: np.ndarray) ->
         dtype, offset, (_, ny, nx) = _read_header(stacks[number])
         mine = np.flatnonzero(stack == number)
         if out is None:
-            out = np.empty((len(stack), ny, nx), np.float32)
+            out = room.array((len(stack), ny, nx))
         wanted, size = row[mine], ny * nx * dtype.itemsize
         bounds = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(mine)]
         try:

@@ -125,8 +125,8 @@ def stack_case(rng, folder):
         with Watch.over(folder):
             box = stack_box(stacks, stack, row)
             images = np.zeros((10, box, box), np.float32)
-            for index, part in read_chunks(stacks, stack, row, 3):
-                images[index] = part
+            for index, read in read_chunks(stacks, stack, row, 3):
+                images[index] = read()
         return images
 
     def check(images):

@@ -65,7 +65,7 @@ def simulated_slices(simulation, resolution):
     truth = draw_truth(simulation)
     grid = Grid(simulation.box_px, simulation.sampling, resolution)
     images = np.array(list(simulate_images(simulation, truth)))
-    slices = prepare_slices(truth.particles, grid, [(np.arange(len(images)), images)])
+    slices = prepare_slices(truth.particles, grid, [(np.arange(len(images)), images.copy)])
     return truth, slices, reconstruct_consensus(slices)
 
 

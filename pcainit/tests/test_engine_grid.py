@@ -211,8 +211,9 @@ def test_constant_images_are_set_aside_and_inversion_flips_the_sign():
     grid, n = Grid(32, 2.0, 8.0), 6
     images = np.random.default_rng(2).normal(size=(n, 32, 32)).astype(np.float32)
     images[2], images[4] = 0, 7.5
-    chunks = [(np.array([4, 1, 0]), images[[4, 1, 0]]), (np.array([2, 3, 5]), images[[2, 3, 5]])]
-    plain = prepare_slices(make_particles(n, 32), grid, [(i, x.copy()) for i, x in chunks])
+    chunks = [(np.array(index), lambda index=index: images[index])
+              for index in ([4, 1, 0], [2, 3, 5])]
+    plain = prepare_slices(make_particles(n, 32), grid, chunks)
     flipped = prepare_slices(make_particles(n, 32), grid, chunks, invert=True)
     assert plain.usable.tolist() == [True, True, False, True, False, True]
     assert np.array_equal(plain.values, -flipped.values)
@@ -224,7 +225,7 @@ def test_images_that_are_not_finite_are_named(bad):
     images = np.random.default_rng(3).normal(size=(3, 32, 32)).astype(np.float32)
     images[1, 4, 4] = bad
     with pytest.raises(InputError, match="Image 2 of s.mrcs"):
-        prepare_slices(make_particles(3, 32), Grid(32, 2.0, 8.0), [(np.arange(3), images)])
+        prepare_slices(make_particles(3, 32), Grid(32, 2.0, 8.0), [(np.arange(3), images.copy)])
 
 
 def test_settings_of_a_grid_can_be_replaced():

@@ -13,7 +13,8 @@ from pcainit.engine.lanes import LANES, from_rows, to_rows
 from pcainit.engine.likelihood import log_likelihoods
 from pcainit.engine.particles import Slices
 from pcainit.engine.poses import symmetry_matrices
-from pcainit.engine.slicing import extract_slices, insert_slices, residual_power, set_threads
+from pcainit.engine.slicing import extract_slices, insert_slices, residual_power
+from pcainit.engine.threads import set_threads
 
 QUICK = settings(max_examples=15, deadline=None)
 seeds = st.integers(0, 2 ** 31 - 1)

@@ -21,7 +21,8 @@ from pcainit.engine.particle_pca import (
     random_start,
 )
 from pcainit.engine.pose_refinement import improve_offsets
-from pcainit.engine.slicing import insert_slices, set_threads
+from pcainit.engine.slicing import insert_slices
+from pcainit.engine.threads import set_threads
 from pcainit.tests.particle_examples import GRID, blobs, model_background
 
 QUICK = settings(max_examples=20, deadline=None)

@@ -19,7 +19,7 @@ from pcainit.engine.mixture import (
     spread_points,
     weighted_centres,
 )
-from pcainit.engine.slicing import set_threads
+from pcainit.engine.threads import set_threads
 from pcainit.tests.particle_examples import latent_statistics
 
 QUICK = settings(max_examples=20, deadline=None)
