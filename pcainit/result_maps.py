@@ -9,15 +9,9 @@ from typing import Callable, Dict, List
 import numpy as np
 
 from pcainit.engine.grid import Grid
-from pcainit.files.maps import write_map
+from pcainit.files.maps import write_blocks
 
 Arrays = Dict[str, np.ndarray]
-_BYTES = 2 ** 29        # of maps that are written at a time
-
-
-def maps_at_once(grid: Grid, threads: int) -> int:
-    """How many maps to write side by side, so that memory stays bounded."""
-    return max(1, min(threads, _BYTES // (4 * grid.box_px ** 3)))
 
 
 def map_writers(folder: Path, stages: Dict[str, Arrays], grid: Grid) -> List[Callable[[], None]]:
@@ -32,10 +26,10 @@ def map_writers(folder: Path, stages: Dict[str, Arrays], grid: Grid) -> List[Cal
         masks["components/changing_places.mrc"] = found["place_mask"]
 
     def write(name: str, volume: np.ndarray, mask: bool) -> None:
-        whole = grid.to_particle_box(volume)
+        blocks = grid.particle_box_blocks(volume)
         if mask:                        # the edge of a finer box rings
-            whole = np.clip(whole, 0, 1)
-        write_map(folder / name, whole, grid.sampling)
+            blocks = (np.clip(block, 0, 1) for block in blocks)
+        write_blocks(folder / name, blocks, (grid.box_px,) * 3, grid.sampling)
 
     return [functools.partial(write, name, volume, some is masks)
             for some in (volumes, masks) for name, volume in some.items()]

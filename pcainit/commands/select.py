@@ -44,6 +44,6 @@ def main(args: argparse.Namespace) -> int:
     rows = read_rows(args.rows)
     volume, grid, count = volume_of(Workspace(Path(args.work)), rows, args.symmetry)
     with held(output.parent, "." + output.name):        # others may write beside it
-        write_map(output, grid.to_particle_box(volume, args.threads), grid.sampling)
+        write_map(output, grid.to_particle_box(volume), grid.sampling)
     print("%s  %d particles" % (output, count))
     return 0

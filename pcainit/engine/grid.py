@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Tuple
+from typing import Iterator, Tuple
 
 import numpy as np
 from scipy import fft
@@ -14,6 +14,7 @@ from pcainit.checks import WORKING_BOX_FACTOR
 from pcainit.engine.products import cross_power
 from pcainit.engine.scratch import aligned
 
+PLANES = 16     # of a map that are made at a time
 CELL = 3        # voxels (odd) of the oversampled half-space along the edge of a cell
 
 
@@ -260,24 +261,32 @@ class Grid:
         spectrum = np.where(keep, fft.rfftn(volume), 0)
         return fft.irfftn(spectrum, s=volume.shape).astype(np.float32)
 
-    def to_particle_box(self, volume: np.ndarray, workers: int = 1) -> np.ndarray:
+    def to_particle_box(self, volume: np.ndarray) -> np.ndarray:
         """Volume resampled to the particles' box and sampling (Fourier padding), float32.
 
         Densities keep their values; nothing finer than the resolution is added.
         """
+        return np.concatenate(list(self.particle_box_blocks(volume)))
+
+    def particle_box_blocks(self, volume: np.ndarray) -> Iterator[np.ndarray]:
+        """`to_particle_box` in blocks of planes along z: the whole need not be in memory."""
         n, b = self.box_px, self.box
+        limited = self.band_limit(volume)
         if n == b:
-            return self.band_limit(volume)
-        # Both origins are the centre, n and b are even: the signs that shift them cancel.
-        part = fft.rfftn(self.band_limit(volume), workers=workers)[:, :, :b // 2]
-        part *= np.float32((n / b) ** 3)
-        for axis in (0, 1):             # one axis after the other: most of the large one is empty
+            yield limited
+            return
+
+        def widened(part: np.ndarray, axis: int) -> np.ndarray:
             low, high = np.split(part, 2, axis=axis)
             shape = list(part.shape)
             shape[axis] = n - b
             part = np.concatenate([low, np.zeros(shape, np.complex64), high], axis=axis)
-            part = fft.ifft(part, axis=axis, workers=workers, overwrite_x=True)
-        return fft.irfft(part, n, axis=2, workers=workers)
+            return fft.ifft(part, axis=axis, overwrite_x=True)
+
+        # Both origins are the centre, n and b are even: the signs that shift them cancel.
+        lines = widened(fft.rfftn(limited)[:, :, :b // 2] * np.float32((n / b) ** 3), 0)
+        for first in range(0, n, PLANES):
+            yield fft.irfft(widened(lines[first:first + PLANES], 1), n, axis=2)
 
     def from_particle_box(self, volume: np.ndarray) -> np.ndarray:
         """Volume of the particles' box Fourier-cropped to the working box, float32."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Tuple
+from typing import Iterable, Tuple
 
 import mrcfile
 import numpy as np
@@ -15,25 +15,47 @@ from pcainit.files.mrc_layout import read_layout
 from pcainit.settings import InputError, shorten
 
 
-class _Map(mrcfile.mrcfile.MrcFile):
-    """A file whose statistics are made without copies of the volume."""
-
-    def update_header_stats(self) -> None:
-        """Set the header's least, largest and mean value and standard deviation."""
-        planes = self.data.reshape(len(self.data), -1)
-        mean = planes.mean(dtype=np.float64)
-        squares = (planes[:, None] @ planes[:, :, None]).sum(dtype=np.float64)
-        self.header.dmin, self.header.dmax, self.header.dmean = planes.min(), planes.max(), mean
-        self.header.rms = np.sqrt(max(squares / planes.size - mean ** 2, 0))
-
-
 def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
     """Write a volume (z, y, x) as a float32 MRC map with its sampling rate, whole."""
-    with replacing(path) as temporary, _Map(str(temporary), mode="w+", overwrite=True) as mrc:
-        mrc.set_data(np.ascontiguousarray(volume, np.float32))
-        mrc.set_volume()
-        mrc.voxel_size = float(sampling)
-        mark_map(mrc)
+    write_blocks(path, [np.ascontiguousarray(volume, np.float32)], volume.shape, sampling)
+
+
+def write_blocks(path: str | Path, blocks: Iterable[np.ndarray], shape: Tuple[int, ...],
+                 sampling: float) -> None:
+    """Write a map that is made block by block: whole, but never in memory as a whole.
+
+    Parameters
+    ----------
+    path : str or Path
+    blocks : iterable of (k, y, x) float32
+        C-contiguous, from the first plane to the last.
+    shape : (z, y, x)
+    sampling : float
+        Angstrom per pixel.
+    """
+    least, largest, total, squares = np.inf, -np.inf, 0.0, 0.0
+    count = float(np.prod(shape))
+    with replacing(path) as temporary:
+        with mrcfile.new(str(temporary), np.zeros((1, 1, 1), np.float32), overwrite=True) as mrc:
+            mrc.set_volume()
+            mark_map(mrc)
+            header = mrc.header.copy()
+        with open(str(temporary), "r+b") as file:
+            file.seek(header.nbytes)
+            for block in blocks:
+                file.write(block.data)
+                planes = block.reshape(len(block), -1)
+                least = min(least, float(planes.min()))
+                largest = max(largest, float(planes.max()))
+                total += float(planes.sum(dtype=np.float64))
+                squares += float((planes[:, None] @ planes[:, :, None]).sum(dtype=np.float64))
+            header.nz, header.ny, header.nx = header.mz, header.my, header.mx = shape
+            for axis, length in zip("zyx", shape):
+                header.cella[axis] = length * float(sampling)
+            header.dmin, header.dmax, header.dmean = least, largest, total / count
+            header.rms = np.sqrt(max(squares / count - (total / count) ** 2, 0))
+            file.seek(0)
+            file.write(header.tobytes())
 
 
 def read_map(path: str | Path, what: str = "map") -> Tuple[np.ndarray, float]:

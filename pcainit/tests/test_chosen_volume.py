@@ -55,7 +55,7 @@ def test_volume_shows_the_state_of_its_particles(simulated_set, states, work, tm
 
 def _padded(volume, box):
     from pcainit.engine.grid import Grid
-    return Grid(box, SAMPLING, 24.0).to_particle_box(volume, 1)
+    return Grid(box, SAMPLING, 24.0).to_particle_box(volume)
 
 
 @pytest.mark.parametrize("text, said", [
