@@ -14,8 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from pcainit.engine.kernels import kernel
-from pcainit.engine.lanes import LANES, padded, to_rows, weighted_corners
+from pcainit.engine.lanes import LANES, padded, to_rows
 from pcainit.engine.posterior_kernels import NUISANCES
+from pcainit.engine.slicing import read_cell
 
 FIXED = 4               # volumes read for the nuisances: the mean and its three moments
 
@@ -54,40 +55,6 @@ def component_starts(count, channels, rows):
 
 
 @kernel()
-def locate(rotation, kx, ky, oversampling, reach, cells, fractions, signs):
-    """Where each sample of one slice lies in the stored half-space.
-
-    `cells` (n,) int32 get the index of the lower corner of its cell among all voxels, `fractions`
-    (3, n) the position in the cell along x, y, z, `signs` that of the imaginary part; see
-    `slicing.sample_position`.
-    """
-    row = np.int32(reach + 1)
-    plane = np.int32((2 * reach + 1) * (reach + 1))
-    origin = np.int32(reach)
-    x, y, z = fractions[0], fractions[1], fractions[2]
-    xx, xy = oversampling * rotation[0, 0], oversampling * rotation[1, 0]
-    yx, yy = oversampling * rotation[0, 1], oversampling * rotation[1, 1]
-    zx, zy = oversampling * rotation[0, 2], oversampling * rotation[1, 2]
-    for k in range(len(cells)):
-        signs[k] = np.float32(-1) if xx * kx[k] + xy * ky[k] < 0 else np.float32(1)
-    for k in range(len(cells)):
-        x[k] = signs[k] * (xx * kx[k] + xy * ky[k])
-    for k in range(len(cells)):
-        y[k] = signs[k] * (yx * kx[k] + yy * ky[k])
-    for k in range(len(cells)):
-        z[k] = signs[k] * (zx * kx[k] + zy * ky[k])
-    for k in range(len(cells)):
-        cells[k] = ((np.int32(np.floor(z[k])) + origin) * plane
-                    + (np.int32(np.floor(y[k])) + origin) * row + np.int32(np.floor(x[k])))
-    for k in range(len(cells)):
-        x[k] -= np.floor(x[k])
-    for k in range(len(cells)):
-        y[k] -= np.floor(y[k])
-    for k in range(len(cells)):
-        z[k] -= np.floor(z[k])
-
-
-@kernel()
 def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, rows):
     """Rows of the components and the mean, and the mean's moments.
 
@@ -103,18 +70,9 @@ def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, ro
         See `row_starts`.
     """
     flat, out, channels = volumes.ravel(), rows.ravel(), volumes.shape[3]
-    step_y = (reach + 1) * channels
-    step_z = (2 * reach + 1) * step_y
     for group in range(0, len(scale), LANES):
         for k in range(group, min(group + LANES, len(cells))):
-            fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
-            gx, gy, gz = 1 - fx, 1 - fy, 1 - fz
-            w00, w01, w10, w11 = gz * gy, gz * fy, fz * gy, fz * fy
-            place = cells[k] * channels
-            for s in range(0, channels, LANES):
-                weighted_corners(flat, place + s, channels, step_y, step_z, w00 * gx, w00 * fx,
-                                 w01 * gx, w01 * fx, w10 * gx, w10 * fx, w11 * gx, w11 * fx, model,
-                                 (k - group) * channels + s)
+            read_cell(flat, channels, reach, cells, fractions, k, model, (k - group) * channels)
         for s in range(0, channels, LANES):
             to_rows(model, s, channels, out, starts, s, group, scale, signed)
 
@@ -182,8 +140,3 @@ def along_rows(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
     out = np.zeros((2, padded(len(real))), np.float32)
     out[:, :len(real)] = real, imaginary
     return out.ravel()
-
-
-def channel_count(volumes: int) -> int:
-    """Complex channels that hold so many volumes in whole `LANES` of real numbers."""
-    return padded(2 * volumes) // 2

@@ -79,6 +79,43 @@ def weighted_corners(typing, volume, place, step_x, step_y, step_z, w000, w001, 
     return signature, generate
 
 
+@intrinsic
+def add_sample(typing, out, place, step_y, step_z, fx, fy, fz, one, two, three):
+    """Add three numbers, by trilinear shares, to the eight corners of a cell.
+
+    A voxel has four numbers, of which the last gets nothing.  The corner at (z, y, x), each 0 or
+    1, begins at ``place + z step_z + y step_y + 4 x``; fx, fy, fz is the position in the cell.
+    """
+    signature = types.void(out, *(types.intp,) * 3, *(types.float32,) * 6)
+
+    def generate(context, builder, signature, args):
+        place, steps, (fx, fy, fz), numbers = args[1], args[2:4], args[4:7], args[7:]
+        whole = ir.Constant(ir.FloatType(), 1.0)
+
+        def rest(share):
+            return builder.fsub(whole, share, flags=("fast",))
+
+        both = ir.Constant(_VECTOR, [0.0] * LANES)          # at x = 0, then at x = 1
+        for half, share in enumerate((rest(fx), fx)):
+            for k, number in enumerate(numbers):
+                both = builder.insert_element(
+                    both, builder.fmul(number, share, flags=("fast",)),
+                    ir.Constant(ir.IntType(32), LANES // 2 * half + k))
+        for z, along_z in enumerate((rest(fz), fz)):
+            for y, along_y in enumerate((rest(fy), fy)):
+                at = place
+                for wanted, step in ((y, steps[0]), (z, steps[1])):
+                    at = builder.add(at, step) if wanted else at
+                target = _pointer(context, builder, signature.args[0], args[0], at)
+                share = builder.fmul(along_z, along_y, flags=("fast",))
+                step = builder.fmul(both, _everywhere(builder, share), flags=("fast",))
+                builder.store(builder.fadd(builder.load(target, align=4), step, flags=("fast",)),
+                              target, align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 def _shuffled(builder, one, two, order):
     return builder.shuffle_vector(one, two, ir.Constant(ir.VectorType(ir.IntType(32), LANES),
                                                         order))

@@ -16,7 +16,6 @@ from pcainit.engine.columns import (
     component_starts,
     empty_rows,
     inner_products,
-    locate,
     nuisance_rows,
     read_rows,
     residual_row,
@@ -26,6 +25,7 @@ from pcainit.engine.columns import (
 from pcainit.engine.kernels import kernel
 from pcainit.engine.lanes import LANES, add_scaled, from_rows, padded
 from pcainit.engine.posterior_kernels import NUISANCES, class_posterior, invert_posterior
+from pcainit.engine.slicing import locate
 
 
 class Images(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Iterator, Optional
 import numba
 import numpy as np
 
-from pcainit.engine.columns import along_rows, channel_count
+from pcainit.engine.columns import along_rows
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_kernels import (
     Images,
@@ -33,7 +33,7 @@ from pcainit.engine.poses import view_rank
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
 from pcainit.engine.scratch import Reused
-from pcainit.engine.slicing import block_count, block_starts
+from pcainit.engine.slicing import block_count, block_starts, channel_count, waves
 
 PART = 2 ** 15
 
@@ -283,7 +283,7 @@ def in_parts(count: int) -> Iterator[slice]:
 def _images(background: Background) -> Images:
     """The particles as the kernels take them."""
     slices, grid = background.slices, background.grid
-    kx, ky = grid.frequencies.T.astype(np.float32)
+    kx, ky = waves(grid)
     loss = (kx ** 2 + ky ** 2) / (kx ** 2 + ky ** 2).max()
     root = np.sqrt(grid.multiplicity)
     return Images(slices.values.view(np.float32), slices.ctf, slices.rotations, background.offsets,

@@ -7,26 +7,25 @@ import numpy as np
 
 from pcainit.engine.kernels import kernel
 from pcainit.engine.particles import Slices
-from pcainit.engine.slicing import corner, read_cell, sample_position
+from pcainit.engine.slicing import empty_places, in_lanes, locate, read_cell, waves
 
 
 @kernel(parallel=True)
-def _log_likelihoods(values, ctf, whitening, multiplicity, rotations, frequencies, oversampling,
-                     reach, volumes, out):
-    n_classes = out.shape[1]
+def _log_likelihoods(values, ctf, whitening, multiplicity, rotations, kx, ky, oversampling, reach,
+                     volumes, out):
+    flat, channels, n_classes = volumes.ravel(), volumes.shape[3], out.shape[1]
     for i in numba.prange(values.shape[0]):
-        model = np.empty(2 * n_classes, np.float32)
+        cells, fractions, signs = empty_places(len(kx))
+        model = np.empty(channels, np.float32)
         total = np.zeros(n_classes, np.float64)
-        for k in range(frequencies.shape[0]):
-            x, y, z, sign = sample_position(rotations[i], frequencies[k, 0], frequencies[k, 1],
-                                            oversampling)
-            z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
-            read_cell(volumes, z0, y0, x0, fz, fy, fx, model)
+        locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+        for k in range(len(kx)):
+            read_cell(flat, channels, reach, cells, fractions, k, model, 0)
             c = ctf[i, k]
             w = multiplicity[k] * whitening[k] * whitening[k]
             for m in range(n_classes):
                 re = c * model[2 * m]
-                im = c * model[2 * m + 1] * sign
+                im = c * model[2 * m + 1] * signs[k]
                 total[m] += w * (values[i, 2 * k] * re + values[i, 2 * k + 1] * im
                                  - 0.5 * (re * re + im * im))
         out[i] = total
@@ -50,9 +49,8 @@ def log_likelihoods(slices: Slices, transforms: np.ndarray, whitening: np.ndarra
     grid = slices.grid
     out = np.empty((len(slices), transforms.shape[-1]), np.float64)
     _log_likelihoods(slices.values.view(np.float32), slices.ctf, whitening, grid.multiplicity,
-                     slices.rotations, grid.frequencies.astype(np.float32),
-                     np.float32(grid.oversampling), grid.reach,
-                     np.ascontiguousarray(transforms).view(np.float32), out)
+                     slices.rotations, *waves(grid), np.float32(grid.oversampling), grid.reach,
+                     in_lanes(transforms), out)
     return out
 
 

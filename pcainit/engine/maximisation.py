@@ -14,8 +14,9 @@ from pcainit.engine.masks import solvent_level
 from pcainit.engine.slicing import (
     block_starts,
     complete_half_space,
-    corner,
-    sample_position,
+    empty_places,
+    locate,
+    waves,
 )
 from pcainit.engine.threads import side_by_side
 
@@ -26,22 +27,25 @@ _BLOCKS = 8
 
 
 @kernel(parallel=True)
-def _add_weights(ctf, whitening, rotations, frequencies, oversampling, reach, order, starts, sums):
+def _add_weights(ctf, whitening, rotations, kx, ky, oversampling, reach, order, starts, sums):
+    step_y = reach + 1
+    step_z = (2 * reach + 1) * step_y
     for g in numba.prange(len(starts) - 1):
-        out = sums[g]
+        out = sums[g].ravel()
+        cells, fractions, signs = empty_places(len(kx))
         for j in range(starts[g], starts[g + 1]):
             i = order[j]
-            for k in range(frequencies.shape[0]):
-                x, y, z, _ = sample_position(rotations[i], frequencies[k, 0], frequencies[k, 1],
-                                             oversampling)
-                z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
+            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+            for k in range(len(kx)):
+                fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
                 c = ctf[i, k] * whitening[k]
                 near, far = c * c * (1 - fx), c * c * fx
                 for dz in range(2):
                     for dy in range(2):
                         share = (fz if dz else 1 - fz) * (fy if dy else 1 - fy)
-                        out[z0 + dz, y0 + dy, x0] += share * near
-                        out[z0 + dz, y0 + dy, x0 + 1] += share * far
+                        place = cells[k] + dz * step_z + dy * step_y
+                        out[place] += share * near
+                        out[place + 1] += share * far
 
 
 def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
@@ -50,8 +54,8 @@ def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
     order = index[np.argsort(background.rank[index], kind="stable")]
     sums = np.zeros((_BLOCKS,) + grid.half_shape, np.float32)
     _add_weights(slices.ctf, background.whitening, slices.rotations,
-                 grid.frequencies.astype(np.float32), np.float32(grid.oversampling), grid.reach,
-                 order, block_starts(len(order), _BLOCKS), sums)
+                 *waves(grid), np.float32(grid.oversampling), grid.reach, order,
+                 block_starts(len(order), _BLOCKS), sums)
     return complete_half_space(sums.sum(axis=0))
 
 

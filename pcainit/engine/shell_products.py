@@ -9,29 +9,35 @@ import numpy as np
 
 from pcainit.engine.kernels import kernel
 from pcainit.engine.latent_model import Background
-from pcainit.engine.slicing import block_starts, corner, read_cell, sample_position
+from pcainit.engine.slicing import (
+    block_starts,
+    channel_count,
+    empty_places,
+    locate,
+    read_cell,
+    waves,
+)
 
 _BLOCKS = 16
 _NEGLIGIBLE = 1e-4      # of a weight
 
 
 @kernel(parallel=True)
-def _shell_products(values, ctf, whitening, volumes, rotations, frequencies, shell, oversampling,
-                    reach, index, starts, weights, products, squares):
-    n_floats = volumes.shape[3]
+def _shell_products(values, ctf, whitening, volumes, rotations, kx, ky, shell, oversampling, reach,
+                    index, starts, weights, products, squares):
+    flat, channels = volumes.ravel(), volumes.shape[3]
     for block in numba.prange(len(starts) - 1):
-        view = np.empty(n_floats, np.float32)
+        cells, fractions, signs = empty_places(len(kx))
+        view = np.empty(channels, np.float32)
         for j in range(starts[block], starts[block + 1]):
             i = index[j]
-            for k in range(frequencies.shape[0]):
-                x, y, z, sign = sample_position(rotations[i], frequencies[k, 0],
-                                                frequencies[k, 1], oversampling)
-                z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
-                read_cell(volumes, z0, y0, x0, fz, fy, fx, view)
+            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+            for k in range(len(kx)):
+                read_cell(flat, channels, reach, cells, fractions, k, view, 0)
                 factor = ctf[i, k]
                 scale = factor * whitening[k] * whitening[k]
                 re = values[i, 2 * k] - factor * view[0]
-                im = sign * values[i, 2 * k + 1] - factor * view[1]
+                im = signs[k] * values[i, 2 * k + 1] - factor * view[1]
                 for m in range(weights.shape[1]):
                     if weights[j, m] < _NEGLIGIBLE:
                         continue
@@ -62,11 +68,12 @@ def shell_products(background: Background, differences: np.ndarray, weights: np.
         Whitened; slices are modulated by the CTF.
     """
     slices, grid = background.slices, background.grid
-    transforms = grid.to_fourier(np.concatenate([background.mean[None], differences]))
+    volumes = np.concatenate([background.mean[None], differences])
+    transforms = grid.to_fourier(volumes, channel_count(len(volumes)), numba.get_num_threads())
     products, squares = np.zeros((2, _BLOCKS, len(differences), grid.n_shells))
     _shell_products(slices.values.view(np.float32), slices.ctf, background.whitening,
-                    transforms.view(np.float32), slices.rotations,
-                    grid.frequencies.astype(np.float32), grid.shell, np.float32(grid.oversampling),
-                    grid.reach, np.asarray(index, np.int64), block_starts(len(index), _BLOCKS),
-                    np.ascontiguousarray(weights, np.float32), products, squares)
+                    transforms.view(np.float32), slices.rotations, *waves(grid), grid.shell,
+                    np.float32(grid.oversampling), grid.reach, np.asarray(index, np.int64),
+                    block_starts(len(index), _BLOCKS), np.ascontiguousarray(weights, np.float32),
+                    products, squares)
     return products.sum(axis=0), squares.sum(axis=0)

@@ -6,13 +6,15 @@ Trilinear interpolation in the oversampled half-space of `Grid`.  A slice sample
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Tuple
 
 import numba
 import numpy as np
 
 from pcainit.engine.grid import Grid
 from pcainit.engine.kernels import kernel
+from pcainit.engine.lanes import LANES, add_sample, padded, weighted_corners
+from pcainit.engine.scratch import aligned
 
 SCRATCH_BYTES = 256 * 2 ** 20
 ITEMS_PER_GRID = 2500           # a grid of its own must be worth filling with zeros
@@ -29,62 +31,95 @@ def block_starts(count: int, blocks: int) -> np.ndarray:
     return np.linspace(0, count, blocks + 1).astype(np.int64)
 
 
-@kernel(inline="always")
-def sample_position(rotation, kx, ky, oversampling):
-    """Half-space position (x, y, z) of a slice sample and the sign of its imaginary part."""
-    x = oversampling * (rotation[0, 0] * kx + rotation[1, 0] * ky)
-    y = oversampling * (rotation[0, 1] * kx + rotation[1, 1] * ky)
-    z = oversampling * (rotation[0, 2] * kx + rotation[1, 2] * ky)
-    sign = np.float32(1.0)
-    if x < 0:
-        x, y, z, sign = -x, -y, -z, np.float32(-1.0)
-    return x, y, z, sign
+def waves(grid: Grid) -> Tuple[np.ndarray, np.ndarray]:
+    """Frequencies (kx, ky) of the samples as the kernels take them, two (p,) float32."""
+    kx, ky = np.ascontiguousarray(grid.frequencies.T.astype(np.float32))
+    return kx, ky
+
+
+@kernel()
+def empty_places(n_samples):
+    """Room for what `locate` finds: cells, fractions, signs."""
+    return (np.empty(n_samples, np.int32), np.empty((3, n_samples), np.float32),
+            np.empty(n_samples, np.float32))
+
+
+@kernel()
+def locate(rotation, kx, ky, oversampling, reach, cells, fractions, signs):
+    """Where each sample of one slice lies in the stored half-space.
+
+    `cells` (n,) int32 get the index of the lower corner of its cell among all voxels, `fractions`
+    (3, n) the position in the cell along x, y, z, `signs` (n,) that of the imaginary part.
+    """
+    row = np.int32(reach + 1)
+    plane = np.int32((2 * reach + 1) * (reach + 1))
+    origin = np.int32(reach)
+    x, y, z = fractions[0], fractions[1], fractions[2]
+    xx, xy = oversampling * rotation[0, 0], oversampling * rotation[1, 0]
+    yx, yy = oversampling * rotation[0, 1], oversampling * rotation[1, 1]
+    zx, zy = oversampling * rotation[0, 2], oversampling * rotation[1, 2]
+    for k in range(len(cells)):
+        signs[k] = np.float32(-1) if xx * kx[k] + xy * ky[k] < 0 else np.float32(1)
+    for k in range(len(cells)):
+        x[k] = signs[k] * (xx * kx[k] + xy * ky[k])
+    for k in range(len(cells)):
+        y[k] = signs[k] * (yx * kx[k] + yy * ky[k])
+    for k in range(len(cells)):
+        z[k] = signs[k] * (zx * kx[k] + zy * ky[k])
+    for k in range(len(cells)):
+        cells[k] = ((np.int32(np.floor(z[k])) + origin) * plane
+                    + (np.int32(np.floor(y[k])) + origin) * row + np.int32(np.floor(x[k])))
+    for k in range(len(cells)):
+        x[k] -= np.floor(x[k])
+    for k in range(len(cells)):
+        y[k] -= np.floor(y[k])
+    for k in range(len(cells)):
+        z[k] -= np.floor(z[k])
 
 
 @kernel(inline="always")
-def corner(x, y, z, reach):
-    """Indices of the lower corner of the cell that holds a position, and the fractions in it."""
-    x0, y0, z0 = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-    return (z0 + reach, y0 + reach, x0,
-            np.float32(z - z0), np.float32(y - y0), np.float32(x - x0))
+def read_cell(flat, channels, reach, cells, fractions, k, out, start):
+    """Trilinear value of every channel at sample k: ``out[start:start + channels]``.
+
+    `flat` are volumes (z, y, x, channels) in whole `LANES`.
+    """
+    step_y = (reach + 1) * channels
+    step_z = (2 * reach + 1) * step_y
+    fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
+    gx, gy, gz = 1 - fx, 1 - fy, 1 - fz
+    w00, w01, w10, w11 = gz * gy, gz * fy, fz * gy, fz * fy
+    place = cells[k] * channels
+    for s in range(0, channels, LANES):
+        weighted_corners(flat, place + s, channels, step_y, step_z, w00 * gx, w00 * fx, w01 * gx,
+                         w01 * fx, w10 * gx, w10 * fx, w11 * gx, w11 * fx, out, start + s)
 
 
 @kernel(parallel=True)
-def _insert(values, ctf, whitening, rotations, symmetry, frequencies, oversampling, reach,
-            order, starts, weights, sums):
-    n_channels = weights.shape[1]
+def _insert(values, ctf, whitening, rotations, symmetry, kx, ky, oversampling, reach, order, starts,
+            weights, sums):
+    """Sums (blocks, volumes, z, y, x, 4): real and imaginary part, weight, nothing."""
+    step_y = 4 * (reach + 1)
+    step_z = (2 * reach + 1) * step_y
+    size = (2 * reach + 1) * step_z
     for g in numba.prange(len(starts) - 1):
-        out = sums[g]
-        out[:] = 0              # numpy's zeros would come in small pages, which threads wait for
-        add = np.empty(3 * n_channels, np.float32)
+        sums[g] = 0             # numpy's zeros would come in small pages, which threads wait for
+        flat = sums[g].ravel()
+        cells, fractions, signs = empty_places(len(kx))
         for j in range(starts[g], starts[g + 1]):
             i = order[j]
             for s in range(symmetry.shape[0]):
-                rotation = rotations[i] @ symmetry[s]
-                for k in range(frequencies.shape[0]):
-                    x, y, z, sign = sample_position(rotation, frequencies[k, 0],
-                                                    frequencies[k, 1], oversampling)
-                    c = ctf[i, k] * whitening[k]
-                    cw = c * whitening[k]
-                    re = values[i, 2 * k] * cw
-                    im = values[i, 2 * k + 1] * cw * sign
-                    cc = c * c
-                    for m in range(n_channels):
-                        w = weights[i, m]
-                        add[3 * m] = re * w
-                        add[3 * m + 1] = im * w
-                        add[3 * m + 2] = cc * w
-                    z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
-                    for dz in range(2):
-                        az = fz if dz else 1 - fz
-                        for dy in range(2):
-                            ay = az * (fy if dy else 1 - fy)
-                            a0, a1 = ay * (1 - fx), ay * fx
-                            row0 = out[z0 + dz, y0 + dy, x0]
-                            row1 = out[z0 + dz, y0 + dy, x0 + 1]
-                            for m in range(3 * n_channels):
-                                row0[m] += a0 * add[m]
-                                row1[m] += a1 * add[m]
+                locate(rotations[i] @ symmetry[s], kx, ky, oversampling, reach, cells, fractions,
+                       signs)
+                for m in range(weights.shape[1]):
+                    w = weights[i, m]
+                    if w == 0:
+                        continue
+                    for k in range(len(kx)):
+                        c = ctf[i, k] * whitening[k]
+                        cw = c * whitening[k] * w
+                        add_sample(flat, m * size + 4 * cells[k], step_y, step_z, fractions[0, k],
+                                   fractions[1, k], fractions[2, k], values[i, 2 * k] * cw,
+                                   values[i, 2 * k + 1] * cw * signs[k], c * c * w)
 
 
 def complete_half_space(sums: np.ndarray) -> np.ndarray:
@@ -137,7 +172,7 @@ def insert_slices(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, gr
     if symmetry is None:
         symmetry = np.eye(3, dtype=np.float32)[None]
     m = weights.shape[1]
-    shape = grid.half_shape + (3 * m,)
+    shape = (m,) + grid.half_shape + (4,)
     if groups is None:
         blocks = block_count(4 * int(np.prod(shape)), len(values))
         order, starts = np.arange(len(values)), block_starts(len(values), blocks)
@@ -145,45 +180,29 @@ def insert_slices(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, gr
         blocks = len(groups)
         order = np.concatenate([np.asarray(g, np.int64) for g in groups])
         starts = np.concatenate([[0], np.cumsum([len(g) for g in groups])])
-    sums = np.empty((blocks,) + shape, np.float32)
+    sums = aligned((blocks,) + shape, np.float32)
     _insert(_floats(values), np.asarray(ctf), np.asarray(whitening, np.float32),
             np.asarray(rotations, np.float32), np.asarray(symmetry, np.float32),
-            grid.frequencies.astype(np.float32), np.float32(grid.oversampling), grid.reach,
-            order.astype(np.int64), starts.astype(np.int64), np.asarray(weights, np.float32), sums)
+            *waves(grid), np.float32(grid.oversampling), grid.reach, order.astype(np.int64),
+            starts.astype(np.int64), np.asarray(weights, np.float32), sums)
     if groups is None:
         sums = sums.sum(axis=0, keepdims=True)
-    sums = np.moveaxis(sums.reshape((len(sums),) + grid.half_shape + (m, 3)), 4, 1)
     numerator = np.ascontiguousarray(sums[..., :2]).view(np.complex64)[..., 0]
     weight = np.ascontiguousarray(sums[..., 2])
     return complete_half_space(numerator), complete_half_space(weight)
 
 
 @kernel(parallel=True)
-def _extract(volumes, rotations, frequencies, oversampling, reach, out):
-    n_floats = volumes.shape[3]
+def _extract(volumes, rotations, kx, ky, oversampling, reach, out):
+    flat, channels = volumes.ravel(), volumes.shape[3]
     for i in numba.prange(rotations.shape[0]):
-        for k in range(frequencies.shape[0]):
-            x, y, z, sign = sample_position(rotations[i], frequencies[k, 0], frequencies[k, 1],
-                                            oversampling)
-            z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
-            read_cell(volumes, z0, y0, x0, fz, fy, fx, out[i, k])
-            for m in range(1, n_floats, 2):
-                out[i, k, m] *= sign
-
-
-@kernel(inline="always")
-def read_cell(volumes, z0, y0, x0, fz, fy, fx, out):
-    """Trilinear value of every channel of `volumes` (z, y, x, floats) in one cell."""
-    w00, w01 = (1 - fz) * (1 - fy), (1 - fz) * fy
-    w10, w11 = fz * (1 - fy), fz * fy
-    gx = 1 - fx
-    a, b = volumes[z0, y0, x0], volumes[z0, y0, x0 + 1]
-    c, d = volumes[z0, y0 + 1, x0], volumes[z0, y0 + 1, x0 + 1]
-    e, f = volumes[z0 + 1, y0, x0], volumes[z0 + 1, y0, x0 + 1]
-    g, h = volumes[z0 + 1, y0 + 1, x0], volumes[z0 + 1, y0 + 1, x0 + 1]
-    for m in range(volumes.shape[3]):
-        out[m] = (w00 * (gx * a[m] + fx * b[m]) + w01 * (gx * c[m] + fx * d[m])
-                  + w10 * (gx * e[m] + fx * f[m]) + w11 * (gx * g[m] + fx * h[m]))
+        cells, fractions, signs = empty_places(len(kx))
+        view = np.empty(channels, np.float32)
+        locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+        for k in range(len(kx)):
+            read_cell(flat, channels, reach, cells, fractions, k, view, 0)
+            for m in range(0, out.shape[2], 2):
+                out[i, k, m], out[i, k, m + 1] = view[m], view[m + 1] * signs[k]
 
 
 def extract_slices(transforms: np.ndarray, rotations: np.ndarray, grid: Grid) -> np.ndarray:
@@ -201,27 +220,26 @@ def extract_slices(transforms: np.ndarray, rotations: np.ndarray, grid: Grid) ->
     -------
     (n, p, c) complex64
     """
-    floats = _floats(transforms)
-    out = np.empty((len(rotations), len(grid.frequencies), floats.shape[3]), np.float32)
-    _extract(floats, np.asarray(rotations, np.float32), grid.frequencies.astype(np.float32),
+    out = np.empty((len(rotations), len(grid.frequencies), 2 * transforms.shape[3]), np.float32)
+    _extract(in_lanes(transforms), np.asarray(rotations, np.float32), *waves(grid),
              np.float32(grid.oversampling), grid.reach, out)
     return out.view(np.complex64)
 
 
 @kernel(parallel=True)
-def _residual_power(values, ctf, volume, rotations, frequencies, shell, oversampling, reach,
-                    chosen, starts, power):
+def _residual_power(values, ctf, volume, rotations, kx, ky, shell, oversampling, reach, chosen,
+                    starts, power):
+    flat, channels = volume.ravel(), volume.shape[3]
     for b in numba.prange(len(starts) - 1):
-        model = np.empty(2, np.float32)
+        cells, fractions, signs = empty_places(len(kx))
+        model = np.empty(channels, np.float32)
         for j in range(starts[b], starts[b + 1]):
             i = chosen[j]
-            for k in range(frequencies.shape[0]):
-                x, y, z, sign = sample_position(rotations[i], frequencies[k, 0],
-                                                frequencies[k, 1], oversampling)
-                z0, y0, x0, fz, fy, fx = corner(x, y, z, reach)
-                read_cell(volume, z0, y0, x0, fz, fy, fx, model)
+            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+            for k in range(len(kx)):
+                read_cell(flat, channels, reach, cells, fractions, k, model, 0)
                 re = values[i, 2 * k] - ctf[i, k] * model[0]
-                im = values[i, 2 * k + 1] - ctf[i, k] * sign * model[1]
+                im = values[i, 2 * k + 1] - ctf[i, k] * signs[k] * model[1]
                 power[b, shell[k]] += re * re + im * im
 
 
@@ -243,13 +261,26 @@ def residual_power(values: np.ndarray, ctf: np.ndarray, rotations: np.ndarray, c
     """
     blocks = 16
     power = np.zeros((blocks, grid.n_shells), np.float64)
-    _residual_power(_floats(values), np.asarray(ctf), _floats(transform),
-                    np.asarray(rotations, np.float32), grid.frequencies.astype(np.float32),
-                    grid.shell, np.float32(grid.oversampling), grid.reach,
-                    np.asarray(chosen, np.int64), block_starts(len(chosen), blocks), power)
+    _residual_power(_floats(values), np.asarray(ctf), in_lanes(transform),
+                    np.asarray(rotations, np.float32), *waves(grid), grid.shell,
+                    np.float32(grid.oversampling), grid.reach, np.asarray(chosen, np.int64),
+                    block_starts(len(chosen), blocks), power)
     return power.sum(axis=0) / (len(chosen) * np.bincount(grid.shell))
 
 
 def _floats(array: np.ndarray) -> np.ndarray:
     """The same complex64 data as float32, last axis doubled (re, im)."""
     return np.ascontiguousarray(array).view(np.float32)
+
+
+def in_lanes(transforms: np.ndarray) -> np.ndarray:
+    """Transforms (z, y, x, c) complex64 as the kernels read them: float32 in whole `LANES`."""
+    missing = channel_count(transforms.shape[3]) - transforms.shape[3]
+    if missing:
+        transforms = np.pad(transforms, [(0, 0)] * 3 + [(0, missing)])
+    return _floats(transforms)
+
+
+def channel_count(volumes: int) -> int:
+    """Complex channels that hold so many volumes in whole `LANES` of real numbers."""
+    return padded(2 * volumes) // 2
