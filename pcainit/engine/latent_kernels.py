@@ -251,7 +251,7 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
         gram = np.empty((t, t), np.float32)
         score = np.empty(t, np.float32)
         covariance = np.empty((t, t))
-        mean = np.empty(t)
+        mean, room = np.empty(t), np.empty(t)
         moment = np.zeros((t, t), np.float32)
         mean32 = np.zeros(t, np.float32)
         add = np.zeros(scratch.rows.shape[1] // 2 * sums.shape[4], np.float32)
@@ -275,7 +275,7 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
                     if keep:
                         scores[i, a] = mean[a]
             else:
-                gains[i] = invert_posterior(gram, precision, score, covariance, mean)
+                gains[i] = invert_posterior(gram, precision, score, covariance, mean, room)
                 for a in range(t):
                     mean32[a] = mean[a]
                     whole = mean[a] + (images.offsets[i, a - q] if a >= q else 0)
@@ -324,12 +324,12 @@ def unexplained(images, volumes, q, precision, index, out):
         gram = np.empty((t, t), np.float32)
         score = np.empty(t, np.float32)
         covariance = np.empty((t, t))
-        mean = np.empty(t)
+        mean, room = np.empty(t), np.empty(t)
         half = scratch.rows.shape[1] // 2
         for place in range(block * len(index) // blocks, (block + 1) * len(index) // blocks):
             i = index[place]
             _measure(images, i, volumes, q, precision, scratch, gram, score)
-            invert_posterior(gram, precision, score, covariance, mean)
+            invert_posterior(gram, precision, score, covariance, mean, room)
             rest = scratch.rows[t]
             for a in range(t):
                 row, m = scratch.rows[a], np.float32(mean[a])

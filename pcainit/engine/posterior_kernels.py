@@ -12,48 +12,70 @@ NUISANCES = 7
 
 
 @kernel()
-def invert_posterior(gram, precision, score, covariance, mean):
-    """Covariance and mean of the coefficients; returns the log marginal likelihood ratio.
+def _root_of_inverse(gram, precision, root, room):
+    """Upper triangle T of ``T T' = (gram + diag(precision))^-1``, in `root` and its diagonal.
 
-    ``covariance = (gram + diag(precision))^-1`` by Cholesky, ``mean = covariance score``; the
-    return value is ``(score' mean - log det(I + gram / precision)) / 2``.
+    By Cholesky, whose factor stands below the diagonal of `root` meanwhile; `room` (t,) is
+    overwritten.  Returns ``log det(I + gram / precision)``.
     """
-    t = gram.shape[0]
-    low = np.zeros((t, t))
     log_det = 0.0
-    for a in range(t):
-        for b in range(a + 1):
+    for a in range(len(precision)):
+        for b in range(a):
             total = float(gram[a, b])
-            if a == b:
-                total += precision[a]
             for k in range(b):
-                total -= low[a, k] * low[b, k]
-            if a == b:
-                low[a, a] = np.sqrt(max(total, 1e-12 * precision[a]))
-                log_det += 2 * np.log(low[a, a]) - np.log(precision[a])
-            else:
-                low[a, b] = total / low[b, b]
-    inverse = np.zeros((t, t))          # of the factor, transposed: sums run along rows
-    for a in range(t):
-        inverse[a, a] = 1 / low[a, a]
+                total -= root[a, k] * root[b, k]
+            root[a, b] = total * room[b]
+        total = gram[a, a] + precision[a]
+        for k in range(a):
+            total -= root[a, k] * root[a, k]
+        total = max(total, 1e-12 * precision[a])
+        log_det += np.log(total / precision[a])
+        room[a] = 1 / np.sqrt(total)
+    for a in range(len(precision)):
+        root[a, a] = room[a]
         for b in range(a):
             total = 0.0
             for k in range(b, a):
-                total -= low[a, k] * inverse[b, k]
-            inverse[b, a] = total / low[a, a]
-    gain = 0.0
+                total -= root[a, k] * root[b, k]
+            root[b, a] = total * room[a]
+    return log_det
+
+
+@kernel()
+def _posterior_mean(root, score, room, mean):
+    """``mean = T T' score`` of an upper triangle T; returns ``score' mean``."""
+    t, size = len(score), 0.0
+    for k in range(t):
+        room[k] = 0
+    for b in range(t):
+        for k in range(b, t):
+            room[k] += root[b, k] * score[b]
     for a in range(t):
+        size += room[a] * room[a]
         mean[a] = 0
+        for k in range(a, t):
+            mean[a] += root[a, k] * room[k]
+    return size
+
+
+@kernel()
+def invert_posterior(gram, precision, score, covariance, mean, room):
+    """Covariance and mean of the coefficients; returns the log marginal likelihood ratio.
+
+    ``covariance = (gram + diag(precision))^-1``, ``mean = covariance score``; the return value is
+    ``(score' mean - log det(I + gram / precision)) / 2``.  Of `gram` (t, t) the lower triangle is
+    read; `room` (t,) float64 is overwritten.
+    """
+    log_det = _root_of_inverse(gram, precision, covariance, room)
+    gain = _posterior_mean(covariance, score, room, mean)
+    for a in range(len(precision)):         # column by column, each in the place of the root's own
         for b in range(a + 1):
             total = 0.0
-            for k in range(a, t):
-                total += inverse[a, k] * inverse[b, k]
-            covariance[a, b] = total
+            for k in range(a, len(precision)):
+                total += covariance[a, k] * covariance[b, k]
             covariance[b, a] = total
-    for a in range(t):
-        for b in range(t):
-            mean[a] += covariance[a, b] * score[b]
-        gain += mean[a] * score[a]
+        for b in range(a):
+            covariance[a, b] = covariance[b, a]
     return 0.5 * (gain - log_det)
 
 
@@ -69,7 +91,7 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     inner = np.empty((NUISANCES, NUISANCES), gram.dtype)
     target = np.empty(NUISANCES)
     covariance = np.empty((NUISANCES, NUISANCES))
-    fitted = np.empty(NUISANCES)
+    fitted, room = np.empty(NUISANCES), np.empty(NUISANCES)
     top = -np.inf
     base = 0.0
     moment[:] = 0
@@ -85,7 +107,7 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
             for a in range(1, NUISANCES):
                 target[a] -= gram[n_classes + a, k]
                 inner[a, 0] += gram[n_classes + a, k]
-        gain = invert_posterior(inner, precision[n_classes:], target, covariance, fitted)
+        gain = invert_posterior(inner, precision[n_classes:], target, covariance, fitted, room)
         if k == n_classes:
             base = gain
             continue
@@ -119,13 +141,16 @@ def moments(grams, plain, before, precision):
     t, blocks = len(precision), 16
     second, squares = np.zeros((blocks, t)), np.zeros((blocks, t))
     for block in numba.prange(blocks):
-        covariance, mean, score = np.empty((t, t)), np.empty(t), np.empty(t)
+        root, room, mean, score = np.empty((t, t)), np.empty(t), np.empty(t), np.empty(t)
         for i in range(block * len(grams) // blocks, (block + 1) * len(grams) // blocks):
             for a in range(t):
                 score[a] = plain[i, a] - precision[a] * before[i, a]
-            invert_posterior(grams[i], precision, score, covariance, mean)
+            _root_of_inverse(grams[i], precision, root, room)
+            _posterior_mean(root, score, room, mean)
             for a in range(t):
-                whole = (mean[a] + before[i, a]) ** 2
+                whole, variance = (mean[a] + before[i, a]) ** 2, 0.0
+                for k in range(a, t):
+                    variance += root[a, k] * root[a, k]
                 squares[block, a] += whole
-                second[block, a] += whole + covariance[a, a]
+                second[block, a] += whole + variance
     return second.sum(axis=0), squares.sum(axis=0)

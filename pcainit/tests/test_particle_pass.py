@@ -279,9 +279,9 @@ def test_invert_posterior_and_marginalise():
     root = rng.normal(size=(3, 7, 7))
     gram = root @ root.transpose(0, 2, 1)
     score, precision = rng.normal(size=(3, 7)), rng.uniform(0.5, 3, 7)
-    covariance, mean = np.empty((7, 7)), np.empty(7)
+    covariance, mean, room = np.full((7, 7), np.nan), np.empty(7), np.empty(7)
     for i in range(3):
-        gain = invert_posterior(gram[i], precision, score[i], covariance, mean)
+        gain = invert_posterior(np.tril(gram[i]), precision, score[i], covariance, mean, room)
         full = np.linalg.inv(gram[i] + np.diag(precision))
         assert covariance == pytest.approx(full) and mean == pytest.approx(full @ score[i])
         _, log_det = np.linalg.slogdet(np.eye(7) + gram[i] / precision)
