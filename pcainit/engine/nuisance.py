@@ -23,6 +23,8 @@ from pcainit.engine.posterior_kernels import NUISANCES, moments
 MOST_LEARNT = 20000     # particles tell the spread of all
 TELLING = 8000          # of them tell it well enough between two rounds
 SETTLED = 1e-3          # relative change of a variance that ends an iteration
+_OWN = [0, 1, 3, 6]     # coefficients of which each has a spread of its own
+_FARTHEST = 4.0         # of a leap, in steps: farther ones overshoot
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +49,11 @@ class Quality:
 
 
 def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *,
-                 offsets: Optional[np.ndarray] = None, rounds: int = 15) -> NuisanceSpread:
+                 offsets: Optional[np.ndarray] = None, rounds: int = 10) -> NuisanceSpread:
     """Spread of the nuisances from each particle's statistics.
+
+    Every two rounds it leaps on along the way they took (SQUAREM: Varadhan and Roland 2008): ten
+    rounds come as far as thirty without.
 
     Parameters
     ----------
@@ -63,16 +68,27 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
     -------
     NuisanceSpread
     """
-    spread = start
     before = np.zeros(scores.shape) if offsets is None else offsets.astype(np.float64)
     plain = scores + start.precision * before           # the pass took the offsets' prior off
     grams = np.ascontiguousarray(grams)
+    spread, trail = start, [start]
     for _ in range(rounds):
-        second, squares = moments(grams, plain, before, spread.precision)
-        last, spread = spread, spread.improved(second / len(grams), squares / len(grams))
-        if np.allclose(spread.precision, last.precision, rtol=SETTLED, atol=0):
+        second, squares = moments(grams, plain, before, trail[-1].precision)
+        spread = trail[-1].improved(second / len(grams), squares / len(grams))
+        if np.allclose(spread.precision, trail[-1].precision, rtol=SETTLED, atol=0):
             break
+        trail.append(spread)
+        if len(trail) == 3:
+            trail = [_leap(*(-0.5 * np.log(point.precision[_OWN]) for point in trail))]
     return spread
+
+
+def _leap(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> NuisanceSpread:
+    """Where three logarithms of spreads seem to lead."""
+    step, bend = second - first, third - 2 * second + first
+    length, change = float(np.linalg.norm(step)), float(np.linalg.norm(bend))
+    far = min(max(length / max(change, 1e-300), 1.0), _FARTHEST)
+    return NuisanceSpread(*np.exp(first + 2 * far * step + far ** 2 * bend).tolist())
 
 
 def adjusted(background: Background, model: LatentModel, index: np.ndarray,
@@ -122,7 +138,7 @@ def _spread_beside(result: PassResult, prior: np.ndarray, start: NuisanceSpread,
     turned = np.roll(np.arange(result.scores.shape[1]), -len(prior))    # nuisances first
     alone = marginalise(result.grams[:, turned][:, :, turned], result.scores[:, turned],
                         NUISANCES, prior)
-    return learn_spread(alone.precision, alone.score, start, offsets=offsets, rounds=30)
+    return learn_spread(alone.precision, alone.score, start, offsets=offsets)
 
 
 def calibrate_variances(latents: Latents, variances: np.ndarray, rounds: int = 8) -> np.ndarray:
