@@ -9,7 +9,7 @@ from scipy import fft
 from pcainit.engine.grid import Grid
 from pcainit.engine.kernels import kernel
 
-_TOGETHER = 16                  # images that are read side by side
+_TOGETHER = 16                  # images whose values are written side by side
 
 
 def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
@@ -30,25 +30,41 @@ def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
     return kernel / np.maximum(line[:, None, None] * line[:, None] * line, 0.1)
 
 
+@kernel()
+def _read_image(image, size, x, y, out):
+    """Linear interpolation of a periodic image (size squared,) at places from its origin."""
+    size, zero, one = np.int32(size), np.int32(0), np.int32(1)
+    for v in range(len(out)):
+        left, low = np.floor(x[v]), np.floor(y[v])
+        fx, fy = x[v] - left, y[v] - low
+        # No point is further from the middle than the image's size.
+        xa, ya = np.int32(left), np.int32(low)
+        xa, ya = xa + size if xa < zero else xa, ya + size if ya < zero else ya
+        xb, yb = xa + one if xa + one < size else zero, ya + one if ya + one < size else zero
+        out[v] = ((1 - fy) * ((1 - fx) * image[ya * size + xa] + fx * image[ya * size + xb])
+                  + fy * ((1 - fx) * image[yb * size + xa] + fx * image[yb * size + xb]))
+
+
 @kernel(parallel=True)
-def _back_project(images, rotations, points, fine, out):
-    size = images.shape[1]
+def _back_project(images, rotations, points, out):
+    size, count = images.shape[1], points.shape[1]
     blocks = (images.shape[0] + _TOGETHER - 1) // _TOGETHER
+    px, py, pz = points[0], points[1], points[2]
     for block in numba.prange(blocks):
         first = block * _TOGETHER
         last = min(first + _TOGETHER, images.shape[0])
-        for v in range(points.shape[0]):
-            px, py, pz = fine * points[v, 0], fine * points[v, 1], fine * points[v, 2]
+        x, y = np.empty(count, np.float32), np.empty(count, np.float32)
+        values = np.empty((_TOGETHER, count), np.float32)
+        for i in range(first, last):
+            turn = rotations[i]
+            for v in range(count):
+                x[v] = turn[0, 0] * px[v] + turn[0, 1] * py[v] + turn[0, 2] * pz[v]
+            for v in range(count):
+                y[v] = turn[1, 0] * px[v] + turn[1, 1] * py[v] + turn[1, 2] * pz[v]
+            _read_image(images[i].ravel(), size, x, y, values[i - first])
+        for v in range(count):
             for i in range(first, last):
-                x = rotations[i, 0, 0] * px + rotations[i, 0, 1] * py + rotations[i, 0, 2] * pz
-                y = rotations[i, 1, 0] * px + rotations[i, 1, 1] * py + rotations[i, 1, 2] * pz
-                x0, y0 = int(np.floor(x)), int(np.floor(y))
-                fx, fy = np.float32(x - x0), np.float32(y - y0)
-                # No point is further from the middle than the image's size.
-                xa, ya = x0 + size if x0 < 0 else x0, y0 + size if y0 < 0 else y0
-                xb, yb = xa + 1 if xa + 1 < size else 0, ya + 1 if ya + 1 < size else 0
-                out[v, i] = ((1 - fy) * ((1 - fx) * images[i, ya, xa] + fx * images[i, ya, xb])
-                             + fy * ((1 - fx) * images[i, yb, xa] + fx * images[i, yb, xb]))
+                out[v, i] = values[i - first, v]
 
 
 def back_project(samples: np.ndarray, rotations: np.ndarray, points: np.ndarray, grid: Grid
@@ -79,6 +95,6 @@ def back_project(samples: np.ndarray, rotations: np.ndarray, points: np.ndarray,
     images = fft.irfft2(plane, s=(size, size), workers=numba.get_num_threads())
     images *= np.float32(size ** 2 * grid._scale)
     out = np.empty((len(points), len(samples)), np.float32)
-    _back_project(images.astype(np.float32), np.asarray(rotations, np.float32), points,
-                  np.float32(fine), out)
+    _back_project(images.astype(np.float32), np.asarray(rotations, np.float32),
+                  np.ascontiguousarray(np.float32(fine) * points.T), out)
     return out

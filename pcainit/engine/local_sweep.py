@@ -26,7 +26,7 @@ from pcainit.engine.masks import soft_edge
 from pcainit.engine.maximisation import Weights
 from pcainit.engine.threads import side_by_side
 
-CHUNK = 1024
+CHUNK = 512
 # Radii of the spheres, in units of the resolution.
 RADII = (2.25, 3.5)
 LARGEST_BASIS = 80

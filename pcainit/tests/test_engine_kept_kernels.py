@@ -17,7 +17,7 @@ from pcainit.engine.back_projection import _back_project
 images = np.random.default_rng(0).normal(size=(20, 8, 8)).astype(np.float32)
 out = np.empty((5, 20), np.float32)
 _back_project(images, np.tile(np.eye(3, dtype=np.float32), (20, 1, 1)),
-              np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32), np.float32(2), out)
+              np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32), out)
 stats = _back_project.stats
 print(out.tobytes().hex(), len(stats.cache_hits), len(stats.cache_misses))
 """
@@ -36,7 +36,7 @@ def kept(tmp_path_factory):
     """Folder with the kernel in it, the kernel's file, and what the first process got."""
     folder = tmp_path_factory.mktemp("kernels")
     first = use(folder)
-    files = list(folder.rglob("*.nbc"))
+    files = list(folder.rglob("*._back_project-*.nbc"))
     assert len(files) == 1
     return folder, files[0], first
 
