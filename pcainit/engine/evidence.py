@@ -19,7 +19,7 @@ from pcainit.engine.latents import Latents, marginalise
 from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
 from pcainit.engine.particles import thin
-from pcainit.engine.threads import side_by_side
+from pcainit.engine.threads import both, side_by_side
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times (half-way to 1 is enough), and this cosine in any case.
@@ -80,8 +80,8 @@ def principal_directions(one: np.ndarray, two: np.ndarray
     return np.minimum(cosines, 1.0), first, second
 
 
-def null_cosine(spectra: np.ndarray, mask: np.ndarray, grid: Grid, seed: int,
-                draws: int = 100) -> float:
+def null_cosines(spectra: np.ndarray, mask: np.ndarray, grid: Grid, seed: int,
+                 draws: int = 100) -> np.ndarray:
     """Largest principal cosine that pairs of noise subspaces reach (99th percentile).
 
     Noise at low resolution has few degrees of freedom inside a mask, so the noise volumes are given
@@ -98,21 +98,24 @@ def null_cosine(spectra: np.ndarray, mask: np.ndarray, grid: Grid, seed: int,
 
     Returns
     -------
-    float
+    (q,) float64
+        Of the subspaces of all components, of those from the second on, from the third on ...
     """
-    inside = mask > 0.01
+    inside, q = mask > 0.01, len(spectra)
 
     def subspace(number: int) -> np.ndarray:
         rng = np.random.default_rng([seed, 31, number])
         flat = [(colour(rng.standard_normal(mask.shape).astype(np.float32), spectrum, grid)
                  * mask)[inside] for spectrum in spectra]
-        return np.linalg.qr(np.stack(flat, axis=1))[0]
+        # The last first: what the last so many span is then spanned by as many first columns.
+        return np.linalg.qr(np.stack(flat[::-1], axis=1))[0]
 
     count = int(np.ceil(np.sqrt(2 * draws)))
     spaces = side_by_side(subspace, range(count))
-    largest = [np.linalg.svd(spaces[i].T @ spaces[j], compute_uv=False)[0]
-               for i in range(count) for j in range(i)]
-    return float(np.percentile(largest, 99))
+    products = np.stack([spaces[i].T @ spaces[j] for i in range(count) for j in range(i)])
+    return np.array([np.percentile(np.linalg.svd(products[:, :size, :size],
+                                                 compute_uv=False)[:, 0], 99)
+                     for size in range(q, 0, -1)])
 
 
 def certify(one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, seed: int
@@ -135,9 +138,9 @@ def certify(one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, se
     spectra = np.array([(grid.shell_profile(a) + grid.shell_profile(b)) / 2
                         for a, b in zip(first, second)])
     # One direction after the other: a strong one must not hide what noise does in the others.
-    count, null = 0, 0.0
+    count, null, nulls = 0, 0.0, null_cosines(spectra, mask, grid, seed)
     while count < len(cosines):
-        null = null_cosine(spectra[count:], mask, grid, seed)
+        null = float(nulls[count])
         if cosines[count] <= max(min(NULL_FACTOR * null, (1 + null) / 2), LEAST_COSINE):
             break
         count += 1
@@ -247,10 +250,9 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
     """
     if not evidence.count:
         return evidence
-    one, two = beside if beside is not None else (None, None)
-    scores = np.minimum(
-        held_out_score(evidence.pairs[0], background, halves[1], spread, two),
-        held_out_score(evidence.pairs[1], background, halves[0], spread, one))
+    known = beside if beside is not None else (None, None)
+    scores = np.minimum(*both(lambda h, _: held_out_score(
+        evidence.pairs[h], background, halves[1 - h], spread, known[1 - h])))
     share = nuisance_share(evidence.basis, background, mask, contrast=beside is None)
     real = scores > least
     keep = real & (share < MOST_NUISANCE * evidence.cosines[:evidence.count] ** 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Iterator, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 import numpy as np
 from scipy import fft
@@ -167,8 +167,11 @@ class Grid:
         (z, y, x, c) complex64
             Channels last; `half_shape` first.
         """
+        return self.side_by_side(self.transforms(volumes, workers), channels, workers)
+
+    def transforms(self, volumes: np.ndarray, workers: int = 1) -> List[np.ndarray]:
+        """Oversampled transforms of real volumes (c, box, box, box), each `stored` part alone."""
         n, k = self.padded_box, self.stored
-        out = aligned(self.half_shape + (max(channels, len(volumes)),), np.complex64)
         turn = np.exp(2j * np.pi * (self.box // 2) / n * k)     # the origin is in the middle
         phases = (self._scale * turn[:, None, None] * turn[:, None] * turn[k >= 0])
         phases = phases.astype(np.complex64)
@@ -178,16 +181,23 @@ class Grid:
             t = fft.rfft(volume / self._gridding, n, axis=2)[..., k[k >= 0]]
             return fft.fft(fft.fft(t, n, axis=1)[:, k], n, axis=0)[k] * phases
 
+        with concurrent.futures.ThreadPoolExecutor(max(workers, 1)) as pool:
+            return list(pool.map(transform, volumes))
+
+    def side_by_side(self, transforms: Sequence[np.ndarray], channels: int = 0, workers: int = 1
+                     ) -> np.ndarray:
+        """What `transforms` has made, as `to_fourier` returns it."""
+        out = aligned(self.half_shape + (max(channels, len(transforms)),), np.complex64)
+        margin = self.stored_part[0].start
+
         def fill(layers: slice) -> None:
             out[layers] = 0
             stored = slice(max(layers.start - margin, 0), max(layers.stop - margin, 0))
             for c, t in enumerate(transforms):
                 out[self.stored_part][stored, ..., c] = t[stored]
 
-        margin = self.stored_part[0].start
         cuts = np.linspace(0, len(out), max(workers, 1) + 1).astype(int)
         with concurrent.futures.ThreadPoolExecutor(max(workers, 1)) as pool:
-            transforms = list(pool.map(transform, volumes))
             list(pool.map(fill, map(slice, cuts[:-1], cuts[1:])))
         return out
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Iterator, Optional
+from functools import cached_property
+from typing import Iterator, List, Optional
 
 import numba
 import numpy as np
@@ -32,7 +33,7 @@ from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
-from pcainit.engine.scratch import Reused
+from pcainit.engine.scratch import Reused, ReusedByThread
 from pcainit.engine.slicing import block_count, block_starts, channel_count, waves
 
 PART = 2 ** 15
@@ -148,12 +149,18 @@ class Background:
     signal: np.ndarray
     rank: np.ndarray
     offsets: np.ndarray
-    room: Reused = dataclasses.field(default_factory=Reused)
+    room: Reused = dataclasses.field(default_factory=ReusedByThread)
 
     @property
     def grid(self) -> Grid:
         """The working grid."""
         return self.slices.grid
+
+    @cached_property
+    def transforms(self) -> List[np.ndarray]:
+        """Those of the mean and its moments; see `Grid.transforms`."""
+        volumes = np.concatenate([self.mean[None], self.moments])
+        return self.grid.transforms(volumes, numba.get_num_threads())
 
 
 def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
@@ -186,7 +193,7 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
                       whitening, consensus.noise, consensus.signal,
                       view_rank(slices.rotations),
                       np.zeros((len(slices), NUISANCES), np.float32) if offsets is None
-                      else offsets, room or Reused())
+                      else offsets, room or ReusedByThread())
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,9 +301,10 @@ def _images(background: Background) -> Images:
 
 def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:
     """Transforms of the mean, its moments and the components, as `columns.read_rows` takes them."""
-    volumes = np.concatenate([background.mean[None], background.moments, scaled])
-    return background.grid.to_fourier(volumes, channel_count(len(volumes)),
-                                      numba.get_num_threads()).view(np.float32)
+    threads = numba.get_num_threads()
+    transforms = background.transforms + background.grid.transforms(scaled, threads)
+    return background.grid.side_by_side(transforms, channel_count(len(transforms)),
+                                        threads).view(np.float32)
 
 
 def unexplained_slices(background: Background, model: LatentModel, index: np.ndarray) -> np.ndarray:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import importlib
-from typing import Callable, Deque, Iterable, Iterator, List, TypeVar
+import threading
+from typing import Callable, Deque, Iterable, Iterator, List, Tuple, TypeVar
 
 import numba
 import threadpoolctl
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+Progress = Callable[[float], None]
+
+_SHARED = ("omp", "tbb")        # numba's threading layers that several callers may use at a time
 
 
 def set_threads(threads: int) -> None:
@@ -52,3 +56,64 @@ def in_turn(work: Callable[[Item], Outcome], items: Iterable[Item], threads: int
         finally:
             for call in waiting:
                 call.cancel()
+
+
+class Halted(Exception):
+    """Nobody waits any more for what a thread is doing."""
+
+
+def both(work: Callable[[int, Progress], Outcome], progress: Progress = lambda share: None
+         ) -> Tuple[Outcome, Outcome]:
+    """``work(0, ...)`` and ``work(1, ...)``, side by side on half of the threads each.
+
+    For the two half-sets: what each does on one thread, the other need not wait for.  Where there
+    are no two threads, or numba's serve one caller at a time, they come one after the other.
+
+    Parameters
+    ----------
+    work : callable(half, progress)
+        Should call its `progress` now and then: it raises once the other half has failed.
+    progress : callable
+        Told the share that is done.
+
+    Returns
+    -------
+    Both results.
+    """
+    threads = numba.get_num_threads()
+    if threads < 2 or not _several_callers():
+        return (work(0, lambda share: progress(share / 2)),
+                work(1, lambda share: progress(0.5 + share / 2)))
+    failed = threading.Event()
+
+    def go_on(share: float) -> None:
+        if failed.is_set():
+            raise Halted
+
+    def second() -> Outcome:
+        numba.set_num_threads(threads // 2)         # each thread has a number of its own
+        return work(1, go_on)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(second)
+
+        def report(share: float) -> None:
+            if other.done():
+                other.result()
+            progress(share)
+
+        try:
+            numba.set_num_threads(threads - threads // 2)
+            return work(0, report), other.result()
+        except BaseException:
+            failed.set()
+            raise
+        finally:
+            numba.set_num_threads(threads)
+
+
+def _several_callers() -> bool:
+    try:
+        return numba.threading_layer() in _SHARED
+    except ValueError:              # no parallel kernel has run yet
+        return False

@@ -10,7 +10,7 @@ from pcainit.engine.evidence import (
     LEAST_COSINE,
     certify,
     explained_by,
-    null_cosine,
+    null_cosines,
     principal_directions,
     strong_enough,
 )
@@ -144,21 +144,24 @@ def test_merging_models():
     assert both.variances.max() <= model.variances.max() + 1e-6
 
 
-def test_null_cosine():
-    """It is what noise reaches, and grows as the space shrinks."""
+def test_null_cosines():
+    """They are what noise reaches, and grow as the space shrinks."""
     spectra = np.tile(SPECTRUM, (6, 1))
-    null = null_cosine(spectra, MASK, GRID, 0)
+    nulls = null_cosines(spectra, MASK, GRID, 0)
+    null = nulls[0]
     reached = [principal_directions(noise_model(k).components,
                                     noise_model(100 + k).components)[0][0] for k in range(15)]
     assert np.mean(np.array(reached) > null) <= 0.1
     assert null < 2 * np.median(reached) < 1.0
-    assert null_cosine(spectra, ball(GRID, 3), GRID, 0) > null
-    assert null_cosine(spectra[:2], MASK, GRID, 0) < null
-    assert null_cosine(spectra, MASK, GRID, 0) == null
+    assert null_cosines(spectra, ball(GRID, 3), GRID, 0)[0] > null
+    assert nulls.shape == (6,) and (np.diff(nulls) < 0).all()
+    assert np.array_equal(null_cosines(spectra, MASK, GRID, 0), nulls)
     steep = spectra.copy()
     steep[0] *= np.exp(-np.arange(GRID.n_shells))       # one that is of low resolution alone
-    assert null_cosine(steep, MASK, GRID, 0) > null
-    assert 0 < null_cosine(spectra[:1], MASK, GRID, 3) < 1
+    with_steep = null_cosines(steep, MASK, GRID, 0)
+    assert with_steep[0] > null
+    assert with_steep[1:] == pytest.approx(nulls[1:])   # of those that come after it
+    assert 0 < null_cosines(spectra[:1], MASK, GRID, 3)[0] < 1
 
 
 def test_certify():
