@@ -42,14 +42,19 @@ def _root_of_inverse(gram, precision, root, room):
 
 
 @kernel()
+def _turn(root, vector, out):
+    """``out = T' vector`` of an upper triangle T."""
+    for b in range(len(out)):
+        out[b] = 0
+        for a in range(b + 1):
+            out[b] += root[a, b] * vector[a]
+
+
+@kernel()
 def _posterior_mean(root, score, room, mean):
     """``mean = T T' score`` of an upper triangle T; returns ``score' mean``."""
     t, size = len(score), 0.0
-    for k in range(t):
-        room[k] = 0
-    for b in range(t):
-        for k in range(b, t):
-            room[k] += root[b, k] * score[b]
+    _turn(root, score, room)
     for a in range(t):
         size += room[a] * room[a]
         mean[a] = 0
@@ -84,40 +89,53 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     """Responsibilities of K classes, column k of A being class k's difference from the mean.
 
     The nuisance coefficients are integrated out under each class; contrast is that of the class's
-    own volume, mean and difference together.  `mean` (K + 7,) gets the responsibilities, `factor`
-    (K + 7,) and `moment` what `_scatter` needs; returns the log of the marginal likelihood.
+    own volume, mean and difference together.  Only what goes with contrast hangs on the class, so
+    the others are integrated out of all at once.  `mean` (K + 7,) gets the responsibilities,
+    `factor` (K + 7,) and `moment` what `_scatter` needs; returns the log of the marginal
+    likelihood.
     """
-    n_classes = len(log_weights)
-    inner = np.empty((NUISANCES, NUISANCES), gram.dtype)
-    target = np.empty(NUISANCES)
-    covariance = np.empty((NUISANCES, NUISANCES))
-    fitted, room = np.empty(NUISANCES), np.empty(NUISANCES)
+    n_classes, rest = len(log_weights), NUISANCES - 1
+    first = n_classes + 1                       # of the coefficients beside contrast
+    root, room = np.empty((rest, rest)), np.empty(rest)
+    turned, target, own = np.empty(rest), np.empty(rest), np.empty(rest)
+    _root_of_inverse(gram[first:, first:], precision[first:], root, room)
+    _turn(root, gram[first:, n_classes], turned)
+    _turn(root, score[first:], target)
     top = -np.inf
     base = 0.0
     moment[:] = 0
     for k in range(n_classes, -1, -1):          # the mean alone first
-        for a in range(NUISANCES):
-            target[a] = score[n_classes + a]
-            for b in range(a + 1):
-                inner[a, b] = gram[n_classes + a, n_classes + b]
+        power, value = gram[n_classes, n_classes] + precision[n_classes], float(score[n_classes])
+        own[:] = 0
         if k < n_classes:
-            own = gram[n_classes, k] + gram[k, k]
-            target[0] += score[k] - own
-            inner[0, 0] += gram[n_classes, k] + own
-            for a in range(1, NUISANCES):
-                target[a] -= gram[n_classes + a, k]
-                inner[a, 0] += gram[n_classes + a, k]
-        gain = invert_posterior(inner, precision[n_classes:], target, covariance, fitted, room)
+            _turn(root, gram[first:, k], own)
+            power += 2 * gram[n_classes, k] + gram[k, k]
+            value += score[k] - gram[n_classes, k] - gram[k, k]
+        size = 0.0
+        for a in range(rest):
+            with_contrast, alone = turned[a] + own[a], target[a] - own[a]
+            power -= with_contrast * with_contrast
+            value -= with_contrast * alone
+            size += alone * alone
+        power = max(power, 1e-12 * precision[n_classes])
+        fitted = value / power
+        gain = 0.5 * (size + value * fitted - np.log(power))
         if k == n_classes:
             base = gain
             continue
         mean[k] = log_weights[k] + score[k] - 0.5 * gram[k, k] + gain - base
         top = max(top, mean[k])
         # Second moments of the contrast (1 + the first coefficient) with all coefficients.
-        factor[k] = 1 + fitted[0]
-        for a in range(NUISANCES):
-            moment[n_classes + a, k] = fitted[a] * (1 + fitted[0]) + covariance[a, 0]
-        moment[k, k] = 1 + fitted[0] + moment[n_classes, k]
+        factor[k] = 1 + fitted
+        moment[n_classes, k] = fitted * (1 + fitted) + 1 / power
+        for a in range(rest):
+            total = 0.0
+            for b in range(a, rest):
+                with_contrast = turned[b] + own[b]
+                total += root[a, b] * ((1 + fitted) * (target[b] - own[b] - with_contrast * fitted)
+                                       - with_contrast / power)
+            moment[first + a, k] = total
+        moment[k, k] = 1 + fitted + moment[n_classes, k]
     total = 0.0
     for k in range(n_classes):
         mean[k] = np.exp(mean[k] - top)
