@@ -14,7 +14,7 @@ region's component; S of the other half-set tests it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy import fft, linalg
@@ -115,22 +115,28 @@ def smooth_basis(ball: np.ndarray, radius: float, spectrum: np.ndarray, grid: Gr
     power = np.append(np.maximum(spectrum, 0), 0)[grid.box_shells]
     kernel = fft.irfftn(power, s=(grid.box,) * 3)
     edge = soft_edge(np.sqrt((ball ** 2).sum(axis=1)), 0.7 * radius, radius)
-    covariance = _toeplitz(kernel / kernel[0, 0, 0], ball) * edge[:, None] * edge
+    edge = edge.astype(np.float32)
+    covariance = next(_toeplitz([kernel / kernel[0, 0, 0]], ball))
+    covariance *= edge[:, None]
+    covariance *= edge
+    total = covariance.trace(dtype=np.float64)
     d = min(LARGEST_BASIS, len(ball))
-    values, vectors = linalg.eigh(covariance.astype(np.float32),
-                                  subset_by_index=(len(ball) - d, len(ball) - 1))
+    values, vectors = linalg.eigh(covariance, subset_by_index=(len(ball) - d, len(ball) - 1),
+                                  overwrite_a=True)
     values, vectors = np.maximum(values[::-1].astype(np.float64), 0), vectors[:, ::-1]
-    d = int(np.searchsorted(np.cumsum(values), 0.99 * covariance.trace())) + 1
+    d = int(np.searchsorted(np.cumsum(values), 0.99 * total)) + 1
     return vectors[:, :d] * np.sqrt(values[:d]), values[:d]
 
 
-def _toeplitz(kernel: np.ndarray, ball: np.ndarray) -> np.ndarray:
-    """Matrix (v, v) of a periodic kernel's values at the differences of voxels."""
+def _toeplitz(kernels: Iterable[np.ndarray], ball: np.ndarray) -> Iterator[np.ndarray]:
+    """Matrices (v, v) float32 of periodic kernels' values at the differences of voxels."""
     reach = 2 * int(ball.max())
     size, axis = 2 * reach + 1, np.arange(-reach, reach + 1)
-    near = kernel[np.ix_(axis, axis, axis)].ravel()
     place = ball @ np.array([size ** 2, size, 1])
-    return near.take(place[:, None] - place + len(near) // 2)
+    differences = place[:, None] - place + size ** 3 // 2
+    for kernel in kernels:
+        near = kernel[np.ix_(axis, axis, axis)].astype(np.float32)
+        yield near.ravel().take(differences)
 
 
 class _Size:
@@ -142,7 +148,7 @@ class _Size:
         self.radius, self.ball = radius, _ball(radius)
         self.centres = lay_regions(mask, radius)
         self.basis, self.variances = smooth_basis(self.ball, radius, background.signal, grid)
-        self.normal = [_toeplitz(kernel, self.ball).astype(np.float32) for kernel in kernels]
+        self.normal = list(_toeplitz(kernels, self.ball))
         self.mask, self.mean = mask, background.mean
         d = self.basis.shape[1]
         self.sums = np.zeros((2, len(self.centres), d, d), np.float32)
