@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Optional, Tuple
 
@@ -54,6 +55,7 @@ def crop_images(images: np.ndarray, grid: Grid) -> np.ndarray:
     return out
 
 
+@functools.lru_cache(maxsize=1)
 def _fourier_rows(grid: Grid) -> Tuple[np.ndarray, np.ndarray]:
     """Rows of the Fourier transform that the circle needs, about the middle of the box.
 

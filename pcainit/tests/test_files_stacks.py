@@ -11,7 +11,7 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.particles import Slices
 from pcainit.files import stacks as module
 from pcainit.files.atomic import plain, read_arrays, replacing, write_arrays, write_json, write_text
-from pcainit.files.maps import read_map, write_map
+from pcainit.files.maps import read_map, write_blocks, write_map
 from pcainit.files.stacks import read_chunks, stack_box
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.settings import InputError
@@ -145,6 +145,27 @@ def test_file_that_is_cut_short_while_it_is_read(tmp_path):
 
 
 # --- maps ---------------------------------------------------------------------------------------
+
+def test_map_written_block_by_block(tmp_path):
+    volume = np.random.default_rng(1).normal(3, 2, size=(10, 6, 8)).astype(np.float32)
+    write_blocks(tmp_path / "b.mrc", (volume[k:k + 3] for k in range(0, 10, 3)), volume.shape, 2.5)
+    with mrcfile.open(str(tmp_path / "b.mrc")) as mrc:
+        assert np.array_equal(mrc.data, volume) and mrc.is_volume()
+        assert mrc.voxel_size.tolist() == pytest.approx((2.5,) * 3)
+        header = [float(mrc.header[name]) for name in ("dmin", "dmax", "dmean", "rms")]
+    assert header == pytest.approx([volume.min(), volume.max(), volume.mean(), volume.std()],
+                                   rel=1e-5)
+    assert mrcfile.validate(str(tmp_path / "b.mrc"))
+
+
+def test_map_whose_making_fails_is_not_there(tmp_path):
+    def blocks():
+        yield np.zeros((2, 4, 4), np.float32)
+        raise ValueError("no more")
+    with pytest.raises(ValueError, match="no more"):
+        write_blocks(tmp_path / "b.mrc", blocks(), (4, 4, 4), 1.0)
+    assert not list(tmp_path.iterdir())
+
 
 def test_map_round_trip_and_header(tmp_path):
     volume = np.random.default_rng(0).normal(size=(12, 12, 12)).astype(np.float32)
