@@ -13,6 +13,7 @@ MIN_PARTICLES = 50
 LEAST_VOLUMES = 3               # that a PCA of volumes takes
 FEW_PER_CLASS = 500
 WORKING_BOX_FACTOR = 2.2        # working box = this x box x sampling / resolution
+FINEST = 400                    # box / resolution: beyond it voxels cannot be numbered in 32 bits
 
 
 def problems(settings: Settings, count: int, box: int, sampling: float) -> List[str]:
@@ -49,6 +50,9 @@ def problems(settings: Settings, count: int, box: int, sampling: float) -> List[
     if settings.resolution > box * sampling / 6:
         found.append("resolution is %g A, too coarse for a box of %g A: give %g A or finer."
                      % (settings.resolution, box * sampling, box * sampling / 6))
+    if settings.resolution < box * sampling / FINEST:
+        found.append("resolution is %g A, too fine for a box of %g A: give %g A or coarser."
+                     % (settings.resolution, box * sampling, box * sampling / FINEST))
     if count < MIN_PARTICLES:
         found.append("There are only %d particles: at least %d are needed."
                      % (count, MIN_PARTICLES))

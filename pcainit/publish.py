@@ -24,7 +24,7 @@ from pcainit.files.workspace import Workspace, make_folder
 from pcainit.given_volumes import user_files
 from pcainit.pipeline import Arrays
 from pcainit.preparation import prepared_star
-from pcainit.result_maps import map_writers
+from pcainit.result_maps import map_writers, maps_at_once
 from pcainit.settings import InputError, Settings
 from pcainit.verdict import write_look, write_verdict
 
@@ -140,7 +140,7 @@ def write_result(folder: Path, stages: Dict[str, Arrays], grid: Grid, summary: D
     make_folder(folder)
     _clear(folder)
     summary = plain(summary)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+    with concurrent.futures.ThreadPoolExecutor(maps_at_once(grid, threads)) as pool:
         maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
         try:
             if table is not None:

@@ -12,6 +12,12 @@ from pcainit.engine.grid import Grid
 from pcainit.files.maps import write_blocks
 
 Arrays = Dict[str, np.ndarray]
+_BYTES = 2 ** 29        # that all writers may need
+
+
+def maps_at_once(grid: Grid, threads: int) -> int:
+    """How many maps to write side by side, so that memory stays bounded."""
+    return max(1, min(threads, _BYTES // (12 * grid.box_px * grid.box ** 2)))
 
 
 def map_writers(folder: Path, stages: Dict[str, Arrays], grid: Grid) -> List[Callable[[], None]]:

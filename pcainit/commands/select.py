@@ -38,12 +38,12 @@ def main(args: argparse.Namespace) -> int:
                          % args.work)
     from pcainit.chosen import read_rows, volume_of
     from pcainit.engine.threads import set_threads
-    from pcainit.files.maps import write_map
+    from pcainit.files.maps import write_blocks
     from pcainit.files.workspace import Workspace
     set_threads(args.threads)
     rows = read_rows(args.rows)
     volume, grid, count = volume_of(Workspace(Path(args.work)), rows, args.symmetry)
     with held(output.parent, "." + output.name):        # others may write beside it
-        write_map(output, grid.to_particle_box(volume), grid.sampling)
+        write_blocks(output, grid.particle_box_blocks(volume), (grid.box_px,) * 3, grid.sampling)
     print("%s  %d particles" % (output, count))
     return 0

@@ -82,7 +82,7 @@ def principal_directions(one: np.ndarray, two: np.ndarray
 
 def null_cosines(spectra: np.ndarray, mask: np.ndarray, grid: Grid, seed: int,
                  draws: int = 100) -> np.ndarray:
-    """Largest principal cosine that pairs of noise subspaces reach (99th percentile).
+    """Largest principal cosines that pairs of noise subspaces reach (99th percentile).
 
     Noise at low resolution has few degrees of freedom inside a mask, so the noise volumes are given
     the spectra of the components themselves.
@@ -212,11 +212,11 @@ def _along(directions: np.ndarray, background: Background, index: np.ndarray,
     known = directions[:0] if beside is None else beside.scaled
     c = len(directions)
     precision = np.concatenate([np.ones(c + len(known)), spread.precision])
-    both = np.concatenate([directions, known])
+    volumes = np.concatenate([directions, known])
     latents = Latents(np.empty((len(index), c, c), np.float32),
                       np.empty((len(index), c), np.float32))
     for part in in_parts(len(index)):
-        result = run_pass(background, both, precision, index[part], keep=True)
+        result = run_pass(background, volumes, precision, index[part], keep=True)
         some = marginalise(result.grams, result.scores, c, precision[c:])
         latents.precision[part], latents.score[part] = some.precision, some.score
     gram = np.einsum("ncc->nc", latents.precision).astype(np.float64)

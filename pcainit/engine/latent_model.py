@@ -35,6 +35,7 @@ from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
 from pcainit.engine.scratch import Reused, ReusedByThread
 from pcainit.engine.slicing import block_count, block_starts, channel_count, waves
+from pcainit.engine.threads import go_on
 
 PART = 2 ** 15
 
@@ -253,6 +254,7 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     -------
     PassResult
     """
+    go_on()
     grid, q, n = background.grid, len(scaled), len(index)
     t, sought, classes = q + NUISANCES, q if sought is None else sought, log_weights is not None
     channels = sum_channels(sought, classes)
@@ -300,7 +302,7 @@ def _images(background: Background) -> Images:
 
 
 def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:
-    """Transforms of the mean, its moments and the components, as `columns.read_rows` takes them."""
+    """Transforms of the mean, its moments and the components; see `columns.read_rows`."""
     threads = numba.get_num_threads()
     transforms = background.transforms + background.grid.transforms(scaled, threads)
     return background.grid.side_by_side(transforms, channel_count(len(transforms)),

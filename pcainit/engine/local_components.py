@@ -163,8 +163,8 @@ def _strong(evidence: Evidence, joint: LatentModel, background: Background, inde
     """Without directions that only what is wrong about the known components makes."""
     if not evidence.count:
         return evidence
-    both = np.concatenate([joint.components, evidence.basis])
-    keep = strong_enough(both, background, index, joint.nuisance)[joint.q:]
+    together = np.concatenate([joint.components, evidence.basis])
+    keep = strong_enough(together, background, index, joint.nuisance)[joint.q:]
     order = np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep),
                             np.arange(evidence.count, len(evidence.cosines))])
     return dataclasses.replace(evidence, cosines=evidence.cosines[order],

@@ -25,6 +25,7 @@ TELLING = 8000          # of them tell it well enough between two rounds
 SETTLED = 1e-3          # relative change of a variance that ends an iteration
 _OWN = [0, 1, 3, 6]     # coefficients of which each has a spread of its own
 _FARTHEST = 4.0         # of a leap, in steps: farther ones overshoot
+_BEYOND = 1.15          # of its logarithm, as far as a spread goes in one round
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +85,12 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
 
 
 def _leap(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> NuisanceSpread:
-    """Where three logarithms of spreads seem to lead."""
+    """Where three logarithms of spreads seem to lead; of each, not far beyond the last."""
     step, bend = second - first, third - 2 * second + first
     length, change = float(np.linalg.norm(step)), float(np.linalg.norm(bend))
     far = min(max(length / max(change, 1e-300), 1.0), _FARTHEST)
-    return NuisanceSpread(*np.exp(first + 2 * far * step + far ** 2 * bend).tolist())
+    beyond = first + 2 * far * step + far ** 2 * bend - third
+    return NuisanceSpread(*np.exp(third + np.clip(beyond, -_BEYOND, _BEYOND)).tolist())
 
 
 def adjusted(background: Background, model: LatentModel, index: np.ndarray,

@@ -16,6 +16,7 @@ Outcome = TypeVar("Outcome")
 Progress = Callable[[float], None]
 
 _SHARED = ("omp", "tbb")        # numba's threading layers that several callers may use at a time
+_this = threading.local()       # what a thread works for
 
 
 def set_threads(threads: int) -> None:
@@ -42,7 +43,8 @@ def in_turn(work: Callable[[Item], Outcome], items: Iterable[Item], threads: int
             ) -> Iterator[Outcome]:
     """Results of independent calls, in order, while others are worked out.
 
-    Unlike `side_by_side`, it takes the items one by one, and takes no more once a call has failed.
+    Unlike `side_by_side`, it takes the items one by one, few more than are needed, and no more once
+    it has come to a call that failed.
     """
     waiting: Deque[concurrent.futures.Future[Outcome]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -72,7 +74,8 @@ def both(work: Callable[[int, Progress], Outcome], progress: Progress = lambda s
     Parameters
     ----------
     work : callable(half, progress)
-        Should call its `progress` now and then: it raises once the other half has failed.
+        What it does between two calls of `go_on` is done to its end, whatever happens to the other
+        half.
     progress : callable
         Told the share that is done.
 
@@ -86,23 +89,20 @@ def both(work: Callable[[int, Progress], Outcome], progress: Progress = lambda s
                 work(1, lambda share: progress(0.5 + share / 2)))
     failed = threading.Event()
 
-    def go_on(share: float) -> None:
-        if failed.is_set():
-            raise Halted
-
     def second() -> Outcome:
+        _this.halted = failed
         numba.set_num_threads(threads // 2)         # each thread has a number of its own
-        return work(1, go_on)
+        return work(1, lambda share: go_on())
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        other = pool.submit(second)
-
-        def report(share: float) -> None:
-            if other.done():
-                other.result()
-            progress(share)
-
         try:
+            other = pool.submit(second)
+
+            def report(share: float) -> None:
+                if other.done():
+                    other.result()
+                progress(share)
+
             numba.set_num_threads(threads - threads // 2)
             return work(0, report), other.result()
         except BaseException:
@@ -110,6 +110,19 @@ def both(work: Callable[[int, Progress], Outcome], progress: Progress = lambda s
             raise
         finally:
             numba.set_num_threads(threads)
+
+
+def go_on() -> None:
+    """Called now and then by long work.
+
+    Raises
+    ------
+    Halted
+        This thread works for a call of `both` whose other half has failed.
+    """
+    halted = getattr(_this, "halted", None)
+    if halted is not None and halted.is_set():
+        raise Halted
 
 
 def _several_callers() -> bool:

@@ -22,7 +22,7 @@ def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
 
 def write_blocks(path: str | Path, blocks: Iterable[np.ndarray], shape: Tuple[int, ...],
                  sampling: float) -> None:
-    """Write a map that is made block by block: whole, but never in memory as a whole.
+    """Write a map that is made block by block: whole, but it need not be in memory as a whole.
 
     Parameters
     ----------

@@ -3,12 +3,15 @@
 import argparse
 import dataclasses
 
+import numpy as np
 import pytest
 
 from pcainit.__main__ import main
-from pcainit.checks import cautions, problems
+from pcainit.checks import FINEST, cautions, problems
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
+from pcainit.engine.grid import Grid
+from pcainit.engine.reconstruction import CONSENSUS_PADDING
 from pcainit.settings import STAGES, USED_BY, InputError, Settings
 
 # Another valid value of every setting.
@@ -105,6 +108,16 @@ def test_problems_and_cautions():
     assert any("sampling rate" in text for text in problems(fine, 10000, 64, 0.0))
     assert len(problems(dataclasses.replace(fine, resolution=7.0), 30, 63, 4.0)) == 3
     assert problems(Settings(), 10000, 64, 4.0) == [] == cautions(Settings(), 10000, 64, 4.0)
+
+
+@pytest.mark.parametrize("box", [880, 1024, 2000])
+def test_every_voxel_of_the_largest_grid_has_a_number_in_32_bits(box):
+    fine = Settings(classes="3", resolution=box * 0.5 / FINEST)
+    assert problems(fine, 10000, box, 0.5) == []
+    grid = Grid(box, 0.5, fine.resolution, CONSENSUS_PADDING)
+    assert np.prod(grid.half_shape) < 2 ** 31
+    too_fine = dataclasses.replace(fine, resolution=0.99 * fine.resolution)
+    assert any("too fine" in text for text in problems(too_fine, 10000, box, 0.5))
 
 
 class Screen:

@@ -7,7 +7,7 @@ import numba
 import pytest
 
 from pcainit.engine.scratch import ReusedByThread
-from pcainit.engine.threads import Halted, both, in_turn, set_threads
+from pcainit.engine.threads import Halted, both, go_on, in_turn, set_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -31,7 +31,7 @@ def test_items_are_taken_as_they_are_needed():
     assert len(taken) <= 6
 
 
-def test_nothing_more_is_begun_after_a_failure():
+def test_little_more_is_begun_after_a_failure():
     begun = []
 
     def work(k):
@@ -63,7 +63,10 @@ def test_each_thread_has_memory_of_its_own():
     assert room.array((2, 3)).base is room.array((6,)).base
 
 
-@pytest.fixture(params=["side by side", "in turn"])
+two_threads = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="numba has one thread")
+
+
+@pytest.fixture(params=[pytest.param("side by side", marks=two_threads), "in turn"])
 def manner(request, monkeypatch):
     """Both ways to do two things."""
     set_threads(2)
@@ -109,19 +112,26 @@ def test_a_failure_of_one_half_ends_the_other(manner, culprit):
     assert numba.get_num_threads() == 2
 
 
-def test_who_is_interrupted_does_not_wait_for_the_other_half(monkeypatch):
+@two_threads
+@pytest.mark.parametrize("silent", [False, True])
+def test_who_is_interrupted_does_not_wait_for_the_other_half(monkeypatch, silent):
+    """Whether the other half reports its progress, or comes by `go_on` alone."""
     set_threads(2)
     monkeypatch.setattr("pcainit.engine.threads._several_callers", lambda: True)
     begun, ended = threading.Event(), []
 
     def work(h, progress):
+        go_on()
         if h == 0:
             begun.wait(10)
             raise KeyboardInterrupt
         begun.set()
         try:
             for _ in range(10000):
-                progress(0)
+                if silent:
+                    go_on()
+                else:
+                    progress(0)
                 time.sleep(0.001)
         except Halted:
             ended.append(True)
@@ -130,3 +140,4 @@ def test_who_is_interrupted_does_not_wait_for_the_other_half(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         both(work)
     assert ended and time.perf_counter() - start < 8
+    go_on()

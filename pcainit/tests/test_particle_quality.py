@@ -15,21 +15,34 @@ from pcainit.engine.simulation import Simulation
 from pcainit.tests.particle_examples import simulated_slices
 
 
-@pytest.mark.parametrize("spread", [(0.15, 0.7, 0.026, 0.05), (0.05, 0.2, 0.04, 0.2),
-                                    (0.3, 1.5, 0.01, 0.1)])
-def test_spread_from_statistics(spread):
+def statistics(truth, error):
+    """Statistics of particles that vary by `truth` and are seen to within `error`."""
     rng = np.random.default_rng(1)
-    truth = NuisanceSpread(*spread)
-    sd, n = 1 / np.sqrt(truth.precision), 2500
-    # Each particle measures each of them to about its own spread.
+    sd, seen, n = 1 / np.sqrt(truth.precision), 1 / np.sqrt(error.precision), 2500
     root = rng.normal(size=(n, NUISANCES, NUISANCES)) / np.sqrt(6) + np.eye(NUISANCES)
-    root = root / sd[:, None] * rng.uniform(0.5, 2, (n, 1, 1))
+    root = root / seen[:, None] * rng.uniform(0.5, 2, (n, 1, 1))
     gram = root @ root.transpose(0, 2, 1)
     value = rng.normal(size=(n, NUISANCES)) * sd
     score = np.einsum("nab,nb->na", gram, value) + np.einsum(
         "nab,nb->na", root, rng.normal(size=(n, NUISANCES)))
-    found = learn_spread(gram.astype(np.float32), score.astype(np.float32), NuisanceSpread(),
-                         rounds=40)
+    return gram.astype(np.float32), score.astype(np.float32)
+
+
+@pytest.mark.parametrize("spread", [(0.15, 0.7, 0.026, 0.05), (0.05, 0.2, 0.04, 0.2),
+                                    (0.3, 1.5, 0.01, 0.1)])
+def test_spread_from_statistics(spread):
+    truth = NuisanceSpread(*spread)
+    found = learn_spread(*statistics(truth, truth), NuisanceSpread(), rounds=40)
+    assert dataclasses.astuple(found) == pytest.approx(spread, rel=0.1)
+
+
+@pytest.mark.parametrize("spread", [(0.15, 5.0, 0.2, 0.05), (0.15, 5.0, 0.02, 0.05),
+                                    (0.15, 12.0, 0.02, 0.05), (1.5, 0.5, 0.02, 0.5)])
+@pytest.mark.parametrize("rounds", [9, 10, 11, 12, 30])
+def test_spread_far_from_the_start_is_found_in_few_rounds(spread, rounds):
+    """Leaps must neither overshoot nor swing to and fro."""
+    known = statistics(NuisanceSpread(*spread), NuisanceSpread())
+    found = learn_spread(*known, NuisanceSpread(), rounds=rounds)
     assert dataclasses.astuple(found) == pytest.approx(spread, rel=0.1)
 
 
