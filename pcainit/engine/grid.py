@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterable, Iterator, List, Sequence, Tuple
 
 import numpy as np
 from scipy import fft
@@ -169,8 +169,8 @@ class Grid:
         """
         return self.side_by_side(self.transforms(volumes, workers), channels, workers)
 
-    def transforms(self, volumes: np.ndarray, workers: int = 1) -> List[np.ndarray]:
-        """Oversampled transforms of real volumes (c, box, box, box), each `stored` part alone."""
+    def transforms(self, volumes: Iterable[np.ndarray], workers: int = 1) -> List[np.ndarray]:
+        """Oversampled transforms of real volumes (box, box, box), each `stored` part alone."""
         n, k = self.padded_box, self.stored
         turn = np.exp(2j * np.pi * (self.box // 2) / n * k)     # the origin is in the middle
         phases = (self._scale * turn[:, None, None] * turn[:, None] * turn[k >= 0])

@@ -160,8 +160,7 @@ class Background:
     @cached_property
     def transforms(self) -> List[np.ndarray]:
         """Those of the mean and its moments; see `Grid.transforms`."""
-        volumes = np.concatenate([self.mean[None], self.moments])
-        return self.grid.transforms(volumes, numba.get_num_threads())
+        return self.grid.transforms([self.mean, *self.moments], numba.get_num_threads())
 
 
 def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
@@ -303,10 +302,9 @@ def _images(background: Background) -> Images:
 
 def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:
     """Transforms of the mean, its moments and the components; see `columns.read_rows`."""
-    threads = numba.get_num_threads()
-    transforms = background.transforms + background.grid.transforms(scaled, threads)
-    return background.grid.side_by_side(transforms, channel_count(len(transforms)),
-                                        threads).view(np.float32)
+    grid, threads = background.grid, numba.get_num_threads()
+    transforms = background.transforms + grid.transforms(scaled, threads)
+    return grid.side_by_side(transforms, channel_count(len(transforms)), threads).view(np.float32)
 
 
 def unexplained_slices(background: Background, model: LatentModel, index: np.ndarray) -> np.ndarray:
