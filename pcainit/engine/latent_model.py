@@ -33,9 +33,8 @@ from pcainit.engine.particles import Slices
 from pcainit.engine.poses import view_rank
 from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import Consensus
-from pcainit.engine.scratch import Reused, ReusedByThread
+from pcainit.engine.scratch import Reused
 from pcainit.engine.slicing import block_count, block_starts, channel_count, waves
-from pcainit.engine.threads import go_on
 
 PART = 2 ** 15
 
@@ -150,7 +149,7 @@ class Background:
     signal: np.ndarray
     rank: np.ndarray
     offsets: np.ndarray
-    room: Reused = dataclasses.field(default_factory=ReusedByThread)
+    room: Reused = dataclasses.field(default_factory=Reused)
 
     @property
     def grid(self) -> Grid:
@@ -193,7 +192,7 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
                       whitening, consensus.noise, consensus.signal,
                       view_rank(slices.rotations),
                       np.zeros((len(slices), NUISANCES), np.float32) if offsets is None
-                      else offsets, room or ReusedByThread())
+                      else offsets, room or Reused())
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +252,6 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     -------
     PassResult
     """
-    go_on()
     grid, q, n = background.grid, len(scaled), len(index)
     t, sought, classes = q + NUISANCES, q if sought is None else sought, log_weights is not None
     channels = sum_channels(sought, classes)

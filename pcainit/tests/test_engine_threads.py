@@ -3,11 +3,10 @@
 import threading
 import time
 
-import numba
 import pytest
 
 from pcainit.engine.scratch import ReusedByThread
-from pcainit.engine.threads import Halted, both, go_on, in_turn, set_threads
+from pcainit.engine.threads import both, in_turn
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -63,81 +62,13 @@ def test_each_thread_has_memory_of_its_own():
     assert room.array((2, 3)).base is room.array((6,)).base
 
 
-two_threads = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="numba has one thread")
-
-
-@pytest.fixture(params=[pytest.param("side by side", marks=two_threads), "in turn"])
-def manner(request, monkeypatch):
-    """Both ways to do two things."""
-    set_threads(2)
-    monkeypatch.setattr("pcainit.engine.threads._several_callers",
-                        lambda: request.param == "side by side")
-    return request.param
-
-
-def test_both_halves_are_done(manner):
-    shown, who = [], []
+def test_both_halves_are_done_in_turn():
+    shown, done = [], []
 
     def work(h, progress):
-        who.append((h, threading.current_thread() is threading.main_thread(),
-                    numba.get_num_threads()))
+        done.append(h)
         for k in range(4):
             progress((k + 1) / 4)
         return "ab"[h]
-    assert both(work, shown.append) == ("a", "b")
-    assert shown == sorted(shown) and shown[-1] == 1
-    assert sorted(who) == ([(0, True, 1), (1, False, 1)] if manner == "side by side"
-                           else [(0, True, 2), (1, True, 2)])
-    assert numba.get_num_threads() == 2
-
-
-@pytest.mark.parametrize("culprit", [0, 1])
-def test_a_failure_of_one_half_ends_the_other(manner, culprit):
-    rounds, begun = [], threading.Event()
-
-    def work(h, progress):
-        if h == culprit:
-            if manner == "side by side":
-                begun.wait(10)
-            raise ValueError("half %d" % h)
-        begun.set()
-        for k in range(100000):
-            rounds.append(k)
-            progress(k / 100000)
-            time.sleep(0.001 * (manner == "side by side"))
-    with pytest.raises(ValueError, match="half %d" % culprit):
-        both(work)
-    if manner == "side by side":
-        assert len(rounds) < 100000
-    assert numba.get_num_threads() == 2
-
-
-@two_threads
-@pytest.mark.parametrize("silent", [False, True])
-def test_who_is_interrupted_does_not_wait_for_the_other_half(monkeypatch, silent):
-    """Whether the other half reports its progress, or comes by `go_on` alone."""
-    set_threads(2)
-    monkeypatch.setattr("pcainit.engine.threads._several_callers", lambda: True)
-    begun, ended = threading.Event(), []
-
-    def work(h, progress):
-        go_on()
-        if h == 0:
-            begun.wait(10)
-            raise KeyboardInterrupt
-        begun.set()
-        try:
-            for _ in range(10000):
-                if silent:
-                    go_on()
-                else:
-                    progress(0)
-                time.sleep(0.001)
-        except Halted:
-            ended.append(True)
-            raise
-    start = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt):
-        both(work)
-    assert ended and time.perf_counter() - start < 8
-    go_on()
+    assert both(work, shown.append) == ("a", "b") and done == [0, 1]
+    assert shown == [k / 8 for k in range(1, 9)]
