@@ -44,7 +44,6 @@ from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.poses import view_directions
 from pcainit.engine.reconstruction import Consensus
-from pcainit.engine.threads import both
 from pcainit.given_volumes import describe_given, load_given
 from pcainit.settings import FIXED, Settings
 
@@ -192,18 +191,17 @@ def _half_models(slices: Slices, background: Background, consensus: Consensus, b
     mask, offsets, grid = before["mask"], before["offsets"], slices.grid
     spread = NuisanceSpread(*before["spread"].tolist())
     q = max(settings.components, LEAST_COMPONENTS, len(given) + LEAST_FRESH)
-
-    def model(h: int, progress: Progress) -> LatentModel:
+    models = []
+    for h, index in enumerate(halves):
         # Each half has its own mean: the error of a common one would be found by both.
-        own = polish_consensus(slices, consensus, halves[h], spread, offsets, rounds=2)
+        own = polish_consensus(slices, consensus, index, spread, offsets, rounds=2)
         half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets,
                                           background.room)
         start = started(half_background, mask, q, settings.seed * 2 + h, given)
         start = dataclasses.replace(start, nuisance=spread)
-        return fit_components(half_background, mask, start, halves[h], rounds=HALF_ROUNDS,
-                              progress=progress)
-
-    return list(both(model, progress))
+        models.append(fit_components(half_background, mask, start, index, rounds=HALF_ROUNDS,
+                                     progress=_part(progress, 0.5 * h, 0.5)))
+    return models
 
 
 def _certified_first(joint: LatentModel, evidence: Evidence, background: Background,
@@ -247,9 +245,8 @@ def _measure_crossed(background: Background, aligned: List[LatentModel],
     q = aligned[0].q if aligned else 0
     out = Measurements.at_contrast_one(np.zeros((n, q, q), np.float32),
                                        np.zeros((n, q), np.float32))
-    if not q:
-        return out.take(np.sort(np.concatenate(halves)))
-    for h, found in enumerate(both(lambda h, _: measure(background, aligned[1 - h], halves[h]))):
+    for h in (0, 1) if q else ():
+        found = measure(background, aligned[1 - h], halves[h])
         for mine, theirs in ((out.precision, found.precision), (out.score, found.score),
                              (out.contrast, found.contrast)):
             mine[halves[h]] = theirs

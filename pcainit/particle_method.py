@@ -29,7 +29,6 @@ from pcainit.engine.mixture import (
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.reconstruction import fourier_shell_correlation, reconstruct_groups
-from pcainit.engine.threads import both
 from pcainit.particle_components import consensus_of, half_sets, restored, spread_out
 from pcainit.settings import Settings
 
@@ -89,7 +88,8 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
                        clusters["weights"])
     held: List[float] = []
     if real > 1:
-        pair = both(lambda h, _: _half_model(background, found, clusters, halves, h, spread))
+        pair = (_half_model(background, found, clusters, halves, 0, spread),
+                _half_model(background, found, clusters, halves, 1, spread))
         whole, pair, held = refine_classes(background, mask, whole, pair, halves, spread,
                                            progress=progress)
         shares = spread_out(clusters["posterior"], found["index"], n)

@@ -10,7 +10,6 @@ import numpy as np
 from pcainit.engine.latent_model import Background, NuisanceSpread, run_pass
 from pcainit.engine.maximisation import maximise_classes
 from pcainit.engine.particles import thin
-from pcainit.engine.threads import both
 
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
@@ -108,12 +107,13 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
     judges = tuple(thin(half, JUDGES) for half in halves)
 
     def judge(trial: Tuple[ClassModel, ClassModel]) -> float:
-        return float(np.mean(both(lambda h, _: score_classes(
-            background, trial[1 - h], judges[h], nuisance)[1])))
+        return float(np.mean([score_classes(background, trial[1 - h], judges[h], nuisance)[1]
+                              for h in (0, 1)]))
 
     held, step = [judge(pair)], 0
     for done in range(rounds):
-        full = _rounds(background, mask, pair, halves, nuisance)
+        full = tuple(class_round(background, mask, pair[h], halves[h], nuisance)[0]
+                     for h in (0, 1))
         while step < len(STEPS):
             trial = (_part_way(pair[0], full[0], STEPS[step]),
                      _part_way(pair[1], full[1], STEPS[step]))
@@ -130,13 +130,6 @@ def refine_classes(background: Background, mask: np.ndarray, whole: ClassModel,
                           2 * STEPS[step] / (1 + STEPS[step]))
         progress((done + 1) / rounds)
     return whole, pair, held
-
-
-def _rounds(background: Background, mask: np.ndarray, pair: Tuple[ClassModel, ClassModel],
-            halves: Tuple[np.ndarray, np.ndarray], nuisance: NuisanceSpread
-            ) -> Tuple[ClassModel, ClassModel]:
-    """A round of each half-set's own volumes."""
-    return both(lambda h, _: class_round(background, mask, pair[h], halves[h], nuisance)[0])
 
 
 def _part_way(old: ClassModel, new: ClassModel, step: float) -> ClassModel:

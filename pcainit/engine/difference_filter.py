@@ -18,7 +18,6 @@ from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, NuisanceSpread
 from pcainit.engine.particles import without_period
 from pcainit.engine.shell_products import shell_products
-from pcainit.engine.threads import both
 
 Pair = Tuple[ClassModel, ClassModel]
 Halves = Tuple[np.ndarray, np.ndarray]
@@ -186,13 +185,10 @@ def calibrate(background: Background, mask: np.ndarray, whole: ClassModel, pair:
     """
     grid = background.grid
     product, square = np.zeros((2, len(whole.weights), grid.n_shells))
-
-    def crossed(h: int, _: object) -> Tuple[np.ndarray, np.ndarray]:
-        resp, _ = score_classes(background, pair[h], samples[h].index, nuisance)
-        weights = resp * samples[h].stand_for[:, None]
-        return shell_products(background, pair[1 - h].differences, weights, samples[h].index)
-
-    for own in both(crossed):
+    for h, sample in enumerate(samples):
+        resp, _ = score_classes(background, pair[h], sample.index, nuisance)
+        weights = resp * sample.stand_for[:, None]
+        own = shell_products(background, pair[1 - h].differences, weights, sample.index)
         product, square = product + own[0], square + own[1]
     models = (whole, *pair)
     filtered = [np.empty_like(model.differences) for model in models]

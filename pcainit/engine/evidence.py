@@ -19,7 +19,7 @@ from pcainit.engine.latents import Latents, marginalise
 from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
 from pcainit.engine.particles import thin
-from pcainit.engine.threads import both, side_by_side
+from pcainit.engine.threads import side_by_side
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times (half-way to 1 is enough), and this cosine in any case.
@@ -250,9 +250,10 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
     """
     if not evidence.count:
         return evidence
-    known = beside if beside is not None else (None, None)
-    scores = np.minimum(*both(lambda h, _: held_out_score(
-        evidence.pairs[h], background, halves[1 - h], spread, known[1 - h])))
+    one, two = beside if beside is not None else (None, None)
+    scores = np.minimum(
+        held_out_score(evidence.pairs[0], background, halves[1], spread, two),
+        held_out_score(evidence.pairs[1], background, halves[0], spread, one))
     share = nuisance_share(evidence.basis, background, mask, contrast=beside is None)
     real = scores > least
     keep = real & (share < MOST_NUISANCE * evidence.cosines[:evidence.count] ** 2)

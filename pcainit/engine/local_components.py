@@ -17,7 +17,6 @@ from pcainit.engine.maximisation import Weights
 from pcainit.engine.model_axes import align_to, merge_models
 from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import thin
-from pcainit.engine.threads import both
 
 # A region is looked at closely from this score of the sweep (standard deviations) ...
 LEAST_SWEEP_SCORE = 5.0
@@ -139,13 +138,14 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
               for h in (0, 1)]
     everyone = np.sort(np.concatenate(halves))
     some = thin(everyone, SAMPLE)
-    if not all(both(lambda h, _: strong_enough(
-            np.concatenate([joint.components, starts[h].components]), background, some,
-            joint.nuisance, LEAST_START)[joint.q:].any())):
+    if not all(strong_enough(np.concatenate([joint.components, start.components]), background,
+                             some, joint.nuisance, LEAST_START)[joint.q:].any()
+               for start in starts):
         return None
-    models = list(both(lambda h, progress: fit_components(
-        background, place, starts[h], halves[h], held=held[h], rounds=ROUNDS,
-        learn_nuisance=False, weights=weights, progress=progress)))
+    models = []
+    for h, start in enumerate(starts):
+        models.append(fit_components(background, place, start, halves[h], held=held[h],
+                                     rounds=ROUNDS, learn_nuisance=False, weights=weights))
     evidence = confirm(certify(models[0], models[1], place, background.grid, seed), background,
                        halves, place, joint.nuisance, beside=held)
     evidence = _strong(evidence, joint, background, everyone)
@@ -163,8 +163,8 @@ def _strong(evidence: Evidence, joint: LatentModel, background: Background, inde
     """Without directions that only what is wrong about the known components makes."""
     if not evidence.count:
         return evidence
-    together = np.concatenate([joint.components, evidence.basis])
-    keep = strong_enough(together, background, index, joint.nuisance)[joint.q:]
+    both = np.concatenate([joint.components, evidence.basis])
+    keep = strong_enough(both, background, index, joint.nuisance)[joint.q:]
     order = np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep),
                             np.arange(evidence.count, len(evidence.cosines))])
     return dataclasses.replace(evidence, cosines=evidence.cosines[order],

@@ -5,14 +5,13 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import importlib
-from typing import Callable, Deque, Iterable, Iterator, List, Tuple, TypeVar
+from typing import Callable, Deque, Iterable, Iterator, List, TypeVar
 
 import numba
 import threadpoolctl
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-Progress = Callable[[float], None]
 
 
 def set_threads(threads: int) -> None:
@@ -54,14 +53,3 @@ def in_turn(work: Callable[[Item], Outcome], items: Iterable[Item], threads: int
         finally:
             for call in waiting:
                 call.cancel()
-
-
-def both(work: Callable[[int, Progress], Outcome], progress: Progress = lambda share: None
-         ) -> Tuple[Outcome, Outcome]:
-    """``work(half, progress)`` of the two half-sets, 0 and 1; `progress` is told the share done.
-
-    One after the other, each on all threads: side by side on half of them saves 2 to 6 %, but
-    linear algebra is then rounded otherwise from one run to the next.
-    """
-    return (work(0, lambda share: progress(share / 2)),
-            work(1, lambda share: progress(0.5 + share / 2)))

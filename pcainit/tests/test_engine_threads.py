@@ -6,7 +6,7 @@ import time
 import pytest
 
 from pcainit.engine.scratch import ReusedByThread
-from pcainit.engine.threads import both, in_turn
+from pcainit.engine.threads import in_turn
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -60,15 +60,3 @@ def test_each_thread_has_memory_of_its_own():
         other.join()
     assert all((held[k] == k).all() for k in range(2))
     assert room.array((2, 3)).base is room.array((6,)).base
-
-
-def test_both_halves_are_done_in_turn():
-    shown, done = [], []
-
-    def work(h, progress):
-        done.append(h)
-        for k in range(4):
-            progress((k + 1) / 4)
-        return "ab"[h]
-    assert both(work, shown.append) == ("a", "b") and done == [0, 1]
-    assert shown == [k / 8 for k in range(1, 9)]
