@@ -43,12 +43,17 @@ def until(condition, what):
 
 
 def end(scipion, protocol):
-    """Wait until a run is over, as Scipion's window does."""
+    """Wait until a run is over, as Scipion's window does, then read once more how it ended.
+
+    Scipion notes when a run's state was written after it has read it: if the run writes its last
+    one in between, Scipion misses it and takes the run for dead (docs/queue.md).
+    """
     def over():
         time.sleep(0.5)
         scipion.project._updateProtocol(protocol)
         return not protocol.isActive()
     until(over, "the end of the run")
+    protocol.lastUpdateTimeStamp.set(None)      # or it would trust the note
     scipion.project._updateProtocol(protocol)
 
 
