@@ -40,7 +40,7 @@ def class_shares(result: Result) -> Figure:
             bar.set(hatch="//", edgecolor="white", linewidth=0)
         axes.annotate(text, (shares[k], k), (6, 0), textcoords="offset points", va="center",
                       fontsize=11)
-    what = {"batches": "reconstructions", "volumes": "input volumes"}.get(result.kind, "particles")
+    what = {"volumes": "input volumes"}.get(result.kind, "particles")
     axes.set_xlabel("share of the %s (%%)" % what, loc="left")
     axes.set(xlim=(0, max(1.75 * shares.max(), 1)),
              ylim=(count - 0.5, -0.5))

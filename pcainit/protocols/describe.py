@@ -21,9 +21,8 @@ def summary(run: Dict[str, Any]) -> List[str]:
     if weights:
         line = "%d volumes at %s A from %s particles" % (
             len(weights), _number(parameters.get("resolution")), run.get("particles", "?"))
-        what = {"particles": "particles", "batches": "reconstructions"}.get(run.get("method"))
-        if what:
-            line += "; shares of the %s: %s" % (what, _percentages(weights))
+        if run.get("method") in ("particles", "batches"):
+            line += "; shares of the particles: %s" % _percentages(weights)
         lines.append(line)
     cosines = [value for value in run.get("half_set_cosines") or [] if value is not None]
     if cosines:
@@ -67,9 +66,9 @@ def methods(run: Dict[str, Any]) -> List[str]:
 
 
 def _particle_methods(run, parameters) -> str:
-    text = (". %s principal components were fitted to the Fourier-cropped particle images by "
-            "expectation maximisation, following [Penczek2011] and [Punjani2021], with contrast "
-            "and pose errors marginalised" % parameters.get("components", "?"))
+    text = (". Principal components (%s asked for) were fitted to the Fourier-cropped particle "
+            "images by expectation maximisation, following [Penczek2011] and [Punjani2021], with "
+            "contrast and pose errors marginalised" % parameters.get("components", "?"))
     given = run.get("given") or {}
     if given.get("use") == FIXED:
         text = (". %d component volumes were given and not tested; the particles' coordinates "
@@ -78,10 +77,10 @@ def _particle_methods(run, parameters) -> str:
     elif given:
         text += "; the search started from %d given component volumes" % len(given["files"])
     if run.get("significant_components") is not None:
-        text += "; %s of them agreed between half-sets" % run["significant_components"]
+        text += "; %s agreed between half-sets" % run["significant_components"]
     if run.get("regions_tried"):
-        text += ("; %d overlapping small regions were searched for local components, which added %d"
-                 % (run["regions_tried"], run.get("local_components", 0)))
+        text += ("; %d overlapping small regions were searched for local components, which gave %d "
+                 "of these" % (run["regions_tried"], run.get("local_components", 0)))
     return text + (". The particles were clustered with a Gaussian mixture that takes each "
                    "particle's uncertainty into account [Bovy2011] (shares %s), and each class "
                    "was reconstructed from its particles (seed %s)."

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Tuple
 from pcainit.plots import Result
 
 Values = List[Tuple[str, str]]
+_MASK = "the same as here, or components/mask.mrc"
 _UNTESTED = ("Give %s to a 3D classification without alignment. Whether the particles differ by "
              "more than noise was not tested here: pca initial volumes (pcainit run) does, with "
              "the method particles.")
@@ -59,6 +60,7 @@ def relion(result: Result) -> Values:
             ("Perform image alignment?", "No"),
             ("In RELION 3.1", "say that the reference has been CTF-corrected "
                               "(--ctf_corrected_ref); newer ones take it for granted"),
+            ("Reference mask", _MASK),
             ("Input images", "your own particle file" if result.labels is None
              else "particles.star, or your own particle file")]
 
@@ -70,12 +72,12 @@ def cryosparc(result: Result) -> Values:
             ("Initialization mode", "input"),
             ("Number of classes", str(result.n_classes)),
             ("Init structure lowpass resolution (Å)", resolution(result)),
-            ("Solvent and focus masks", "the same as here, or components/mask.mrc")]
+            ("Solvent and focus masks", _MASK)]
 
 
 def scipion(result: Result) -> Values:
     """Outputs of the Scipion protocol and where they go."""
-    values = [("relion - 3D classification", "Input references: outputVolumes; the values of "
+    values = [("relion - 3D classification", "Input volume(s): outputVolumes; the values of "
                                              "RELION apply"),
               ("cryosparc - 3D classification", "Add the volumes one by one; initialisation mode: "
                                                 "input")]

@@ -141,7 +141,7 @@ def test_batches(batches):
     axes = axes_of(plots.batch_scatter(batches, 2, 4))
     assert len(axes.collections[0].get_offsets()) == 60
     assert [text for text in texts(axes) if text] == ["1", "2", "3", "4"]
-    assert axes_of(plots.class_shares(batches)).get_xlabel() == "share of the reconstructions (%)"
+    assert axes_of(plots.class_shares(batches)).get_xlabel() == "share of the particles (%)"
     assert not plots.PLOTS["particles"].available(batches)
 
 

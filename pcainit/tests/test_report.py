@@ -92,6 +92,7 @@ def test_all_figures(page):
 def test_values_to_set(page):
     for words in ("Number of classes 4", "Initial low-pass filter (Å) 15",
                   "Perform image alignment? No", "Ref. map is on absolute greyscale? Yes",
+                  "Reference mask the same as here", "Input volume(s): outputVolumes",
                   "Initialization mode input", "_rlnReferenceImage #1"):
         assert words in page.text
 

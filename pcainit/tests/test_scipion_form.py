@@ -112,7 +112,12 @@ def test_descriptions_say_the_figures():
     text = "\n".join(describe.summary(RUN))
     assert RUN["verdict"] in text and "70.0 %, 30.0 %" in text and "0.90" in text
     assert "contrast varies by 20 %" in text and "1.6 degrees" in text and "4 min" in text
-    assert "1 of them agreed" in describe.methods(RUN)[0]
+    words, = describe.methods(dict(RUN, regions_tried=124, local_components=1))
+    assert "components (4 asked for) were fitted" in words and "; 1 agreed between" in words
+    assert "124 overlapping small regions" in words and "gave 1 of these" in words
+    of_batches = describe.summary(dict(RUN, method="batches"))
+    assert "shares of the particles: 70.0 %, 30.0 %" in of_batches[1]
+    assert "shares" not in describe.summary(dict(RUN, method="simple"))[1]
     assert describe.summary({}) == ["The volumes are not ready yet."]
     assert describe.methods({}) == []
 
