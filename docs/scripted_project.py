@@ -1,8 +1,8 @@
 """A whole project without the graphical interface: import, initial volumes, what was found.
 
-usage: scipion3 python docs/scripted_project.py PARTICLES.star SAMPLING [PROJECT]
+usage: scipion3 python docs/scripted_project.py PARTICLES.star [PROJECT]
 
-PARTICLES.star is a RELION particle STAR file with poses; SAMPLING its pixel size in Angstrom.
+PARTICLES.star is a RELION particle STAR file with poses and CTF.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
@@ -12,16 +12,28 @@ import sys
 import pyworkflow
 from pyworkflow.project import Manager
 
+from pcainit.files.star import ParticleTable, read_particles
 
-def main(star, sampling, name="initial_volumes", **values):
+
+def acquisition(star):
+    """Fields of the import's form: it takes them from there, not from the STAR file."""
+    particles = read_particles(ParticleTable(star))
+    fields = dict(voltage=particles.ctf.voltage, amplitudeContrast=particles.ctf.amplitude_contrast,
+                  sphericalAberration=particles.ctf.spherical_aberration)
+    for name, column in fields.items():
+        if len(set(column)) > 1:
+            sys.exit("The particles differ in %s: import those of each value by themselves." % name)
+    return dict({name: float(column[0]) for name, column in fields.items()},
+                samplingRate=particles.sampling)
+
+
+def main(star, name="initial_volumes", **values):
     """Make the project, run both protocols to their end, and return the second.
 
     Parameters
     ----------
     star : str
-        Particles with poses.
-    sampling : float
-        Angstrom per pixel.
+        Particles with poses and CTF.
     name : str
         Of the new project.
     **values
@@ -36,9 +48,8 @@ def main(star, sampling, name="initial_volumes", **values):
     project = Manager().createProject(name)
     project.load(chdir=True)            # paths in a project are relative to its folder
     first = project.newProtocol(
-        importing, importFrom=importing.IMPORT_FROM_RELION, starFile=star, samplingRate=sampling,
-        voltage=300, sphericalAberration=2.7, amplitudeContrast=0.1, magnification=50000,
-        haveDataBeenPhaseFlipped=False)
+        importing, importFrom=importing.IMPORT_FROM_RELION, starFile=star, magnification=50000,
+        haveDataBeenPhaseFlipped=False, **acquisition(star))
     project.launchProtocol(first, wait=True)
     first = project.getProtocol(first.getObjId())       # as it is now, with its outputs
 
@@ -72,6 +83,6 @@ def report(protocol):
 
 
 if __name__ == "__main__":
-    if not 3 <= len(sys.argv) <= 4:
+    if not 2 <= len(sys.argv) <= 3:
         sys.exit(__doc__)
-    report(main(sys.argv[1], float(sys.argv[2]), *sys.argv[3:]))
+    report(main(*sys.argv[1:]))

@@ -168,7 +168,7 @@ def test_scripted_project_of_the_documentation(simulated_set):
     if not script.exists():
         pytest.skip("the sources' docs folder is not here")
     done = subprocess.run([sys.executable, str(script), str(simulated_set / "particles.star"),
-                           str(SAMPLING), "scripted"], stdout=subprocess.PIPE,
+                           "scripted"], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "components are reproducible" in done.stdout and "particle 1: [" in done.stdout
