@@ -64,7 +64,8 @@ class Settings:
         20.0, "prepare", "Init structure lowpass resolution (A)",
         "All volumes are computed at this resolution. 20 A shows domains and subunits that come "
         "and go; use 10-15 A for small proteins (under 100 kDa), 30 A for very noisy or very large "
-        "particles. It must be coarser than twice the sampling rate.",
+        "particles. It must not be finer than twice the sampling rate, nor coarser than a sixth of "
+        "the box.",
         unit="A", low=1.0, high=500.0)
     no_ctf: bool = _setting(
         False, "prepare", "No CTF correction?",
@@ -131,7 +132,8 @@ class Settings:
     no_local_search: bool = _setting(
         False, "components", "Skip the search for small changes?",
         "After the components of the whole mask, many small overlapping spheres are searched, "
-        "which finds rare and small changes. Yes saves about half of the time.", expert=True,
+        "which finds rare and small changes. Yes saves a quarter to a third of the time.",
+        expert=True,
         methods=("particles",))
     given_components: Tuple[str, ...] = _setting(
         (), "components", "Given components",
@@ -152,7 +154,8 @@ class Settings:
         expert=True, methods=("particles",))
     classes: str = _setting(
         AUTO, "cluster", "Number of classes",
-        "How many volumes to make, or auto to let the data decide (particle method only).")
+        "How many volumes to make, or auto to let the data decide (not for the methods batches and "
+        "simple).")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", str(self.classes).strip().lower())

@@ -1,10 +1,12 @@
 """pcainit latents PARTICLES.star COORDINATES -o DIR: volumes from latent coordinates.
 
-COORDINATES has one row for each row of the STAR file, in its order, from any program: an .npy or
-.npz array, cryoSPARC's .cs file of 3D Variability, or a text table.  The rows of a .cs file are
-matched by the images that both files name; where they name none in common, by their defocus values
-where these tell the particles apart; else the order is taken at its word, unless the defocus values
-contradict it.  They are clustered by a Gaussian mixture, or cut in even steps along one of them
+COORDINATES are of any program: an .npy or .npz array or a text table, with one row for each row of
+the STAR file in its order, or cryoSPARC's .cs file of 3D Variability.  The rows of a .cs file are
+matched by unique ids where the STAR file has them (ucsfUid), else by the images that both files
+name; where they name none in common, by their defocus values where these tell the particles apart;
+else the order is taken at its word, unless the defocus values contradict it.
+
+The coordinates are clustered by a Gaussian mixture, or cut in even steps along one of them
 (--along), and each cluster's particles are back-projected with their shares as weights.  Junk is
 not looked for, and contrast and poses are taken as they are recorded: clean the particles before.
 

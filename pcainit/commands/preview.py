@@ -3,6 +3,10 @@
 Reconstructs some of the particles and writes DIR/preview.png, which shows the consensus at several
 resolutions with the automatic mask, and DIR/preview.npz, from which Scipion's wizards draw.
 
+The parameters are those of run, so that its options can be given as they are.  Of them only
+--resolution, --no-ctf, --invert-contrast, --normalise, --seed and those of the automatic mask
+(--mask-threshold, --mask-near, --mask-far) change the preview.
+
 Example: pcainit preview particles.star -o look --at 12,20,30
 """
 # SPDX-License-Identifier: GPL-3.0-or-later

@@ -2,9 +2,11 @@
 
 The components of two half-sets are found and tested as in run; what both halves agree on makes
 the variance map.  Small regions are not searched and no classes are made, so that this takes about
-half of the time of run.
+half of the time of run.  --classes, --no-local-search and the parameters of batches are accepted
+and have no effect.
 
-With --work it shows the components that the stages have left there (see components).
+With --work it shows the components that the stages have left there (see components); give it the
+same parameters as them.
 
 Example: pcainit variance particles.star -o look --resolution 20
 """

@@ -34,9 +34,10 @@ def define(form) -> None:
     form.addParam("inputParticles", params.PointerParam, pointerClass="SetOfParticles",
                   pointerCondition="hasAlignmentProj", important=True, label="Input particles",
                   help="Particles with their poses (projection alignment), from a 3D refinement "
-                       "with one reference, and with CTF. They are used as they are: not "
-                       "downsampled, not phase flipped, white on dark. Their images are read in "
-                       "place, once.")
+                       "with one reference, and with CTF. They must be white on dark and not "
+                       "phase flipped, in an even box. Downsampled particles will do, as long as "
+                       "the resolution is not finer than twice their sampling rate. Their images "
+                       "are read in place, once.")
     form.addParam("inputMask", params.PointerParam, pointerClass="VolumeMask", allowsNull=True,
                   label=table["mask"]["label"], help=table["mask"]["help"])
     # Before all whose conditions name it: Scipion looks conditions up as they are added.
@@ -46,18 +47,20 @@ def define(form) -> None:
                   expertLevel=params.LEVEL_ADVANCED, condition="method == %d" % DECIDED_BY_DATA,
                   label="Only the variance map?",
                   help="Stop when it is known where the structure varies, before any classes are "
-                       "made: a quick look. Say no and continue the run to get the volumes; what "
-                       "is done already is kept.")
+                       "made. Small regions are searched all the same; say yes to 'Skip the "
+                       "search for small changes?' for a quick look. Say no and continue the run "
+                       "to get the volumes; what is done already is kept.")
     form.addParam("autoClasses", params.BooleanParam, default=True,
                   condition="method == %d" % DECIDED_BY_DATA,
                   label="Let the data decide the number of classes?",
-                  help="The number of classes is chosen by how well the classes explain particles "
-                       "that they were not made from. Say no to ask for a number of your own.")
+                  help="The number of classes is chosen by the Bayesian information criterion "
+                       "(BIC), and only as many as particles confirm that they were not made "
+                       "from. Say no to ask for a number of your own.")
     form.addParam("numberOfClasses", params.IntParam, default=DEFAULT_CLASSES,
                   condition="method != %d or not autoClasses" % DECIDED_BY_DATA,
                   label=table["classes"]["label"],
-                  help="How many volumes to make. Give a little more than you expect: the summary "
-                       "says which are copies of each other.")
+                  help="How many volumes to make. With the method particles, those that the data "
+                       "do not support are random subsets, which the summary names.")
     for name in INPUT_TAB:
         _add(form, name)
     form.addSection(label="Reconstructions and components")
@@ -65,9 +68,10 @@ def define(form) -> None:
         _add(form, name)
     form.addParam("keepIntermediate", params.BooleanParam, default=True,
                   expertLevel=params.LEVEL_ADVANCED, label="Keep the cropped images?",
-                  help="With them, continuing this run with other parameters takes seconds: the "
-                       "particles are not read again. They take a few kilobytes per particle in "
-                       "the run's extra folder. Say no to delete them at the end.")
+                  help="With them, continuing this run with other parameters takes seconds to "
+                       "minutes: the particles are not read again. pca volume of chosen particles "
+                       "needs them too. They take a few kilobytes per particle in the run's extra "
+                       "folder. Say no to delete them at the end.")
     form.addParam("readingJobs", params.IntParam, default=1, expertLevel=params.LEVEL_ADVANCED,
                   label="Jobs to read the images",
                   help="With a queue that makes each command a job of its own "

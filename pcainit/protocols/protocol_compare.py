@@ -47,7 +47,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
         self._addMask(definition, "Where the volumes are compared. Without one, a soft mask is "
                                   "made from their mean.")
         form.add_setting(definition, "resolution", help="All volumes are filtered to this "
-                         "resolution, which must be coarser than twice each sampling rate.")
+                         "resolution, which must not be finer than twice each sampling rate, nor "
+                         "coarser than a sixth of the first volume's box.")
         definition.addParallelSection(threads=2, mpi=0)
 
     def _insertAllSteps(self):

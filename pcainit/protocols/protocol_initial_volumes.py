@@ -37,11 +37,11 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     known, for instance from a consensus refinement.
 
     *What it does*: every image is read once and cropped in Fourier space to the resolution of
-    the initial volumes (20 A by default), so that everything after that takes seconds. The
-    principal components of the structure's variability are found on the individual particles,
-    with contrast and pose errors accounted for. Components that two halves of the data do not
-    agree on are recognised as noise. The particles are then clustered along the components,
-    each with its own uncertainty, and each cluster becomes one volume.
+    the initial volumes (20 A by default), so that everything after that takes seconds to
+    minutes. The principal components of the structure's variability are found on the individual
+    particles, with contrast and pose errors accounted for. Components that two halves of the
+    data do not agree on are recognised as noise. The particles are then clustered along the
+    components, each with its own uncertainty, and each cluster becomes one volume.
 
     *What you get*: _outputVolumes_, the initial volumes, one file each, in the box and sampling
     rate of the particles and on their greyscale; _outputClasses_, the particles by class;
@@ -51,9 +51,10 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     *What to do next*: give _outputVolumes_ to a 3D classification as references, with as many
     classes as there are volumes. In RELION lower the initial low-pass filter to the resolution
-    used here (its default of 60 A would wipe the differences out), and say that the references
-    are on the absolute greyscale. In cryoSPARC choose the initialisation mode _input_ and add
-    the volumes one by one.
+    used here (its default of 60 A would wipe the differences out), limit the E-step to it too
+    (small classes lose particles otherwise), do no image alignment, and say that the references
+    are on the absolute greyscale (unless you chose no CTF correction). In cryoSPARC choose the
+    initialisation mode _input_ and add the volumes one by one.
 
     *Methods*: _particles_ does all of the above. _batches_ is what cryoSPARC calls PCA mode:
     PCA and a Gaussian mixture of reconstructions of random batches. _simple_ reconstructs one

@@ -52,10 +52,13 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
                                  "flexibility set). Plain particles need a file of coordinates.")
         definition.addParam("coordinatesFile", params.FileParam, default="", allowsNull=True,
                             label="Or a file of coordinates",
-                            help="One row for each particle, in the set's order, used in place of "
-                                 "the set's own coordinates: the particles' .cs file of "
-                                 "cryoSPARC's 3D Variability job (the plugin does not keep its "
-                                 "coordinates), an .npy or .npz array, or a text table.")
+                            help="Used in place of the set's own coordinates: an .npy or .npz "
+                                 "array or a text table, with one row for each particle in the "
+                                 "set's order, or the particles' .cs file of cryoSPARC's 3D "
+                                 "Variability job (the plugin does not keep its coordinates). The "
+                                 "rows of a .cs file are matched by the images' names, else by "
+                                 "the defocus; the summary says so where neither is possible and "
+                                 "they are taken in order.")
         definition.addParam("how", params.EnumParam, default=MIXTURE,
                             display=params.EnumParam.DISPLAY_HLIST,
                             choices=["clusters", "steps along one coordinate"], label="Volumes of",

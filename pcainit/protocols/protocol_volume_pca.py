@@ -51,9 +51,11 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                             label="Input volumes",
                             help="One or more sets of volumes of one particle in one orientation, "
                                  "together at least 3; boxes and sampling rates may differ. "
-                                 "Classes count by their number of particles.")
+                                 "Classes count by their number of particles; together with "
+                                 "plain sets they need a file of weights.")
         form.add_setting(definition, "resolution", help="All volumes are filtered to this "
-                         "resolution, which must be coarser than twice each sampling rate.")
+                         "resolution, which must not be finer than twice each sampling rate, nor "
+                         "coarser than a sixth of the first volume's box.")
         form.add_classes(definition)
         definition.addParam("alignGreyscale", params.BooleanParam, default=False,
                             label="Align the greyscale?",
