@@ -10,7 +10,7 @@ import platform
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
@@ -260,7 +260,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         local_components=int(found["local"].sum()) if "local" in found else 0,
         supported_classes=stages["cluster"].get("found"),
         supported_weights=stages["cluster"].get("supported_weights", []),
-        merged_into=stages["cluster"].get("merged", []))
+        merged_into=stages["cluster"].get("merged", []), class_offsets=_offsets(final))
     return plain(summary)
 
 
@@ -314,6 +314,12 @@ def _detectable(found: Arrays, voxel: float) -> Dict[str, float] | None:
     """Smallest share of a loss of given radius that would have been found; None if not known."""
     share, radius = found.get("detectable", np.ones(2)).tolist()
     return dict(share=share, radius=radius * voxel) if share < 1 else None
+
+
+def _offsets(final: Arrays) -> List[Dict[str, np.ndarray]]:
+    """How each class as a whole lies against the consensus."""
+    return [dict(shift_px=offset[:3], rotation_deg=np.degrees(offset[3:]))
+            for offset in final.get("offsets", ())]
 
 
 def _nuisance(stages: Dict[str, Arrays], total: int) -> Dict[str, float] | None:

@@ -20,6 +20,7 @@ AUTO = "auto"
 # Stages in the order in which they run; each names the settings it reads itself.
 # A stage has to be redone when one of its own settings or an earlier stage changes.
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
+RESULTS = 2             # higher whenever a stage makes other results of the same settings
 # The command of each.
 COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 MOST_PARTS = 999        # that the stage prepare can be spread over
@@ -223,7 +224,7 @@ class Settings:
         stage : str
             One of `STAGES`.
         identity : str
-            What identifies the input particles and mask (names, sizes, times).
+            What identifies the input particles and mask.
 
         Returns
         -------
@@ -233,7 +234,7 @@ class Settings:
         upto = STAGES[:STAGES.index(stage) + 1]
         values = {name: getattr(self, name) for name, info in self.fields().items()
                   if info["stage"] in upto}
-        text = json.dumps([values, identity], sort_keys=True)
+        text = json.dumps([RESULTS, values, identity], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

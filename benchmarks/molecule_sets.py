@@ -1,0 +1,207 @@
+"""Sets of other molecules with the defects of real data, projected by RELION's own program.
+
+python benchmarks/molecule_sets.py WORK [SET ...] --ribosome 4V5A.mmtf --cftr 6msm.pdb
+
+Needs gemmi, mmtf-python and `relion_project` on the PATH.
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, List, Tuple
+
+import mrcfile
+import numpy as np
+from molecules import Atoms, channel, density, large_subunit, ratchet, small_subunit
+from scipy.spatial.transform import Rotation
+
+ANGLES = "ZYZ"                          # RELION's Euler angles
+CONTRAST_SD, POSE_ERROR, SHIFT_ERROR = 0.15, 1.5, 0.7       # -, degrees and pixels per axis
+JUNK, VIEWS, VIEW_SPREAD = 0.03, 0.5, 25.0      # shares of all particles; degrees about a view
+GROUP = 100                             # particles of one micrograph
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One set: its states, from which file, their particles, the images' box, pixel (A) and SNR."""
+
+    states: Callable[[str], List[Atoms]]
+    source: str
+    counts: Tuple[int, ...]
+    box: int
+    pixel: float
+    snr: float
+    seed: int
+    belt: bool = False
+
+
+RECIPES: Dict[str, Recipe] = {
+    "F": Recipe(small_subunit, "ribosome", (11000, 6000, 3000), 96, 3.5, 0.05, 6001),
+    "G": Recipe(ratchet, "ribosome", (8000, 5000, 2000), 96, 4.0, 0.1, 7001),
+    "H": Recipe(large_subunit, "ribosome", (10000,), 96, 3.5, 0.1, 8001),
+    "I": Recipe(channel, "cftr", (12000, 8000), 96, 2.0, 0.03, 9001, belt=True),
+}
+
+
+# ------------------------------- Particles -----------------------------------
+
+def poses(rng: np.random.Generator, count: int) -> Rotation:
+    """Half of the particles anywhere, half within some 25 degrees of one of two views."""
+    anywhere = Rotation.random(count, random_state=rng)
+    views = Rotation.random(2, random_state=rng)[rng.integers(0, 2, count)]
+    spin = Rotation.from_euler("z", rng.uniform(-180, 180, (count, 1)), degrees=True)
+    near = Rotation.from_rotvec(np.radians(rng.normal(0, VIEW_SPREAD, (count, 3)))) * views * spin
+    chosen = rng.random(count) < VIEWS
+    both = np.where(chosen[:, None], near.as_quat(), anywhere.as_quat())
+    return Rotation.from_quat(both)
+
+
+HEAD = """
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnVoltage #3
+_rlnSphericalAberration #4
+_rlnAmplitudeContrast #5
+_rlnImagePixelSize #6
+_rlnMicrographOriginalPixelSize #7
+_rlnImageSize #8
+_rlnImageDimensionality #9
+group1 1 300.0 2.7 0.1 %(pixel).6f %(pixel).6f %(box)d 2
+
+data_particles
+
+loop_
+"""
+COLUMNS = ("rlnImageName", "rlnMicrographName", "rlnOpticsGroup", "rlnDefocusU", "rlnDefocusV",
+           "rlnDefocusAngle", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst",
+           "rlnOriginYAngst")
+
+
+def write_star(path: Path, recipe: Recipe, rows: List[Tuple]) -> None:
+    """A particle file of RELION 3.1."""
+    with open(path, "w") as file:
+        file.write(HEAD % dict(pixel=recipe.pixel, box=recipe.box))
+        for number, name in enumerate(COLUMNS, 1):
+            file.write("_%s #%d\n" % (name, number))
+        for row in rows:
+            file.write(" ".join("%.6f" % v if isinstance(v, float) else str(v) for v in row) + "\n")
+
+
+def project(volume: Path, star: Path, stem: Path) -> np.ndarray:
+    """Noiseless images with their CTF, by RELION."""
+    subprocess.run(["relion_project", "--i", str(volume), "--o", str(stem), "--ang", str(star),
+                    "--ctf"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return mrcfile.read(stem.with_suffix(".mrcs"))
+
+
+def coloured(rng: np.random.Generator, count: int, box: int) -> np.ndarray:
+    """Noise of unit variance, three times as strong at low as at high frequencies."""
+    frequency = np.hypot(np.fft.fftfreq(box)[:, None], np.fft.rfftfreq(box))
+    gain = np.sqrt(1 + 8 / (1 + (frequency / 0.05) ** 2))
+    noise = rng.standard_normal((count, box, box), dtype=np.float32)
+    noise = np.fft.irfft2(np.fft.rfft2(noise) * gain, s=(box, box)).astype(np.float32)
+    return noise / noise.std()
+
+
+def junk(rng: np.random.Generator, box: int, power: float) -> np.ndarray:
+    """No particle: ice, or a few blobs at random places."""
+    image = np.zeros((box, box), np.float32)
+    y, x = np.indices((box, box))
+    for _ in range(rng.choice([0, 3, 6])):
+        middle, size = rng.uniform(0.25, 0.75, 2) * box, rng.uniform(0.03, 0.12) * box
+        image -= np.exp(-((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / (2 * size ** 2))
+    return image * np.sqrt(power / image.var()) if image.any() else image
+
+
+def make(name: str, recipe: Recipe, work: Path, source: str) -> None:
+    """One set's folder, as benchmarks/README.md describes it."""
+    folder, rng = work / name, np.random.default_rng(recipe.seed)
+    (folder / "truth").mkdir(parents=True, exist_ok=True)
+    maps = [density(atoms, recipe.box, recipe.pixel, recipe.belt)
+            for atoms in recipe.states(source)]
+    count = sum(recipe.counts)
+    states = rng.permutation(np.repeat(np.arange(len(maps)), recipe.counts))
+    true, shifts = poses(rng, count), rng.normal(0, 1.0, (count, 2))
+    micrograph = np.arange(count) // GROUP
+    mean = rng.uniform(8000, 25000, micrograph[-1] + 1)[micrograph] + rng.normal(0, 150, count)
+    split = rng.uniform(0, 400, micrograph[-1] + 1)[micrograph]
+    angle = rng.uniform(0, 180, micrograph[-1] + 1)[micrograph]
+    euler = true.as_euler(ANGLES, degrees=True)
+
+    def row(k: int, image: str, angles: np.ndarray, shift: np.ndarray) -> Tuple:
+        return (image, "mic%04d.mrc" % micrograph[k], 1, mean[k] + split[k] / 2,
+                mean[k] - split[k] / 2, angle[k], *angles,
+                *(float(s) for s in shift * recipe.pixel))
+
+    stack, scale = np.empty((count, recipe.box, recipe.box), np.float32), None
+    for state in np.argsort(recipe.counts)[::-1]:
+        chosen, path = np.flatnonzero(states == state), folder / "truth" / ("class%02d.mrc" % state)
+        star, stem = folder / "in.star", folder / "clean"
+        write_star(star, recipe, [row(k, "%06d@none.mrcs" % (n + 1), euler[k], shifts[k])
+                                  for n, k in enumerate(chosen)])
+        _write_map(path, maps[state], recipe.pixel)
+        clean = project(path, star, stem)
+        if scale is None:               # the most populated state sets the greyscale
+            scale = np.sqrt(recipe.snr / np.mean([image.var() for image in clean]))
+        stack[chosen] = clean * scale
+        _write_map(path, maps[state] * scale, recipe.pixel)
+        for path in (star, stem.with_suffix(".mrcs"), stem.with_suffix(".star")):
+            path.unlink()
+    contrast = np.clip(rng.normal(1, CONTRAST_SD, count), 0.3, 2).astype(np.float32)
+    stack *= contrast[:, None, None]
+    bad = rng.random(count) < JUNK
+    for k in np.flatnonzero(bad):
+        stack[k] = junk(rng, recipe.box, recipe.snr)
+    states = np.where(bad, -1, states)
+    for first in range(0, count, 1000):
+        part = stack[first:first + 1000]
+        part += coloured(rng, len(part), recipe.box)
+    with mrcfile.new(folder / "particles.mrcs", stack, overwrite=True) as file:
+        file.set_image_stack()
+        file.voxel_size = recipe.pixel
+    off = Rotation.from_rotvec(np.radians(rng.normal(0, POSE_ERROR, (count, 3))))
+    recorded = (true * off).as_euler(ANGLES, degrees=True)
+    moved = shifts + rng.normal(0, SHIFT_ERROR, (count, 2))
+    images = ["%06d@particles.mrcs" % (k + 1) for k in range(count)]
+    write_star(folder / "particles.star", recipe,
+               [row(k, images[k], recorded[k], moved[k]) for k in range(count)])
+    _write_table(folder / "truth" / "truth.csv", ("rlnImageName", "class"), zip(images, states))
+    _write_table(folder / "truth" / "poses.csv",
+                 ("rlnImageName", "rot", "tilt", "psi", "x_px", "y_px", "contrast"),
+                 zip(images, *euler.T, *shifts.T, contrast))
+
+
+def _write_map(path: Path, volume: np.ndarray, pixel: float) -> None:
+    with mrcfile.new(path, volume.astype(np.float32), overwrite=True) as file:
+        file.voxel_size = pixel
+
+
+def _write_table(path: Path, head: Tuple[str, ...], rows: object) -> None:
+    with open(path, "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(head)
+        table.writerows(rows)
+
+
+def main() -> None:
+    """Make the sets that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path)
+    parser.add_argument("sets", nargs="*", default=list(RECIPES))
+    parser.add_argument("--ribosome", help="PDB 4V5A as MMTF")
+    parser.add_argument("--cftr", help="PDB 6MSM")
+    args = parser.parse_args()
+    for name in args.sets:
+        make(name, RECIPES[name], args.work, getattr(args, RECIPES[name].source))
+        print("made", args.work / name, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What pose errors have taken from the classes, given back to them.
+
+A class may differ from the consensus by what is, to first order, a turn or a shift of the whole: a
+subunit that turns takes the whole with it a little.  Particle by particle that passes for an error
+of the pose, and the class's volume goes without it.  But errors have mean zero in every class: the
+mean of the class's errors, in the frame of the particle, is a part of what it differs by.
+"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from typing import Tuple
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from pcainit.engine.class_volumes import ClassModel
+from pcainit.engine.grid import Grid
+from pcainit.engine.latent_model import Background, NuisanceSpread, in_parts, run_pass
+from pcainit.engine.particles import thin
+from pcainit.engine.posterior_kernels import NUISANCES
+
+OFFSETS = 6             # shift along the particle's x, y, z; rotation about them
+TELLING = 3000          # particles of a class that tell its offset
+LEAST_TELLING = 100
+LEAST_SHARE = 0.01      # of a particle that counts
+FINER = 2               # grid on which a volume is turned
+
+
+def class_offsets(background: Background, model: ClassModel, posterior: np.ndarray,
+                  index: np.ndarray, nuisance: NuisanceSpread) -> np.ndarray:
+    """Mean shift and rotation of the particles of each class that its volume lacks.
+
+    The maximum of the marginal likelihood in which a particle's nuisances are normal about its
+    class's mean and integrated out, less what noise gives.  Where classes overlap, particles ask
+    for a little more of what their volume shows already: of an offset from the volume that points
+    the way of the volume's own from the consensus, only its share of the two together is taken.
+
+    Parameters
+    ----------
+    background : Background
+    model : ClassModel
+    posterior : (n, K) float32
+        Of all particles.
+    index : (m,) int
+        Particles that count.
+    nuisance : NuisanceSpread
+
+    Returns
+    -------
+    (K, 6) float64
+        Shift (pixels of the particles' box) and rotation vector (radians), in the particle's frame.
+    """
+    out = np.zeros((len(model.weights), OFFSETS))
+    for k, difference in enumerate(model.differences):
+        chosen = thin(index[posterior[index, k] > LEAST_SHARE], TELLING)
+        if len(chosen) < LEAST_TELLING:
+            continue
+        share = posterior[chosen, k].astype(np.float64)
+        whole, _ = _mean_offset(background, chosen, share, nuisance)
+        lacking, normal = _mean_offset(_about(background, difference), chosen, share, nuisance)
+        size, both = lacking @ normal @ lacking, lacking @ normal @ whole
+        out[k] = max(size - OFFSETS, 0.0) / max(size, both, 1e-30) * lacking
+    # What all classes share would move the consensus.
+    return out - model.weights @ out
+
+
+def _mean_offset(background: Background, index: np.ndarray, share: np.ndarray,
+                 nuisance: NuisanceSpread) -> Tuple[np.ndarray, np.ndarray]:
+    """Offset (6,) of some particles from the background's mean, and its precision (6, 6)."""
+    box, prior = background.grid.box, nuisance.precision
+    none = np.zeros((0, box, box, box), np.float32)
+    normal, right = np.zeros((OFFSETS, OFFSETS)), np.zeros(OFFSETS)
+    for part in in_parts(len(index)):
+        some = index[part]
+        result = run_pass(background, none, nuisance.precision, some, keep=True)
+        covariance = np.linalg.inv(result.grams.astype(np.float64) + np.diag(prior))
+        # The prior is about the recorded poses: what slices were corrected by counts.
+        mean = np.einsum("nab,nb->na", covariance, result.scores) + background.offsets[some]
+        frame = _in_images(background.slices.rotations[some])
+        weighted = frame * share[part, None, None]
+        told = np.diag(prior) - prior[:, None] * covariance * prior
+        normal += np.einsum("nai,nab,nbj->ij", weighted, told, frame)
+        right += np.einsum("nai,na->i", weighted, mean * prior)
+    normal += 1e-9 * np.trace(normal) * np.eye(OFFSETS)
+    return np.linalg.solve(normal, right), normal
+
+
+def _in_images(rotations: np.ndarray) -> np.ndarray:
+    """Nuisances of images that an offset of the particle makes, (n, 7, 6)."""
+    out = np.zeros((len(rotations), NUISANCES, OFFSETS))
+    out[:, 1:3, :3] = rotations[:, :2]
+    out[:, 3:6, 3:] = rotations
+    return out
+
+
+def _about(background: Background, difference: np.ndarray) -> Background:
+    """The background with a class's volume as its mean."""
+    grid = background.grid
+    axis = (np.arange(grid.box) - grid.box // 2) * np.float32(grid.box_px / grid.box)
+    moments = [difference * axis, difference * axis[:, None], difference * axis[:, None, None]]
+    return dataclasses.replace(background, mean=background.mean + difference,
+                               moments=background.moments + np.stack(moments).astype(np.float32))
+
+
+def moved(background: Background, mask: np.ndarray, model: ClassModel, offsets: np.ndarray
+          ) -> ClassModel:
+    """Classes whose volumes, mean and difference together, are moved inside the mask.
+
+    Parameters
+    ----------
+    background : Background
+    mask : (box, box, box) float32
+    model : ClassModel
+    offsets : (K, 6) float64
+        See `class_offsets`.
+
+    Returns
+    -------
+    ClassModel
+    """
+    changes = []
+    for difference, offset in zip(model.differences, offsets):
+        volume = background.mean + difference
+        changes.append((move_volume(background.grid, volume, offset) - volume) * mask)
+    return ClassModel(model.differences + np.stack(changes).astype(np.float32), model.weights)
+
+
+def move_volume(grid: Grid, volume: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """A volume shifted and turned about the box's centre.
+
+    Parameters
+    ----------
+    grid : Grid
+    volume : (box, box, box) float32
+    offset : (6,) float64
+        Shift (pixels of the particles' box) along x, y, z; rotation vector (radians).
+
+    Returns
+    -------
+    (box, box, box) float32
+    """
+    if not offset.any():
+        return volume
+    n, fine = len(volume), FINER * len(volume)
+    inner = slice(fine // 2 - n // 2, fine // 2 - n // 2 + n)
+    room = np.zeros((fine,) * 3, np.complex128)
+    room[inner, inner, inner] = np.fft.fftshift(np.fft.fftn(volume))
+    smooth = np.fft.ifftn(np.fft.ifftshift(room)).real * FINER ** 3
+    # Arrays are (z, y, x); what is found at a place comes from the place turned back.
+    back = Rotation.from_rotvec(offset[3:]).as_matrix()[::-1, ::-1].T
+    shift = offset[2::-1] * fine / grid.box_px
+    centre = np.full(3, float(FINER * (n // 2)))
+    turned = ndimage.affine_transform(smooth, back, centre - back @ (centre + shift), order=3)
+    return turned[::FINER, ::FINER, ::FINER].astype(np.float32)
