@@ -42,7 +42,7 @@ from pcainit.engine.nuisance_span import (
 from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
-from pcainit.engine.poses import view_directions
+from pcainit.engine.poses import symmetry_matrices, view_directions
 from pcainit.engine.reconstruction import Consensus
 from pcainit.given_volumes import describe_given, load_given
 from pcainit.settings import FIXED, Settings
@@ -119,9 +119,11 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         places, regions = find_places(background, (known[0], known[1]), parts[0], halves, mask,
                                       settings.seed, weights, _part(progress, 0.65, 0.3))
     # What only a place shows well comes before what the whole mask shows badly.
-    certified = join(parts[0], [*(place.joint for place in places), parts[1]])
-    extended = [join(m[0], [*(place.halves[h] for place in places), m[1]])
+    certified, taken = join(parts[0], [*(place.joint for place in places), parts[1]])
+    extended = [join(m[0], [*(place.halves[h] for place in places), m[1]], taken)[0]
                 for h, m in enumerate(aligned)]
+    local = np.arange(certified.q) >= strong
+    local[certified.q - int(taken[len(taken) - weak:].sum()):] = False
     crossed_models = [align_to(m, certified.components) if certified.q else m for m in extended]
     # Of a weak component only noise may be left beside the places.
     left = np.flatnonzero((_cosines(crossed_models) >= LEAST_COSINE)
@@ -131,20 +133,19 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     shared = ambiguous_directions(certified, background, mask)
     certified = without_directions(certified, shared)
     crossed_models = [without_directions(model, shared) for model in crossed_models]
-    rest = joint.take(slice(strong + weak, max(settings.components, strong + weak)))
-    joint = dataclasses.replace(
-        joint, components=np.concatenate([certified.components, rest.components]),
-        variances=np.concatenate([certified.variances, rest.variances]))
+    rest = joint.take(slice(strong + weak, None))
+    wanted = max(settings.components - strong - weak, 0 if certified.q else 1)
+    joint, _ = join(certified, [rest.take(slice(0, wanted))])
     progress(1.0)
-    cosines = np.concatenate([_cosines(crossed_models), evidence.cosines[strong + weak:]])
+    cosines = np.concatenate([_cosines(crossed_models), evidence.cosines[evidence.count:]])
     order = np.arange(joint.q)
     return dict(
         _measured(background, joint, crossed_models, everyone, halves, mask),
         significant=order < certified.q,
-        local=(order >= strong) & (order < certified.q) & (len(places) > 0),
+        local=np.append(local[left], np.zeros(joint.q - certified.q, bool)),
         half_set_cosines=cosines[:joint.q],
         artefacts=np.array(artefacts), null_cosine=np.array(evidence.null),
-        noise_edge=np.array(_noise_level(joint, certified.q)),
+        noise_edge=np.array(rest.variances.max() if rest.q else np.nan),
         regions_tried=np.array(len(regions)),
         detectable=np.array(detectable_share(regions, len(everyone)) if regions else (1, 0.0)),
         places=np.array(json.dumps([describe_place(place, grid) for place in places])),
@@ -190,11 +191,13 @@ def _half_models(slices: Slices, background: Background, consensus: Consensus, b
     """Components of each half-set, independently but for a start that may be given."""
     mask, offsets, grid = before["mask"], before["offsets"], slices.grid
     spread = NuisanceSpread(*before["spread"].tolist())
+    symmetry = symmetry_matrices(settings.symmetry)
     q = max(settings.components, LEAST_COMPONENTS, len(given) + LEAST_FRESH)
     models = []
     for h, index in enumerate(halves):
         # Each half has its own mean: the error of a common one would be found by both.
-        own = polish_consensus(slices, consensus, index, spread, offsets, rounds=2)
+        own = polish_consensus(slices, consensus, index, spread, offsets, rounds=2,
+                               symmetry=symmetry)
         half_background = make_background(slices, own, auto_mask(own.mean, grid), offsets,
                                           background.room)
         start = started(half_background, mask, q, settings.seed * 2 + h, given)
@@ -264,11 +267,6 @@ def restored(arrays: Arrays, prefix: str) -> Measurements:
     """Measurements from a stage's result."""
     return Measurements(arrays[prefix + "precision"], arrays[prefix + "score"],
                         arrays[prefix + "contrast"], float(arrays[prefix + "contrast_precision"]))
-
-
-def _noise_level(model: LatentModel, count: int) -> float:
-    rest = model.variances[count:]
-    return float(rest.max()) if len(rest) else float(model.variances[-1])
 
 
 def _variance_map(model: LatentModel, count: int) -> np.ndarray:

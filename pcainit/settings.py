@@ -100,9 +100,9 @@ class Settings:
         low=0.0, high=1000.0, expert=True)
     symmetry: str = _setting(
         "c1", "reconstruct", "Symmetry",
-        "Point group in RELION's notation (c1, c4, d2, t, o, i1, i2...), applied to each "
-        "reconstruction. Keep c1 to find differences that break the symmetry; expand the "
-        "particles' symmetry first to look at one subunit.", expert=True)
+        "Point group in RELION's notation (c1, c4, d2, t, o, i1, i2...). The consensus is averaged "
+        "over it, and so are all volumes but those of the method particles, whose differences may "
+        "break it. Expand the particles' symmetry first to look at one subunit.", expert=True)
     method: str = _setting(
         "particles", "reconstruct", "Initialisation method",
         "particles: components are found on the individual particles and the particles are "

@@ -12,20 +12,17 @@ import dataclasses
 from typing import Tuple
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from pcainit.engine.class_volumes import ClassModel
-from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, NuisanceSpread, in_parts, run_pass
 from pcainit.engine.particles import thin
 from pcainit.engine.posterior_kernels import NUISANCES
+from pcainit.engine.volume_motion import move_volume
 
 OFFSETS = 6             # shift along the particle's x, y, z; rotation about them
 TELLING = 3000          # particles of a class that tell its offset
 LEAST_TELLING = 100
 LEAST_SHARE = 0.01      # of a particle that counts
-FINER = 2               # grid on which a volume is turned
 
 
 def class_offsets(background: Background, model: ClassModel, posterior: np.ndarray,
@@ -120,37 +117,9 @@ def moved(background: Background, mask: np.ndarray, model: ClassModel, offsets: 
     -------
     ClassModel
     """
-    changes = []
+    changes, grid = [], background.grid
     for difference, offset in zip(model.differences, offsets):
         volume = background.mean + difference
-        changes.append((move_volume(background.grid, volume, offset) - volume) * mask)
+        shift = offset[:3] * grid.box / grid.box_px
+        changes.append((move_volume(volume, shift, offset[3:]) - volume) * mask)
     return ClassModel(model.differences + np.stack(changes).astype(np.float32), model.weights)
-
-
-def move_volume(grid: Grid, volume: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """A volume shifted and turned about the box's centre.
-
-    Parameters
-    ----------
-    grid : Grid
-    volume : (box, box, box) float32
-    offset : (6,) float64
-        Shift (pixels of the particles' box) along x, y, z; rotation vector (radians).
-
-    Returns
-    -------
-    (box, box, box) float32
-    """
-    if not offset.any():
-        return volume
-    n, fine = len(volume), FINER * len(volume)
-    inner = slice(fine // 2 - n // 2, fine // 2 - n // 2 + n)
-    room = np.zeros((fine,) * 3, np.complex128)
-    room[inner, inner, inner] = np.fft.fftshift(np.fft.fftn(volume))
-    smooth = np.fft.ifftn(np.fft.ifftshift(room)).real * FINER ** 3
-    # Arrays are (z, y, x); what is found at a place comes from the place turned back.
-    back = Rotation.from_rotvec(offset[3:]).as_matrix()[::-1, ::-1].T
-    shift = offset[2::-1] * fine / grid.box_px
-    centre = np.full(3, float(FINER * (n // 2)))
-    turned = ndimage.affine_transform(smooth, back, centre - back @ (centre + shift), order=3)
-    return turned[::FINER, ::FINER, ::FINER].astype(np.float32)

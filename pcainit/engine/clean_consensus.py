@@ -19,6 +19,7 @@ from pcainit.engine.posterior_kernels import NUISANCES
 from pcainit.engine.reconstruction import TELLING_NOISE, Consensus, reconstruct_consensus
 from pcainit.engine.scratch import Reused
 from pcainit.engine.slicing import residual_power
+from pcainit.engine.volume_motion import symmetrised
 
 Arrays = Dict[str, np.ndarray]
 
@@ -49,7 +50,7 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
     if quality.junk.any():
         consensus = reconstruct_consensus(dataclasses.replace(slices, usable=keep), symmetry)
     index = np.flatnonzero(keep)
-    consensus = polish_consensus(slices, consensus, index, quality.spread)
+    consensus = polish_consensus(slices, consensus, index, quality.spread, symmetry=symmetry)
     background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
     spread = measure_quality(background, thin(index, MOST_LEARNT)).spread
     offsets = background.offsets
@@ -57,9 +58,11 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
     if phase_error(spread, background, solvent) > LARGE_PHASE:
         spread = _spread_with_motion(background, solvent, index, spread, seed)
     if phase_error(spread, background, solvent) > LARGE_PHASE:
-        consensus, spread, offsets = _refine_poses(slices, consensus, index, spread)
-        consensus, spread, quality = _look_again(correct_slices(slices, offsets), consensus, index,
-                                                 spread, offsets, quality)
+        del background
+        consensus, spread, offsets, moved = _refine_poses(slices, consensus, index, spread,
+                                                          symmetry)
+        consensus, spread, quality = _look_again(moved, consensus, index, spread, offsets, quality,
+                                                 symmetry)
         keep &= ~quality.junk
     return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
                            spread=np.array(dataclasses.astuple(spread)), offsets=offsets)
@@ -75,7 +78,7 @@ def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.n
 
 
 def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
-                offsets: np.ndarray, first: Quality
+                offsets: np.ndarray, first: Quality, symmetry: np.ndarray
                 ) -> Tuple[Consensus, NuisanceSpread, Quality]:
     """Junk and contrast under sharper poses; the mean is put on the greyscale of contrast 1."""
     background = make_background(moved, consensus, auto_mask(consensus.mean, moved.grid), offsets)
@@ -86,33 +89,37 @@ def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: 
     scale = float(np.average(contrast[good], weights=quality.precision[good]))
     consensus = dataclasses.replace(consensus, mean=consensus.mean * np.float32(scale))
     spread = dataclasses.replace(spread, contrast=spread.contrast / scale)
-    consensus = polish_consensus(moved, consensus, good, spread, offsets, rounds=2)
+    consensus = polish_consensus(moved, consensus, good, spread, offsets, rounds=2,
+                                 symmetry=symmetry)
     return consensus, spread, dataclasses.replace(
         quality, junk=first.junk | quality.junk, contrast=contrast / np.float32(scale))
 
 
 def _refine_poses(slices: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
-                  rounds: int = 4) -> Tuple[Consensus, NuisanceSpread, np.ndarray]:
-    """Pose steps and consensus by turns."""
+                  symmetry: np.ndarray, rounds: int = 4
+                  ) -> Tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
+    """Pose steps and consensus by turns; the slices under the last poses too."""
     offsets = np.zeros((len(slices), NUISANCES), np.float32)
     moved = slices
     for _ in range(rounds):
         solvent = auto_mask(consensus.mean, slices.grid)
         background = make_background(moved, consensus, solvent, offsets)
         offsets = improve_offsets(background, index, spread)
+        del background, moved           # one copy of all slices less
         moved = correct_slices(slices, offsets)
-        consensus = polish_consensus(moved, consensus, index, spread, offsets, rounds=2)
+        consensus = polish_consensus(moved, consensus, index, spread, offsets, rounds=2,
+                                     symmetry=symmetry)
         background = make_background(moved, consensus, solvent, offsets)
         none = np.zeros((0,) + consensus.mean.shape, np.float32)
         for _ in range(2):
             result = run_pass(background, none, spread.precision, thin(index, TELLING))
             spread = spread.improved(np.diag(result.moments), result.squares)
-    return consensus, spread, offsets
+    return consensus, spread, offsets, moved
 
 
 def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
                      spread: NuisanceSpread, offsets: Optional[np.ndarray] = None, *,
-                     rounds: int = 3) -> Consensus:
+                     rounds: int = 3, symmetry: Optional[np.ndarray] = None) -> Consensus:
     """EM for the mean itself, with contrast and pose errors integrated out.
 
     What a direct reconstruction leaves in the residuals (regularisation, interpolation, the blur of
@@ -128,6 +135,8 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     offsets : (n, 7) float32, optional
         What the slices have been corrected by.
     rounds : int
+    symmetry : (s, 3, 3), optional
+        The mean is averaged over it at the end.
 
     Returns
     -------
@@ -146,6 +155,8 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
         mean = consensus.mean + step.differences[0]
         mean -= np.float32(solvent_level(mean, solvent))
         consensus = dataclasses.replace(consensus, mean=mean)
+    if symmetry is not None:
+        consensus = dataclasses.replace(consensus, mean=symmetrised(consensus.mean, symmetry))
     noise = residual_power(slices.values, slices.ctf, slices.rotations,
                            thin(index, TELLING_NOISE),
                            grid.to_fourier(consensus.mean[None]), grid)

@@ -230,16 +230,16 @@ def moment_channels(q: int) -> int:
 
 
 @kernel(parallel=True)
-def latent_pass(images, volumes, q, sought, precision, order, starts, log_weights, update, sums,
-                cells, local, moments, squares, gains, keep, grams, scores):
-    """Posterior of every particle in `order`.
+def latent_pass(images, volumes, q, sought, precision, order, rows, starts, log_weights, update,
+                sums, cells, local, moments, squares, gains, keep, grams, scores):
+    """Posterior of every particle in `order`; what is kept of each goes to its place in `rows`.
 
     `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  With `update`, `sums`
-    (blocks, z, y, x, `sum_channels`) become those of the first `sought`, and the second moments are
-    added to `local` (blocks, cells, `moment_channels`) where there is room; `moments` (blocks, t,
+    (blocks, z, y, x, `sum_channels`) become those of the first `sought`, and second moments of
+    components are added to `local` (blocks, cells, `moment_channels`); `moments` (blocks, t,
     t) get the coefficients' second moments and `squares` (blocks, t) the squares of their means,
-    both with what was corrected before added; with `keep`, `grams` (n, t, t) and `scores` (n, t)
-    get each particle's statistics; `gains` (n,) its log marginal likelihood ratio.  With
+    both with what was corrected before added; with `keep`, `grams` (m, t, t) and `scores` (m, t)
+    get each particle's statistics; `gains` (m,) its log marginal likelihood ratio.  With
     `log_weights` (q,), the volumes are classes instead of components: `scores` then get the
     responsibilities.
     """
@@ -260,22 +260,22 @@ def latent_pass(images, volumes, q, sought, precision, order, starts, log_weight
         packed[0] = 1
         sums[block] = 0
         for place in range(starts[block], starts[block + 1]):
-            i = order[place]
+            i, row = order[place], rows[place]
             _measure(images, i, volumes, q, precision, scratch, gram, score)
             if keep and not classes:
                 for a in range(t):
-                    scores[i, a] = score[a]
+                    scores[row, a] = score[a]
                     for b in range(a + 1):
-                        grams[i, a, b] = gram[a, b]
-                        grams[i, b, a] = gram[a, b]
+                        grams[row, a, b] = gram[a, b]
+                        grams[row, b, a] = gram[a, b]
             if classes:
-                gains[i] = class_posterior(gram, precision, score, log_weights, mean, moment,
+                gains[row] = class_posterior(gram, precision, score, log_weights, mean, moment,
                                            mean32)
                 for a in range(q):
                     if keep:
-                        scores[i, a] = mean[a]
+                        scores[row, a] = mean[a]
             else:
-                gains[i] = invert_posterior(gram, precision, score, covariance, mean, room)
+                gains[row] = invert_posterior(gram, precision, score, covariance, mean, room)
                 for a in range(t):
                     mean32[a] = mean[a]
                     whole = mean[a] + (images.offsets[i, a - q] if a >= q else 0)

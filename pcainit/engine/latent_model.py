@@ -261,23 +261,20 @@ def run_pass(background: Background, scaled: np.ndarray, precision: np.ndarray,
     local = np.zeros((blocks, grid.cells[-1, -1, -1] + 1, moment_channels(sought))
                      if update and not classes else (1, 0, 1), np.float32)
     moments, squares = np.zeros((blocks, t, t)), np.zeros((blocks, t))
-    # The kernel indexes these by particle number.
-    gains = np.zeros(len(background.slices))
-    size = len(background.slices) if keep else 1
-    grams = np.zeros((1 if classes else size, t, t), np.float32)
+    gains, size = np.zeros(n), n if keep else 0
+    grams = np.zeros((0 if classes else size, t, t), np.float32)
     scores = np.zeros((size, t), np.float32)
+    by_view = np.argsort(background.rank[index], kind="stable")
     latent_pass(_images(background), _volumes(background, scaled), q, sought,
                 np.asarray(precision, np.float64),
-                index[np.argsort(background.rank[index], kind="stable")], block_starts(n, blocks),
+                index[by_view], by_view, block_starts(n, blocks),
                 np.asarray(log_weights if classes else np.empty(0), np.float64), update, sums,
                 grid.cells.ravel(), local, moments, squares, gains, keep, grams, scores)
     gathered = (3 if classes else 2) * sought
     return PassResult(_complete(gather(sums, gathered), sought) if update else sums[:0],
                       _cell_means(local.sum(axis=0), grid, moments.sum(axis=0)[:sought, :sought],
                                   n) if local.size else local[0],
-                      moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains[index],
-                      grams[index] if keep and not classes else grams[:0],
-                      scores[index] if keep else scores[:0])
+                      moments.sum(axis=0) / n, squares.sum(axis=0) / n, gains, grams, scores)
 
 
 def in_parts(count: int) -> Iterator[slice]:

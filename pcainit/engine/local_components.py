@@ -17,6 +17,7 @@ from pcainit.engine.maximisation import Weights
 from pcainit.engine.model_axes import align_to, merge_models
 from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import thin
+from pcainit.engine.volume_axes import principal_axes
 
 # A region is looked at closely from this score of the sweep (standard deviations) ...
 LEAST_SWEEP_SCORE = 5.0
@@ -95,8 +96,9 @@ def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
         place = _certified(background, group, held, joint, halves, mask, seed, weights)
         if place is not None:
             found.append(place)
-            held = join(held[0], [place.halves[0]]), join(held[1], [place.halves[1]])
-            joint = join(joint, [place.joint])
+            joint, new = join(joint, [place.joint])
+            held = (join(held[0], [place.halves[0]], new)[0],
+                    join(held[1], [place.halves[1]], new)[0])
     progress(1.0)
     return found, regions
 
@@ -175,27 +177,45 @@ def _start(volumes: List[np.ndarray], background: Background, place: np.ndarray,
            joint: LatentModel, q: int = 2) -> LatentModel:
     """What the regions' components have in common, with a small share of the mean's power."""
     flat = np.stack(volumes).reshape(len(volumes), -1)
-    right = np.linalg.svd(flat, full_matrices=False)[2][:q]
+    right = principal_axes(flat.astype(np.float64))[0][:q]
     power = 0.01 * float((background.mean.astype(np.float64) ** 2 * place).sum())
     return LatentModel(right.reshape((len(right),) + place.shape).astype(np.float32),
                        np.full(len(right), power), joint.nuisance)
 
 
-def join(first: LatentModel, others: Sequence[LatentModel]) -> LatentModel:
-    """The first model's components as they are, then what the others add to them, orthonormal."""
+def join(first: LatentModel, others: Sequence[LatentModel],
+         chosen: Optional[np.ndarray] = None) -> Tuple[LatentModel, np.ndarray]:
+    """The first model's components as they are, then what the others add to them, orthonormal.
+
+    Parameters
+    ----------
+    first : LatentModel
+    others : sequence of LatentModel
+    chosen : (c,) bool, optional
+        Which of the others' components to take; by default, those that add enough.
+
+    Returns
+    -------
+    LatentModel
+    (c,) bool
+        Which of the others' components, one after the other, were taken.
+    """
     basis, variances = list(first.components), list(first.variances)
+    taken: List[bool] = []
     for model in others:
         for volume, variance in zip(model.components, model.variances):
             rest = volume.astype(np.float64)
             for known in basis:
                 rest = rest - (rest * known).sum() * known
             share = float((rest ** 2).sum())
-            if share > LEAST_NEW:
-                basis.append((rest / np.sqrt(share)).astype(np.float32))
+            taken.append(share > LEAST_NEW if chosen is None else bool(chosen[len(taken)]))
+            if taken[-1]:
+                basis.append((rest / np.sqrt(max(share, 1e-12))).astype(np.float32))
                 variances.append(variance * share)
     shape = (len(basis),) + first.components.shape[1:]
-    return dataclasses.replace(first, components=np.array(basis, np.float32).reshape(shape),
-                               variances=np.array(variances, np.float64))
+    model = dataclasses.replace(first, components=np.array(basis, np.float32).reshape(shape),
+                                variances=np.array(variances, np.float64))
+    return model, np.array(taken, bool)
 
 
 def describe_place(place: Place, grid: Grid) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pcainit.engine.latent_model import LatentModel
+from pcainit.engine.volume_axes import principal_axes
 
 
 def _closest_rotation(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -75,7 +76,7 @@ def merge_models(models: list[LatentModel]) -> LatentModel:
     """Principal components of the halves' components together, as many as each has."""
     q = models[0].q
     stacked = np.concatenate([m.scaled for m in models])
-    flat = stacked.reshape(2 * q, -1).astype(np.float64) / np.sqrt(len(models))
-    _, singular, right = np.linalg.svd(flat, full_matrices=False)
-    return LatentModel(right[:q].reshape(models[0].components.shape).astype(np.float32),
+    flat = stacked.reshape(len(stacked), -1).astype(np.float64) / np.sqrt(len(models))
+    axes, singular = principal_axes(flat)
+    return LatentModel(axes[:q].reshape(models[0].components.shape).astype(np.float32),
                        np.maximum(singular[:q] ** 2, 1e-30), models[0].nuisance)

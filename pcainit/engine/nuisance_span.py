@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from pcainit.engine.latent_model import Background, LatentModel
+from pcainit.engine.volume_axes import orthonormal
 
 
 def nuisance_span(background: Background, mask: np.ndarray) -> np.ndarray:
@@ -44,8 +45,8 @@ def nuisance_share(components: np.ndarray, background: Background, mask: np.ndar
     (q,) float64, 0 to 1
     """
     span = nuisance_span(background, mask).reshape(7, -1)[0 if contrast else 1:]
-    frame = np.linalg.qr(span.T.astype(np.float64))[0]
-    inside = components.reshape(len(components), mask.size) @ frame
+    frame = orthonormal(span.astype(np.float64))
+    inside = components.reshape(len(components), mask.size) @ frame.T
     return (inside ** 2).sum(axis=1)
 
 
@@ -75,8 +76,8 @@ def ambiguous_directions(model: LatentModel, background: Background, mask: np.nd
         along = np.einsum("qzyx,zyx->q", model.components, direction)
         if (model.variances * along ** 2).sum() < (size * (direction * volume).sum()) ** 2:
             found.append(volume.ravel())
-    frame = np.linalg.qr(np.reshape(found, (len(found), mask.size)).T)[0]
-    return frame.T.reshape((-1,) + mask.shape)
+    frame = orthonormal(np.reshape(found, (len(found), mask.size)))
+    return frame.reshape((-1,) + mask.shape)
 
 
 def without_directions(model: LatentModel, directions: np.ndarray) -> LatentModel:

@@ -18,6 +18,7 @@ from pcainit.engine.maximisation import Weights, maximise
 from pcainit.engine.model_axes import turned
 from pcainit.engine.nuisance import adjusted
 from pcainit.engine.particles import thin
+from pcainit.engine.volume_axes import principal_axes
 
 # Inside a mask neighbouring Fourier coefficients go together, and the mask averages their noise:
 # components are damped by the mask's share of the box (times this) less than single coefficients.
@@ -46,9 +47,9 @@ def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, 
     """
     flat = scaled.reshape(len(scaled), -1).astype(np.float64)
     root = np.linalg.cholesky(second + 1e-12 * np.trace(second) * np.eye(len(second)))
-    left, singular, _ = np.linalg.svd((root.T @ flat).T, full_matrices=False)
-    sign = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
-    components = (left * sign).T.reshape(scaled.shape).astype(np.float32)
+    axes, singular = principal_axes(root.T @ flat)
+    sign = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    components = (axes * sign[:, None]).reshape(scaled.shape).astype(np.float32)
     return components, np.maximum(singular ** 2, 1e-30)
 
 

@@ -91,8 +91,8 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     The nuisance coefficients are integrated out under each class; contrast is that of the class's
     own volume, mean and difference together.  Only what goes with contrast hangs on the class, so
     the others are integrated out of all at once.  `mean` (K + 7,) gets the responsibilities,
-    `factor` (K + 7,) and `moment` what `_scatter` needs; returns the log of the marginal
-    likelihood.
+    `factor` (K + 7,) and `moment` what the sums for new volumes need; returns the log of the
+    marginal likelihood over that of the mean alone.
     """
     n_classes, rest = len(log_weights), NUISANCES - 1
     first = n_classes + 1                       # of the coefficients beside contrast
@@ -101,7 +101,7 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     _root_of_inverse(gram[first:, first:], precision[first:], root, room)
     _turn(root, gram[first:, n_classes], turned)
     _turn(root, score[first:], target)
-    top = -np.inf
+    top = -1e300                                # kernels may take for granted that all is finite
     base = 0.0
     moment[:] = 0
     for k in range(n_classes, -1, -1):          # the mean alone first

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pcainit.engine.class_offsets import class_offsets, move_volume, moved
+from pcainit.engine.class_offsets import class_offsets, moved
 from pcainit.engine.class_volumes import ClassModel
 from pcainit.engine.latent_model import NuisanceSpread
 from pcainit.tests.particle_examples import GRID, PLACES, ball, blobs, model_background
@@ -86,16 +86,3 @@ def test_classes_of_few_particles_stay():
     found = class_offsets(background, model, np.eye(2, dtype=np.float32)[label],
                           np.arange(len(label)), SPREAD)
     assert not found.any()
-
-
-@pytest.mark.parametrize("offset", MOVES)
-def test_a_moved_volume_is_that_of_moved_points(offset):
-    offset = 4 * np.array(offset)
-    moved_by_hand = blobs(GRID, placed(offset), width=1.5)
-    found = move_volume(GRID, blobs(GRID, PLACES, width=1.5), offset)
-    assert np.abs(found - moved_by_hand).max() < 0.01 * moved_by_hand.max()
-
-
-def test_a_volume_that_is_not_moved_stays():
-    volume = np.random.default_rng(0).normal(size=(GRID.box,) * 3).astype(np.float32)
-    assert np.array_equal(move_volume(GRID, volume, np.zeros(6)), volume)

@@ -196,12 +196,17 @@ def test_join_keeps_what_is_known_first():
     mixed = LatentModel(np.stack([0.8 * volumes[2] + 0.6 * volumes[0],
                                   0.98 * volumes[1] + 0.199 * volumes[2]]),
                         np.array([1.0, 1.0]), SPREAD)
-    both = join(first, [mixed])
+    both, taken = join(first, [mixed])
+    assert taken.tolist() == [True, False]
     assert both.q == 3                                          # the last adds next to nothing
     assert np.array_equal(both.components[:2], first.components)
     assert abs((both.components[2] * volumes[2]).sum()) == pytest.approx(1, abs=1e-5)
     assert both.variances == pytest.approx([3, 2, 0.64], rel=1e-4)
-    assert join(first, []).components.shape == first.components.shape
+    assert join(first, [])[0].components.shape == first.components.shape
+    again, taken = join(first, [mixed], np.array([False, True]))    # as another half-set says
+    assert again.q == 3 and taken.tolist() == [False, True]
+    flat = again.components.reshape(3, -1)
+    assert flat @ flat.T == pytest.approx(np.eye(3), abs=1e-5)
 
 
 @pytest.mark.parametrize("radius", [5.0, 1.5])
