@@ -23,6 +23,9 @@ ANGLES = "ZYZ"                          # RELION's Euler angles
 CONTRAST_SD, POSE_ERROR, SHIFT_ERROR = 0.15, 1.5, 0.7       # -, degrees and pixels per axis
 JUNK, VIEWS, VIEW_SPREAD = 0.03, 0.5, 25.0      # shares of all particles; degrees about a view
 GROUP = 100                             # particles of one micrograph
+# Beside those with --harsh: share of images with a neighbour, how far away (of the box), standard
+# deviations of the recorded defocus (A) and of a micrograph's noise.
+NEIGHBOURS, FAR, DEFOCUS_ERROR, NOISE_SPREAD = 0.4, (0.55, 0.75), 300.0, 0.15
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,30 @@ def junk(rng: np.random.Generator, box: int, power: float) -> np.ndarray:
     return image * np.sqrt(power / image.var()) if image.any() else image
 
 
-def make(name: str, recipe: Recipe, work: Path, source: str) -> None:
+def add_neighbours(rng: np.random.Generator, stack: np.ndarray) -> None:
+    """Parts of other particles at the edges of images, in place."""
+    count, box = len(stack), stack.shape[1]
+    chosen = np.flatnonzero(rng.random(count) < NEIGHBOURS)
+    other, angle = rng.integers(0, count, len(chosen)), rng.uniform(0, 2 * np.pi, len(chosen))
+    away = box * rng.uniform(*FAR, len(chosen)) * [np.sin(angle), np.cos(angle)]
+    images = stack[other]
+    for k, image, (down, right) in zip(chosen, images, np.rint(away.T).astype(int)):
+        rows, columns = slice(max(down, 0), box + min(down, 0)), slice(max(right, 0),
+                                                                       box + min(right, 0))
+        stack[k, rows, columns] += image[max(-down, 0):box - max(down, 0),
+                                         max(-right, 0):box - max(right, 0)]
+
+
+def normalise(images: np.ndarray) -> None:
+    """Mean 0 and variance 1 outside the circle that fits into the box, in place."""
+    box = images.shape[1]
+    y, x = np.indices((box, box)) - box // 2
+    outside = images[:, np.hypot(x, y) > 0.45 * box]
+    images -= outside.mean(axis=1)[:, None, None]
+    images /= outside.std(axis=1)[:, None, None]
+
+
+def make(name: str, recipe: Recipe, work: Path, source: str, harsh: bool = False) -> None:
     """One set's folder, as benchmarks/README.md describes it."""
     folder, rng = work / name, np.random.default_rng(recipe.seed)
     (folder / "truth").mkdir(parents=True, exist_ok=True)
@@ -160,9 +186,17 @@ def make(name: str, recipe: Recipe, work: Path, source: str) -> None:
     for k in np.flatnonzero(bad):
         stack[k] = junk(rng, recipe.box, recipe.snr)
     states = np.where(bad, -1, states)
+    strength = np.ones(count, np.float32)
+    if harsh:
+        add_neighbours(rng, stack)
+        strength = np.exp(rng.normal(0, NOISE_SPREAD, micrograph[-1] + 1))[micrograph]
+        mean = mean + rng.normal(0, DEFOCUS_ERROR, count)
     for first in range(0, count, 1000):
         part = stack[first:first + 1000]
-        part += coloured(rng, len(part), recipe.box)
+        part += (coloured(rng, len(part), recipe.box)
+                 * strength[first:first + 1000, None, None].astype(np.float32))
+        if harsh:
+            normalise(part)
     with mrcfile.new(folder / "particles.mrcs", stack, overwrite=True) as file:
         file.set_image_stack()
         file.voxel_size = recipe.pixel
@@ -197,9 +231,11 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=list(RECIPES))
     parser.add_argument("--ribosome", help="PDB 4V5A as MMTF")
     parser.add_argument("--cftr", help="PDB 6MSM")
+    parser.add_argument("--harsh", action="store_true", help="also neighbours at the edges, wrong "
+                        "defocus, and noise and greyscale that differ between images")
     args = parser.parse_args()
     for name in args.sets:
-        make(name, RECIPES[name], args.work, getattr(args, RECIPES[name].source))
+        make(name, RECIPES[name], args.work, getattr(args, RECIPES[name].source), args.harsh)
         print("made", args.work / name, flush=True)
 
 
