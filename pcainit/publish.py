@@ -203,8 +203,14 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
     -------
     dict
         The summary as written.
+
+    Raises
+    ------
+    InputError
+        The results would replace input, or files of others.
     """
     folder, before, found = Path(output), workspace.get("reconstruct"), workspace.get("components")
+    refuse_overwriting(folder, prepared_star(workspace), *user_files(settings))
     grid = workspace.slices().grid
     make_folder(folder)
     _clear(folder)
