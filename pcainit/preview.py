@@ -16,6 +16,7 @@ from pcainit.engine.prepare import chunk_length, prepare_slices
 from pcainit.engine.reconstruction import reconstruct_consensus
 from pcainit.files.atomic import write_arrays
 from pcainit.files.coordinates import ARRAY_FAULTS
+from pcainit.files.foreign import MARK
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
 from pcainit.settings import InputError, Settings, shorten
@@ -126,8 +127,10 @@ def make_preview(star: str, data_dir: Optional[str], settings: Settings, *, tota
 
 def write_preview(preview: Preview, path: str | Path) -> None:
     """Keep a preview as an .npz file, written whole or not at all."""
-    write_arrays(Path(path), {field.name: np.asarray(getattr(preview, field.name))
-                              for field in dataclasses.fields(preview)})
+    arrays = {MARK: np.array(True)}         # a name that is written out near the beginning
+    arrays.update((field.name, np.asarray(getattr(preview, field.name)))
+                  for field in dataclasses.fields(preview))
+    write_arrays(Path(path), arrays)
 
 
 def read_preview(path: str | Path) -> Preview:

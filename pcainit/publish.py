@@ -243,7 +243,7 @@ def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
                 or path.parent == place and path.name in _FILES):
             raise InputError("The output folder %s holds the input %s, which the results would "
                              "replace: choose another folder." % (folder, given))
-    refuse_foreign(folder, _MARKED)
+    refuse_foreign(folder, _MARKED, "summary.json")
 
 
 def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays],
