@@ -7,6 +7,7 @@ from typing import Callable, Dict, Optional
 import numpy as np
 
 from pcainit import batch_method, particle_components, particle_method
+from pcainit.checks import too_few
 from pcainit.engine.clean_consensus import clean_consensus
 from pcainit.engine.masks import auto_mask, fit_mask
 from pcainit.engine.poses import symmetry_matrices
@@ -44,10 +45,15 @@ def _mask_identity(mask: str) -> str:
 def _start(workspace: Workspace, settings: Settings, stage: str) -> Optional[str]:
     """Digest of a stage whose result has to be made; None when it is there already.
 
-    The results of all earlier stages must be there and fit the settings.
+    The results of all earlier stages must be there and fit the settings, and so must the number of
+    images that can be used.
     """
     for earlier in STAGES[:STAGES.index(stage)]:
         workspace.expect(earlier, _digest(workspace, settings, earlier))
+    usable = workspace.get("prepare")["usable"]
+    wrong = too_few(settings, int(usable.sum()), len(usable))
+    if wrong:
+        raise InputError(" ".join(wrong))
     digest = _digest(workspace, settings, stage)
     return None if workspace.has(stage, digest) else digest
 

@@ -124,6 +124,24 @@ def test_unusable_images_among_good_ones(go, good, spoiled):
     assert max(same, 1 - same) > 0.9
 
 
+@pytest.mark.parametrize("method, options, words", [
+    ("particles", ["--classes", 8], "classes is 8 for only 70 usable particles of 240"),
+    ("simple", ["--classes", 8, "--particles-per-reconstruction", 5],
+     "classes is 8 for only 70 usable particles of 240: ask for 7 or fewer"),
+    ("batches", ["--classes", 2, "--particles-per-reconstruction", 80],
+     "particles_per_reconstruction is 80, but there are only 70 usable particles of 240")])
+def test_settings_are_checked_against_the_usable_images(go, spoiled, method, options, words):
+    """Classes of no image are volumes of zeros, and batches of all images are all the same."""
+    data = spoiled(replaced(slice(70, None), 0.0))
+    assert words in go(data, "--method", method, *options).sentence
+
+
+def test_as_many_classes_as_the_usable_images_allow(go, spoiled):
+    result = go(spoiled(replaced(slice(70, None), 0.0)), "--method", "simple", "--classes", 7,
+                "--particles-per-reconstruction", 40)
+    assert min(volume.std() for volume in result.volumes) > 0
+
+
 @pytest.mark.parametrize("factor", [1e6, 1e-6])
 def test_greyscale(go, good, spoiled, factor):
     """The same classes; densities times the factor to within 1e-4 of the largest."""
