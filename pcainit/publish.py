@@ -16,7 +16,6 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.engine.grid import Grid
-from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.foreign import refuse_foreign
 from pcainit.files.star import ParticleTable
@@ -219,7 +218,7 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
         write()
     summary = plain(dict(
         record(settings, grid, "variance", threads, seconds or {}),
-        particles=len(workspace.slices()),
+        particles=len(workspace.slices()), **left_out(workspace),
         **_components(found), regions_tried=int(found.get("regions_tried", 0)),
         changing_places=json.loads(str(found.get("places", "[]")))))
     summary["verdict"] = write_look(summary)
@@ -256,7 +255,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         classes=len(final["volumes"]), class_weights=final["weights"],
         class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
         noise_edge=found.get("noise_edge"), **_components(found),
-        pairwise_differences=final["pairwise"], **left_out(slices),
+        pairwise_differences=final["pairwise"], **left_out(workspace),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
         artefacts=int(found.get("artefacts", 0)),
@@ -301,10 +300,11 @@ def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: D
                 working_box=grid.box, resolution=settings.resolution, seconds=seconds)
 
 
-def left_out(slices: Slices) -> Dict[str, int]:
-    """How many images no result is made from."""
-    constant, saturated = slices.left_out()
-    return dict(constant_images=constant, saturated_images=saturated)
+def left_out(workspace: Workspace) -> Dict[str, int]:
+    """How many images no result is made from, and whether that made new half-sets necessary."""
+    constant, saturated = workspace.slices().left_out()
+    return dict(constant_images=constant, saturated_images=saturated,
+                half_sets_redrawn=bool(workspace.get("prepare")["redrawn"]))
 
 
 def versions() -> Dict[str, str]:

@@ -40,10 +40,7 @@ def write_verdict(summary: Dict[str, Any]) -> str:
             sentences.append("%s left out: reproducible, but like contrast or pose errors."
                              % _count(summary["artefacts"], "further component"))
         sentences += _detectable(summary) + _quality(summary)
-    for kind in ("constant", "saturated"):
-        if summary.get(kind + "_images"):
-            sentences.append("%s left out." % _count(summary[kind + "_images"], kind + " image"))
-    return " ".join(sentences)
+    return " ".join([*sentences, *_left_out(summary)])
 
 
 def write_look(summary: Dict[str, Any]) -> str:
@@ -59,7 +56,17 @@ def write_look(summary: Dict[str, Any]) -> str:
                      "The variance map is made of what is reproducible."]
     if not summary["regions_tried"]:
         sentences.append("Small regions were not searched.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *_left_out(summary)])
+
+
+def _left_out(summary: Dict[str, Any]) -> list[str]:
+    """Images that no result is made from."""
+    sentences = ["%s left out." % _count(summary[kind + "_images"], kind + " image")
+                 for kind in ("constant", "saturated") if summary.get(kind + "_images")]
+    if summary.get("half_sets_redrawn"):
+        sentences.append("Without them one of the given half-sets is much larger than the other: "
+                         "the particles were shared out anew, at random.")
+    return sentences
 
 
 def _reproducible(summary: Dict[str, Any]) -> str:

@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
             record(settings, grid, "latents", args.threads, reporter.seconds, along=args.along),
             particles=len(slices), classes=len(final["volumes"]), class_weights=final["weights"],
             class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
-            pairwise_differences=final["pairwise"], **left_out(slices),
+            pairwise_differences=final["pairwise"], **left_out(workspace),
             coordinates=args.coordinates, matched_by=matched_by,
             verdict=latent_method.verdict(stages, settings, args.along, matched_by))
         written = write_result(output, stages, grid, summary, threads=args.threads,

@@ -136,6 +136,20 @@ def test_settings_are_checked_against_the_usable_images(go, spoiled, method, opt
     assert words in go(data, "--method", method, *options).sentence
 
 
+@pytest.mark.parametrize("left", [0, 5])
+def test_a_half_set_without_images(go, good, spoiled, left):
+    """The consensus keeps the data's greyscale: it came out twenty times too low, or as nothing."""
+    half = ParticleTable(good / "particles.star").numbers("rlnRandomSubset")
+    options = ["--method", "simple", "--classes", 2, "--particles-per-reconstruction", 40]
+    before = go(good, *options, name="before")
+    after = go(spoiled(replaced(np.flatnonzero(half == 2)[left:], 0.0)), *options)
+    one, two = (mrcfile.read(str(result.folder / "components" / "mean.mrc"))
+                for result in (before, after))
+    assert (one * two).sum() / (one ** 2).sum() == pytest.approx(1, abs=0.15)
+    assert after.summary["half_sets_redrawn"] and not before.summary["half_sets_redrawn"]
+    assert "shared out anew" in after.summary["verdict"]
+
+
 def test_as_many_classes_as_the_usable_images_allow(go, spoiled):
     result = go(spoiled(replaced(slice(70, None), 0.0)), "--method", "simple", "--classes", 7,
                 "--particles-per-reconstruction", 40)
