@@ -253,7 +253,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     summary: Dict[str, Any] = dict(
         record(settings, slices.grid, settings.method, threads, seconds), particles=len(slices),
         classes=len(final["volumes"]), class_weights=final["weights"],
-        class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
+        class_sizes=class_sizes(final),
         noise_edge=found.get("noise_edge"), **_components(found),
         pairwise_differences=final["pairwise"], **left_out(workspace),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
@@ -267,6 +267,11 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []), class_offsets=_offsets(final))
     return plain(summary)
+
+
+def class_sizes(final: Arrays) -> np.ndarray:
+    """Particles of each class, (K,) int; those set aside have a class in name only."""
+    return np.bincount(final["label"][~final["junk"]], minlength=len(final["volumes"]))
 
 
 def _components(found: Arrays) -> Dict[str, Any]:

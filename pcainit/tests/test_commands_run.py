@@ -139,7 +139,10 @@ def test_summary_has_what_is_promised(result, data):
     assert (summary["box"], summary["sampling"]) == (BOX, SAMPLING)
     assert summary["parameters"]["resolution"] == 20.0 and summary["seed"] == 0
     assert sum(summary["class_weights"]) == pytest.approx(1)
-    assert sum(summary["class_sizes"]) == COUNT
+    with np.load(str(output / "latents.npz")) as latents:       # images left out do not count
+        sizes = np.bincount(latents["class"][~latents["junk"]] - 1, minlength=summary["classes"])
+    assert summary["class_sizes"] == sizes.tolist() and sizes.sum() == COUNT - 2
+    assert summary["class_weights"] == pytest.approx(sizes / sizes.sum())
     k = summary["classes"]
     assert np.shape(summary["pairwise_differences"]) == (k, k)
     assert {"prepare", "reconstruct", "components", "cluster", "volumes"} <= set(summary["seconds"])
