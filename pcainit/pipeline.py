@@ -9,7 +9,7 @@ import numpy as np
 from pcainit import batch_method, particle_components, particle_method
 from pcainit.checks import too_few
 from pcainit.engine.clean_consensus import clean_consensus
-from pcainit.engine.masks import auto_mask, fit_mask
+from pcainit.engine.masks import auto_mask, check_room, fit_mask
 from pcainit.engine.poses import symmetry_matrices
 from pcainit.engine.reconstruction import reconstruct_consensus
 from pcainit.files.identity import content_identity
@@ -90,6 +90,8 @@ def components(workspace: Workspace, settings: Settings, progress: Progress) -> 
     if digest is None:
         return
     before = workspace.get("reconstruct")
+    if settings.method != "simple":
+        check_room(before["mask"], settings.components)
     if settings.method == "particles":
         result = particle_components.find_components(workspace.slices(), before, settings, progress)
     else:

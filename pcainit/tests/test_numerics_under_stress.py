@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from pcainit.__main__ import main
 from pcainit.commands.simulate import write_simulation
+from pcainit.engine.grid import Grid
 from pcainit.engine.simulation import Simulation, draw_truth
 from pcainit.files.star import ParticleTable
 
@@ -267,6 +268,19 @@ def corner(place):
     volume = np.zeros((BOX,) * 3, np.float32)
     volume[place] = 1
     return volume
+
+
+@pytest.mark.parametrize("options", [
+    [], ["--method", "batches", "--classes", 2, "--reconstructions", 40,
+         "--particles-per-reconstruction", 40]])
+def test_more_components_than_the_mask_has_voxels(go, good, tmp_path, options):
+    grid = Grid(BOX, SAMPLING, RESOLUTION)
+    mask = np.zeros((grid.box,) * 3, np.float32)
+    mask[(slice(7, 9),) * 3] = 1
+    mrcfile.write(str(tmp_path / "mask.mrc"), mask, voxel_size=grid.voxel)
+    words = ["--mask", tmp_path / "mask.mrc", *options, "--components"]
+    assert "components is 12, but the mask has only 8 voxels" in go(good, *words, 12).sentence
+    assert options or go(good, *words, 8).sentence is None
 
 
 @pytest.mark.parametrize("volume, sampling, words", [
