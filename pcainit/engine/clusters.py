@@ -64,7 +64,8 @@ def principal_axes(coordinates: np.ndarray, most: int = MOST_AXES) -> np.ndarray
 
 
 def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
-                    most: int = MOST_CLASSES, sizes: Optional[np.ndarray] = None) -> Clusters:
+                    most: int = MOST_CLASSES, sizes: Optional[np.ndarray] = None,
+                    least: float = 0.0) -> Clusters:
     """Gaussian mixture with full covariances.
 
     A point that stands for many particles counts as so many points: it is known better, and the
@@ -82,6 +83,9 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
         Classes to try at most.
     sizes : (n,) float64, optional
         How much each point counts, positive; the same for all when not given.
+    least : float
+        Points of a class, in shares; numbers with smaller classes are not chosen, unless all have
+        such.
 
     Returns
     -------
@@ -110,7 +114,9 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
         bic.append(free * np.log(effective) - 2 * effective * gain)
         if len(bic) >= 4 and bic[-1] > bic[-2] > bic[-3] > bic[-4]:
             break
-    model = fits[int(np.argmin(bic))]
+    ranked = [fits[k] for k in np.argsort(bic, kind="stable")]
+    model = next((fit for fit in ranked if least <= 0
+                  or fit.predict_proba(points).sum(axis=0).min() >= least), ranked[0])
     order = np.argsort(-model.weights_, kind="stable")
     posterior = model.predict_proba(points)[:, order]
     return Clusters(posterior, model.weights_[order], model.means_[order] * scale,
@@ -121,6 +127,11 @@ def _copies(sizes: np.ndarray) -> np.ndarray:
     """How often to repeat each point so that it counts by its size, at least once."""
     smallest = max(float(sizes.min()), float(sizes.sum()) / MOST_POINTS)
     return np.maximum(np.rint(sizes / smallest), 1).astype(int)
+
+
+def even_steps(values: np.ndarray, count: int) -> np.ndarray:
+    """The middle value of each of `count` equal shares of the points, (count,) float64."""
+    return np.quantile(values, (np.arange(count) + 0.5) / count)
 
 
 def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Clusters:
@@ -139,7 +150,7 @@ def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Cluster
         In the order of the axis.
     """
     values = coordinates[:, axis]
-    centres = np.quantile(values, (np.arange(n_classes) + 0.5) / n_classes)
+    centres = even_steps(values, n_classes)
     gaps = np.maximum(np.gradient(centres), 1e-12) if n_classes > 1 else np.array([np.inf])
     logs = -0.5 * ((values[:, None] - centres) / (0.5 * gaps)) ** 2 - np.log(gaps)
     posterior = np.exp(logs - logs.max(axis=1, keepdims=True))
