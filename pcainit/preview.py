@@ -10,6 +10,7 @@ from typing import Callable, Optional
 import numpy as np
 from scipy import fft
 
+from pcainit.checks import problems
 from pcainit.engine.grid import Grid
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.prepare import chunk_length, prepare_slices
@@ -107,10 +108,16 @@ def make_preview(star: str, data_dir: Optional[str], settings: Settings, *, tota
     Raises
     ------
     InputError
-        The particles cannot be read.
+        The particles cannot be read, or no run would accept them.
     """
     particles = read_particles(ParticleTable(star), data_dir, use_ctf=not settings.no_ctf)
     total = total or len(particles)
+    # The resolution is what people choose by the preview, so any will do that suits the particles.
+    shown = Settings(resolution=min(max(settings.resolution, 2 * particles.sampling),
+                                    particles.box_px * particles.sampling / 6))
+    wrong = problems(shown, total, particles.box_px, particles.sampling)
+    if wrong:
+        raise InputError(" ".join(wrong))
     if len(particles) > most:
         rows = np.random.default_rng(settings.seed).choice(len(particles), most, replace=False)
         particles = particles.take(np.sort(rows))
