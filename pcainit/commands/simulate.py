@@ -19,7 +19,7 @@ import numpy as np
 from pcainit.commands.folders import held
 from pcainit.files.atomic import remove_unfinished, replacing
 from pcainit.files.foreign import mark_map, refuse_foreign
-from pcainit.settings import InputError, shorten
+from pcainit.settings import InputError, Settings, shorten
 
 if TYPE_CHECKING:
     from pcainit.engine.simulation import Simulation, Truth
@@ -63,8 +63,10 @@ def main(args: argparse.Namespace) -> int:
     except ValueError:
         raise InputError("populations is %r: give numbers with commas between them, such as "
                          "0.5,0.3,0.2." % shorten(args.populations)) from None
-    if args.seed < 0:
-        raise InputError("seed is %d: give 0 or more." % args.seed)
+    highest = Settings.fields()["seed"]["high"]
+    if not 0 <= args.seed <= highest:
+        raise InputError("seed is %s: give a whole number from 0 to %d."
+                         % (shorten(str(args.seed)), highest))
     simulation = Simulation(
         particles=args.particles, box_px=args.box, sampling=args.sampling,
         populations=populations, change=args.change, domain=args.domain, snr=args.snr,
