@@ -9,6 +9,7 @@ from typing import Optional
 import numpy as np
 
 from pcainit.engine.batches import draw_batches
+from pcainit.engine.threads import one_thread
 
 MOST_CLASSES = 12
 LEAST_MEMBERS = 8           # points for each class that is tried
@@ -107,8 +108,9 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
     restarts = 8 if len(some) < 5000 else 3
     fits, bic, q = [], [], points.shape[1]
     for k in tried:
-        fits.append(GaussianMixture(int(k), n_init=restarts, random_state=seed, max_iter=300,
-                                    reg_covar=1e-6).fit(copied))
+        with one_thread():
+            fits.append(GaussianMixture(int(k), n_init=restarts, random_state=seed, max_iter=300,
+                                        reg_covar=1e-6).fit(copied))
         gain = float(np.average(fits[-1].score_samples(some), weights=counted))
         free = k * (q + 1) * (q + 2) // 2 - 1       # centres, covariances and shares
         bic.append(free * np.log(effective) - 2 * effective * gain)
