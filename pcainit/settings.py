@@ -24,6 +24,8 @@ RESULTS = 3             # higher whenever a stage makes other results of the sam
 # The command of each.
 COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 MOST_PARTS = 999        # that the stage prepare can be spread over
+# More of a component than this in the span of contrast, shift and rotation makes it an artefact.
+MOST_NUISANCE = 0.4
 
 
 def part_name(number: int, parts: int) -> str:

@@ -7,10 +7,8 @@ from typing import Any, Dict, Sequence
 
 import numpy as np
 
-from pcainit.settings import FIXED
+from pcainit.settings import FIXED, MOST_NUISANCE
 
-# Share of a component in the span of contrast, shift and rotation: as for those that are found.
-ARTEFACT = 0.4
 MOST_LISTED = 12            # figures that are written out
 
 
@@ -146,7 +144,7 @@ def _at_their_word(summary: Dict[str, Any]) -> list[str]:
         "that was fitted to the same particles scores high too%s."
         % ("each" if count > 1 else "it", scores, "s" if count > 1 else "", " and is cut into "
            "classes of its own" if summary.get("classes", 1) > 1 else "")]
-    alike = [name for name, share in zip(names, given["nuisance"]) if share > ARTEFACT]
+    alike = [name for name, share in zip(names, given["nuisance"]) if share > MOST_NUISANCE]
     if alike:
         sentences.append("%s look%s like contrast or pose errors." % (
             _listed(alike), "s" if len(alike) == 1 else ""))
