@@ -299,7 +299,7 @@ def spread_points(variances: np.ndarray, n_classes: int, count: int) -> Mixture:
     Parameters
     ----------
     variances : (q,) float64
-        Of the coordinates; the first is the largest.
+        Of the coordinates.
     n_classes : int
     count : int
         Number of particles.

@@ -122,7 +122,7 @@ def adjusted(background: Background, model: LatentModel, index: np.ndarray,
 
 def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
                   most: int = TELLING) -> NuisanceSpread:
-    """Spread of the nuisances with components in the model, to convergence; see `adjusted`."""
+    """Spread of the nuisances with components in the model, ten rounds on; see `adjusted`."""
     some = thin(index, most)
     precision = np.append(np.ones(model.q), model.nuisance.precision)
     result = run_pass(background, model.components, precision, some, keep=True)
