@@ -92,8 +92,9 @@ def make_volumes(slices: Slices, before: Arrays, consensus: Consensus, label: np
                                    before["mean"])
     posterior = class_posteriors(slices, classes, consensus.whitening(slices.grid))
     found = posterior.argmax(axis=1).astype(np.int32)
+    counted = np.bincount(found[slices.usable], minlength=len(classes))
     return dict(volumes=classes, posterior=posterior, label=found, junk=~slices.usable,
-                weights=np.bincount(found, minlength=len(classes)) / len(found),
+                weights=counted / counted.sum(),
                 batch_shares=np.bincount(label) / len(label),
                 pairwise=pairwise_differences(classes, _noise(before, label, mask), mask))
 

@@ -53,24 +53,44 @@ def problems(settings: Settings, count: int, box: int, sampling: float) -> List[
     if settings.resolution < box * sampling / FINEST:
         found.append("resolution is %g A, too fine for a box of %g A: give %g A or coarser."
                      % (settings.resolution, box * sampling, box * sampling / FINEST))
+    return found + too_few(settings, count)
+
+
+def too_few(settings: Settings, count: int, total: int = 0) -> List[str]:
+    """Why so many particles do not suffice; empty when they do.
+
+    Parameters
+    ----------
+    settings : Settings
+    count : int
+        Number of particles, of those that can be used where that is known.
+    total : int
+        Number of all, where it is known that some of them cannot be used.
+
+    Returns
+    -------
+    list of str
+        As of `problems`.
+    """
+    known = "%d particles" % count
+    if total > count:
+        known = "%d usable particles of %d" % (count, total)
     if count < MIN_PARTICLES:
-        found.append("There are only %d particles: at least %d are needed."
-                     % (count, MIN_PARTICLES))
-        return found
+        return ["There are only %s: at least %d are needed." % (known, MIN_PARTICLES)]
+    found = []
     if settings.n_classes * 10 > count:
-        found.append("classes is %d for only %d particles: ask for %d or fewer."
-                     % (settings.n_classes, count, count // 10))
+        found.append("classes is %d for only %s: ask for %d or fewer."
+                     % (settings.n_classes, known, count // 10))
     if settings.method != "particles":
         size = settings.particles_per_reconstruction
         if size > count:
-            found.append("particles_per_reconstruction is %d, but there are only %d particles: "
-                         "give %d or fewer." % (size, count, max(1, count // 2)))
+            found.append("particles_per_reconstruction is %d, but there are only %s: give %d or "
+                         "fewer." % (size, known, max(1, count // 2)))
         drawn = size * settings.reconstructions
         if settings.method == "batches" and drawn > 100 * count:
-            found.append("%d reconstructions of %d particles draw each of the %d particles %d "
-                         "times: lower one of the two numbers so that their product is at most "
-                         "%d." % (settings.reconstructions, size, count, drawn // count,
-                                  100 * count))
+            found.append("%d reconstructions of %d particles draw each of the %s %d times: lower "
+                         "one of the two numbers so that their product is at most %d."
+                         % (settings.reconstructions, size, known, drawn // count, 100 * count))
     return found
 
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Tuple
 
@@ -59,10 +58,8 @@ def volume_of(workspace: Workspace, rows: np.ndarray, symmetry: str = "c1"
                          % (len(rows), LEAST))
     if "offsets" in before:
         slices = correct_slices(slices, before["offsets"])
-    used = np.zeros(len(slices), bool)
-    used[rows] = True
-    volume, = reconstruct_groups(dataclasses.replace(slices, usable=used), [rows],
-                                 consensus_of(before), symmetry=symmetry_matrices(symmetry))
+    volume, = reconstruct_groups(slices, [rows], consensus_of(before),
+                                 symmetry=symmetry_matrices(symmetry))
     mean, mask = before["mean"], before["mask"]
     return mean + (volume - mean) * mask, slices.grid, len(rows)
 

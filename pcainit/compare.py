@@ -154,7 +154,7 @@ def text_table(result: Dict[str, Any]) -> str:
     width = max([len(row["name"]) for row in result["sets"]] + [3])
     head = "%-*s  volumes  diversity %%  least difference %%   over noise  same to (A)" % (width,
                                                                                      "set")
-    lines = ["At %g A; differences in percent of the density's own spread inside the mask."
+    lines = ["pcainit, at %g A; differences in percent of the density's own spread inside the mask."
              % result["resolution"], "", head + ("  agreement with truth" if known else "")]
     for row in result["sets"]:
         same = np.asarray(row["same_to_resolution"], float)

@@ -10,6 +10,7 @@ from pcainit.engine.clusters import (
     Clusters,
     cluster_along,
     cluster_mixture,
+    even_steps,
     moments,
     present,
     principal_axes,
@@ -67,11 +68,25 @@ def cluster(coordinates: np.ndarray, usable: np.ndarray, settings: Settings, alo
     -------
     Clusters
         Of the usable particles, in their own coordinates.
+
+    Raises
+    ------
+    InputError
+        Steps along the axis would have no particles.
     """
     some = coordinates[usable]
     if along:
-        return present(cluster_along(some, along - 1, settings.n_classes))
-    found = present(cluster_mixture(principal_axes(some), settings.n_classes, settings.seed))
+        values = some[:, along - 1]
+        steps = present(cluster_along(some, along - 1, settings.n_classes))
+        distinct = len(np.unique(even_steps(values, settings.n_classes)))
+        if min(len(steps.weights), distinct) < settings.n_classes:
+            raise InputError("classes is %d, but too many particles have the same value along "
+                             "dimension %d (%d different ones in all): ask for fewer, choose "
+                             "another dimension, or leave along out."
+                             % (settings.n_classes, along, len(np.unique(values))))
+        return steps
+    found = present(cluster_mixture(principal_axes(some), settings.n_classes, settings.seed,
+                                    least=LEAST_PARTICLES))
     own = moments(some, found.posterior)
     return Clusters(found.posterior, own.weights, own.centres, own.covariances, found.tried,
                     found.bic)

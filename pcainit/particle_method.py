@@ -10,6 +10,7 @@ from pcainit.engine.batches import draw_batches
 from pcainit.engine.class_number import choose_classes
 from pcainit.engine.class_offsets import OFFSETS, class_offsets, moved
 from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
+from pcainit.engine.clusters import MOST_CLASSES
 from pcainit.engine.difference_filter import filter_differences
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.latent_model import (
@@ -35,8 +36,6 @@ from pcainit.settings import Settings
 
 Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
-
-MOST_CLASSES = 12
 
 
 def cluster_particles(slices: Slices, before: Arrays, settings: Settings) -> Arrays:

@@ -7,8 +7,9 @@ from typing import Callable, Dict, Optional
 import numpy as np
 
 from pcainit import batch_method, particle_components, particle_method
+from pcainit.checks import too_few
 from pcainit.engine.clean_consensus import clean_consensus
-from pcainit.engine.masks import auto_mask, fit_mask
+from pcainit.engine.masks import auto_mask, check_room, fit_mask
 from pcainit.engine.poses import symmetry_matrices
 from pcainit.engine.reconstruction import reconstruct_consensus
 from pcainit.files.identity import content_identity
@@ -44,10 +45,15 @@ def _mask_identity(mask: str) -> str:
 def _start(workspace: Workspace, settings: Settings, stage: str) -> Optional[str]:
     """Digest of a stage whose result has to be made; None when it is there already.
 
-    The results of all earlier stages must be there and fit the settings.
+    The results of all earlier stages must be there and fit the settings, and so must the number of
+    images that can be used.
     """
     for earlier in STAGES[:STAGES.index(stage)]:
         workspace.expect(earlier, _digest(workspace, settings, earlier))
+    usable = workspace.get("prepare")["usable"]
+    wrong = too_few(settings, int(usable.sum()), len(usable))
+    if wrong:
+        raise InputError(" ".join(wrong))
     digest = _digest(workspace, settings, stage)
     return None if workspace.has(stage, digest) else digest
 
@@ -84,6 +90,8 @@ def components(workspace: Workspace, settings: Settings, progress: Progress) -> 
     if digest is None:
         return
     before = workspace.get("reconstruct")
+    if settings.method != "simple":
+        check_room(before["mask"], settings.components)
     if settings.method == "particles":
         result = particle_components.find_components(workspace.slices(), before, settings, progress)
     else:

@@ -12,7 +12,7 @@ import numpy as np
 from pcainit import checks
 from pcainit.engine.grid import Grid
 from pcainit.engine.masks import fit_mask
-from pcainit.engine.particles import Particles, Slices
+from pcainit.engine.particles import Particles, Slices, fair_halves
 from pcainit.engine.poses import symmetry_matrices
 from pcainit.engine.prepare import Census, chunk_length, crop_particles
 from pcainit.files.identity import file_identity
@@ -72,15 +72,17 @@ class Source:
                 raise InputError("The particle images of %s changed while they were read: run the "
                                  "step prepare again when they are complete." % self.star)
             if rows == slice(None):             # of a part alone nothing can be said
-                slices = dataclasses.replace(slices, usable=self.usable(census))
+                usable, half = self.judge(census)
+                slices = dataclasses.replace(slices, usable=usable, half=half)
         except BaseException:
             workspace.discard_unfinished()
             raise
         return slices, census, workspace.keep_slices(slices)
 
-    def usable(self, census: Census) -> np.ndarray:
-        """Which images can be used; see `Census.usable`."""
-        return census.usable(len(self.grid.frequencies))
+    def judge(self, census: Census) -> Tuple[np.ndarray, np.ndarray]:
+        """Which images can be used, and the half-sets; see `Census.usable` and `fair_halves`."""
+        usable = census.usable(len(self.grid.frequencies))
+        return usable, fair_halves(self.particles, usable)
 
     def result(self, slices: Slices, sums: Arrays, folder: Optional[Path]) -> Arrays:
         """The result of the stage, to be kept in a folder."""
@@ -89,6 +91,7 @@ class Source:
         return dict(
             sums, box_px=np.array(grid.box_px), sampling=np.array(grid.sampling),
             resolution=np.array(grid.resolution), rotations=slices.rotations, half=slices.half,
+            redrawn=np.array(not np.array_equal(slices.half, self.particles.half)),
             usable=slices.usable, star=np.array(star), star_near=np.array(near),
             identity=np.array(self.identity), star_identity=np.array(self.star_identity))
 
@@ -200,7 +203,7 @@ def join_parts(workspace: Workspace, star: str, data_dir: Optional[str], setting
                 raise _missing(workspace, number, parts, "is missing, or was made with other "
                                "parameters or particles")
             found.append(workspace.get(name))
-        usable = source.usable(Census(
+        usable, half = source.judge(Census(
             np.concatenate([part["powers"] for part in found]),
             np.concatenate([part["varied"] for part in found]),
             max(float(part["transferred"]) for part in found)))
@@ -219,8 +222,7 @@ def join_parts(workspace: Workspace, star: str, data_dir: Optional[str], setting
         except BaseException:
             workspace.discard_unfinished()
             raise
-        slices = Slices(room[0], room[1], source.particles.rotations, source.particles.half,
-                        usable, source.grid)
+        slices = Slices(room[0], room[1], source.particles.rotations, half, usable, source.grid)
         workspace.put("prepare", digest, source.result(slices, workspace.keep_slices(slices),
                                                        workspace.folder))
     workspace.discard("*part_[0-9]*_of_[0-9]*.np[yz]")

@@ -10,12 +10,14 @@ from typing import Callable, Optional
 import numpy as np
 from scipy import fft
 
+from pcainit.checks import problems
 from pcainit.engine.grid import Grid
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.prepare import chunk_length, prepare_slices
 from pcainit.engine.reconstruction import reconstruct_consensus
 from pcainit.files.atomic import write_arrays
 from pcainit.files.coordinates import ARRAY_FAULTS
+from pcainit.files.foreign import MARK
 from pcainit.files.stacks import read_chunks
 from pcainit.files.star import ParticleTable, read_particles
 from pcainit.settings import InputError, Settings, shorten
@@ -106,10 +108,16 @@ def make_preview(star: str, data_dir: Optional[str], settings: Settings, *, tota
     Raises
     ------
     InputError
-        The particles cannot be read.
+        The particles cannot be read, or no run would accept them.
     """
     particles = read_particles(ParticleTable(star), data_dir, use_ctf=not settings.no_ctf)
     total = total or len(particles)
+    # The resolution is what people choose by the preview, so any will do that suits the particles.
+    shown = Settings(resolution=min(max(settings.resolution, 2 * particles.sampling),
+                                    particles.box_px * particles.sampling / 6))
+    wrong = problems(shown, total, particles.box_px, particles.sampling)
+    if wrong:
+        raise InputError(" ".join(wrong))
     if len(particles) > most:
         rows = np.random.default_rng(settings.seed).choice(len(particles), most, replace=False)
         particles = particles.take(np.sort(rows))
@@ -126,8 +134,10 @@ def make_preview(star: str, data_dir: Optional[str], settings: Settings, *, tota
 
 def write_preview(preview: Preview, path: str | Path) -> None:
     """Keep a preview as an .npz file, written whole or not at all."""
-    write_arrays(Path(path), {field.name: np.asarray(getattr(preview, field.name))
-                              for field in dataclasses.fields(preview)})
+    arrays = {MARK: np.array(True)}         # a name that is written out near the beginning
+    arrays.update((field.name, np.asarray(getattr(preview, field.name)))
+                  for field in dataclasses.fields(preview))
+    write_arrays(Path(path), arrays)
 
 
 def read_preview(path: str | Path) -> Preview:

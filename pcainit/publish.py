@@ -16,7 +16,6 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.engine.grid import Grid
-from pcainit.engine.particles import Slices
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.foreign import refuse_foreign
 from pcainit.files.star import ParticleTable
@@ -203,8 +202,14 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
     -------
     dict
         The summary as written.
+
+    Raises
+    ------
+    InputError
+        The results would replace input, or files of others.
     """
     folder, before, found = Path(output), workspace.get("reconstruct"), workspace.get("components")
+    refuse_overwriting(folder, prepared_star(workspace), *user_files(settings))
     grid = workspace.slices().grid
     make_folder(folder)
     _clear(folder)
@@ -213,7 +218,7 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
         write()
     summary = plain(dict(
         record(settings, grid, "variance", threads, seconds or {}),
-        particles=len(workspace.slices()),
+        particles=len(workspace.slices()), **left_out(workspace),
         **_components(found), regions_tried=int(found.get("regions_tried", 0)),
         changing_places=json.loads(str(found.get("places", "[]")))))
     summary["verdict"] = write_look(summary)
@@ -237,7 +242,7 @@ def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
                 or path.parent == place and path.name in _FILES):
             raise InputError("The output folder %s holds the input %s, which the results would "
                              "replace: choose another folder." % (folder, given))
-    refuse_foreign(folder, _MARKED)
+    refuse_foreign(folder, _MARKED, "summary.json")
 
 
 def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays],
@@ -248,9 +253,9 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
     summary: Dict[str, Any] = dict(
         record(settings, slices.grid, settings.method, threads, seconds), particles=len(slices),
         classes=len(final["volumes"]), class_weights=final["weights"],
-        class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
+        class_sizes=class_sizes(final),
         noise_edge=found.get("noise_edge"), **_components(found),
-        pairwise_differences=final["pairwise"], **left_out(slices),
+        pairwise_differences=final["pairwise"], **left_out(workspace),
         nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
         artefacts=int(found.get("artefacts", 0)),
@@ -262,6 +267,11 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []), class_offsets=_offsets(final))
     return plain(summary)
+
+
+def class_sizes(final: Arrays) -> np.ndarray:
+    """Particles of each class, (K,) int; those set aside have a class in name only."""
+    return np.bincount(final["label"][~final["junk"]], minlength=len(final["volumes"]))
 
 
 def _components(found: Arrays) -> Dict[str, Any]:
@@ -295,10 +305,11 @@ def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: D
                 working_box=grid.box, resolution=settings.resolution, seconds=seconds)
 
 
-def left_out(slices: Slices) -> Dict[str, int]:
-    """How many images no result is made from."""
-    constant, saturated = slices.left_out()
-    return dict(constant_images=constant, saturated_images=saturated)
+def left_out(workspace: Workspace) -> Dict[str, int]:
+    """How many images no result is made from, and whether that made new half-sets necessary."""
+    constant, saturated = workspace.slices().left_out()
+    return dict(constant_images=constant, saturated_images=saturated,
+                half_sets_redrawn=bool(workspace.get("prepare")["redrawn"]))
 
 
 def versions() -> Dict[str, str]:

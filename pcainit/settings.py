@@ -20,10 +20,12 @@ AUTO = "auto"
 # Stages in the order in which they run; each names the settings it reads itself.
 # A stage has to be redone when one of its own settings or an earlier stage changes.
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
-RESULTS = 2             # higher whenever a stage makes other results of the same settings
+RESULTS = 3             # higher whenever a stage makes other results of the same settings
 # The command of each.
 COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 MOST_PARTS = 999        # that the stage prepare can be spread over
+# More of a component than this in the span of contrast, shift and rotation makes it an artefact.
+MOST_NUISANCE = 0.4
 
 
 def part_name(number: int, parts: int) -> str:

@@ -7,10 +7,8 @@ from typing import Any, Dict, Sequence
 
 import numpy as np
 
-from pcainit.settings import FIXED
+from pcainit.settings import FIXED, MOST_NUISANCE
 
-# Share of a component in the span of contrast, shift and rotation: as for those that are found.
-ARTEFACT = 0.4
 MOST_LISTED = 12            # figures that are written out
 
 
@@ -40,10 +38,7 @@ def write_verdict(summary: Dict[str, Any]) -> str:
             sentences.append("%s left out: reproducible, but like contrast or pose errors."
                              % _count(summary["artefacts"], "further component"))
         sentences += _detectable(summary) + _quality(summary)
-    for kind in ("constant", "saturated"):
-        if summary.get(kind + "_images"):
-            sentences.append("%s left out." % _count(summary[kind + "_images"], kind + " image"))
-    return " ".join(sentences)
+    return " ".join([*sentences, *_left_out(summary)])
 
 
 def write_look(summary: Dict[str, Any]) -> str:
@@ -59,7 +54,17 @@ def write_look(summary: Dict[str, Any]) -> str:
                      "The variance map is made of what is reproducible."]
     if not summary["regions_tried"]:
         sentences.append("Small regions were not searched.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *_left_out(summary)])
+
+
+def _left_out(summary: Dict[str, Any]) -> list[str]:
+    """Images that no result is made from."""
+    sentences = ["%s left out." % _count(summary[kind + "_images"], kind + " image")
+                 for kind in ("constant", "saturated") if summary.get(kind + "_images")]
+    if summary.get("half_sets_redrawn"):
+        sentences.append("Without them one of the given half-sets is much larger than the other: "
+                         "the particles were shared out anew, at random.")
+    return sentences
 
 
 def _reproducible(summary: Dict[str, Any]) -> str:
@@ -139,7 +144,7 @@ def _at_their_word(summary: Dict[str, Any]) -> list[str]:
         "that was fitted to the same particles scores high too%s."
         % ("each" if count > 1 else "it", scores, "s" if count > 1 else "", " and is cut into "
            "classes of its own" if summary.get("classes", 1) > 1 else "")]
-    alike = [name for name, share in zip(names, given["nuisance"]) if share > ARTEFACT]
+    alike = [name for name, share in zip(names, given["nuisance"]) if share > MOST_NUISANCE]
     if alike:
         sentences.append("%s look%s like contrast or pose errors." % (
             _listed(alike), "s" if len(alike) == 1 else ""))

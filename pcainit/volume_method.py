@@ -10,7 +10,7 @@ from pcainit.checks import LEAST_VOLUMES
 from pcainit.engine.clusters import Clusters, cluster_mixture, present
 from pcainit.engine.differences import pairwise_differences
 from pcainit.engine.grid import Grid
-from pcainit.engine.masks import auto_mask, fit_mask
+from pcainit.engine.masks import auto_mask, check_room, fit_mask
 from pcainit.engine.noise_floor import noise_edge
 from pcainit.engine.volume_set import (
     match_greyscale,
@@ -188,6 +188,7 @@ def analyse_volumes(entries: List[MapFile], settings: Settings, allocate: Alloca
     if not align_greyscale:
         warning = _scales_in_words(relative_greyscale(volumes, mask), entries)
     q = min(settings.components, n - 1)
+    check_room(mask, q)
     found = principal_components(volumes, mask, weights, q, lambda s: progress(0.7 + 0.2 * s))
     edge = noise_edge(volumes, mask, found)
     # Components of noise tell no classes apart; where none stands out, all are taken.

@@ -44,7 +44,11 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.threads import set_threads
     from pcainit.files.atomic import plain, write_json, write_text
     from pcainit.files.drawing import prepare_drawing
+    from pcainit.files.foreign import MARK, refuse_foreign
     from pcainit.files.map_list import MapFile, find_maps
+    folder = Path(args.output)
+    refuse_foreign(folder, ("comparison.txt", "comparison.html", "comparison.json"),
+                   "comparison.html")
     set_threads(args.threads)
     named: List[Tuple[str, List[MapFile]]] = []
     for number, word in enumerate(args.sets, 1):
@@ -56,8 +60,7 @@ def main(args: argparse.Namespace) -> int:
     done: List[Dict[str, Any]] = []
     Reporter().run("compare", lambda progress: done.append(compare_sets(named, truth, settings,
                                                                         progress)))
-    folder = Path(args.output)
-    found, text = plain(done[0]), text_table(done[0])
+    found, text = dict(program=MARK, **plain(done[0])), text_table(done[0])
     with held(folder):
         prepare_drawing(folder)
         from pcainit.report.comparison import render_comparison

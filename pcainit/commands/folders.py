@@ -7,7 +7,20 @@ import os
 from pathlib import Path
 from typing import Iterator
 
+from pcainit.settings import InputError
 from pcainit.stopping import shielded
+
+
+def refuse_same(output: str, work: str) -> None:
+    """Refuse an output folder that is the work folder: each is held by itself.
+
+    Raises
+    ------
+    InputError
+        They are one.
+    """
+    if os.path.realpath(output) == os.path.realpath(work):
+        raise InputError("The output folder %s is the work folder: choose another." % output)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,6 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict
 
-import numpy as np
-
 from pcainit.commands.folders import held
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
@@ -50,6 +48,7 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.files.star import ParticleTable
     from pcainit.files.workspace import Workspace
     from pcainit.publish import (
+        class_sizes,
         left_out,
         record,
         refuse_overwriting,
@@ -74,8 +73,8 @@ def main(args: argparse.Namespace) -> int:
         summary: Dict[str, Any] = dict(
             record(settings, grid, "latents", args.threads, reporter.seconds, along=args.along),
             particles=len(slices), classes=len(final["volumes"]), class_weights=final["weights"],
-            class_sizes=np.bincount(final["label"], minlength=len(final["volumes"])),
-            pairwise_differences=final["pairwise"], **left_out(slices),
+            class_sizes=class_sizes(final),
+            pairwise_differences=final["pairwise"], **left_out(workspace),
             coordinates=args.coordinates, matched_by=matched_by,
             verdict=latent_method.verdict(stages, settings, args.along, matched_by))
         written = write_result(output, stages, grid, summary, threads=args.threads,

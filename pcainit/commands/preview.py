@@ -52,7 +52,10 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.threads import set_threads
     from pcainit.files.atomic import replacing
     from pcainit.files.drawing import prepare_drawing
+    from pcainit.files.foreign import MARK, refuse_foreign
     from pcainit.preview import Preview, make_preview, write_preview
+    folder = Path(args.output)
+    refuse_foreign(folder, ("preview.png", "preview.npz"))
     set_threads(args.threads)
     found: List[Preview] = []
     Reporter().run("preview", lambda progress: found.append(make_preview(
@@ -66,14 +69,13 @@ def main(args: argparse.Namespace) -> int:
     mask = preview.mask(preview.low_passed(min(max(settings.resolution, preview.finest),
                                                preview.coarsest)),
                         settings.mask_threshold, settings.mask_near, settings.mask_far)
-    folder = Path(args.output)
     with held(folder):
         prepare_drawing(folder)
         from pcainit.plots.preview import resolution_figure
         figure = resolution_figure(volumes, preview.grid.voxel, mask)
         write_preview(preview, folder / "preview.npz")
         with replacing(folder / "preview.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=100)
+            figure.savefig(temporary, format="png", dpi=100, metadata={"Software": MARK})
     print("Consensus of %d particles; the cropped images of all %d take %.0f MB at %g A."
           % (preview.count, preview.total, preview.megabytes(settings.resolution),
              settings.resolution))

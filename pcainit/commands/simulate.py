@@ -19,10 +19,16 @@ import numpy as np
 from pcainit.commands.folders import held
 from pcainit.files.atomic import remove_unfinished, replacing
 from pcainit.files.foreign import mark_map, refuse_foreign
-from pcainit.settings import InputError, shorten
+from pcainit.settings import InputError, Settings, shorten
 
 if TYPE_CHECKING:
     from pcainit.engine.simulation import Simulation, Truth
+
+# Tables of the truth, and what their columns are called.
+_TABLES = {
+    "truth/truth.csv": ("rlnImageName", "class"),
+    "truth/poses.csv": ("rlnImageName", "rot", "tilt", "psi", "x_px", "y_px", "contrast"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,16 +63,19 @@ def main(args: argparse.Namespace) -> int:
     except ValueError:
         raise InputError("populations is %r: give numbers with commas between them, such as "
                          "0.5,0.3,0.2." % shorten(args.populations)) from None
-    if args.seed < 0:
-        raise InputError("seed is %d: give 0 or more." % args.seed)
+    highest = Settings.fields()["seed"]["high"]
+    if not 0 <= args.seed <= highest:
+        raise InputError("seed is %s: give a whole number from 0 to %d."
+                         % (shorten(str(args.seed)), highest))
     simulation = Simulation(
         particles=args.particles, box_px=args.box, sampling=args.sampling,
         populations=populations, change=args.change, domain=args.domain, snr=args.snr,
         coloured=args.coloured, contrast_sd=args.contrast_sd, pose_error=tuple(args.pose_error),
         preferred_views=args.preferred_views, junk=args.junk, seed=args.seed)
     folder, truth = Path(args.output), draw_truth(simulation)
-    if not (folder / "truth" / "truth.csv").exists():
-        refuse_foreign(folder, ["particles.star", "particles.mrcs"])
+    refuse_foreign(folder, ("particles.star", "particles.mrcs", "truth/class[0-9][0-9].mrc",
+                            *_TABLES),
+                   beginnings=[",".join(labels) + "\r\n" for labels in _TABLES.values()])
     with held(folder):
         remove_unfinished(folder / "truth")
         write_simulation(folder, simulation, truth)
@@ -107,17 +116,17 @@ def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None
         write_map(folder / "truth" / ("class%02d.mrc" % k),
                   phantom.volume(box, simulation.sampling),
                   simulation.sampling)
-    _write_csv(folder / "truth" / "truth.csv", ["class"], names, truth.state[:, None])
-    _write_csv(folder / "truth" / "poses.csv", ["rot", "tilt", "psi", "x_px", "y_px", "contrast"],
-               names, np.column_stack([euler_from_rotation(truth.rotations), truth.shifts_px,
-                                       truth.contrast]).round(5))
+    poses = np.column_stack([euler_from_rotation(truth.rotations), truth.shifts_px,
+                             truth.contrast])
+    for name, values in zip(_TABLES, (truth.state[:, None], poses.round(5))):
+        _write_csv(folder / name, names, values)
     write_text(folder / "particles.star", _star_text(truth, names))
 
 
-def _write_csv(path: Path, labels: list[str], names: list[str], values: np.ndarray) -> None:
+def _write_csv(path: Path, names: list[str], values: np.ndarray) -> None:
     with replacing(path) as temporary, open(temporary, "w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow(["rlnImageName", *labels])
+        writer.writerow(_TABLES["truth/" + path.name])
         writer.writerows([name, *row] for name, row in zip(names, values.tolist()))
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Callable, Tuple
 
-from pcainit.commands.folders import held
+from pcainit.commands.folders import held, refuse_same
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.commands.run import announce
-from pcainit.settings import MOST_PARTS, STAGES, InputError, Settings, part_name
+from pcainit.settings import MOST_PARTS, STAGES, InputError, Settings, part_name, shorten
 
 HELP = {
     "prepare": "read and crop all images",
@@ -55,6 +56,8 @@ def main(args: argparse.Namespace, stage: str) -> int:
     from pcainit.publish import publish
     set_threads(args.threads)
     reporter = Reporter()
+    if stage == "volumes":
+        refuse_same(args.output, args.work)
     with contextlib.ExitStack() as stack:
         stack.enter_context(held(Path(args.work)))
         workspace = Workspace(Path(args.work))
@@ -73,9 +76,12 @@ def main(args: argparse.Namespace, stage: str) -> int:
 def _prepare(args: argparse.Namespace, settings: Settings) -> int:
     """Read the particles, or a part of them, or join the parts."""
     number, parts = _chunk(args.chunk)
-    if args.join < 0 or args.join and parts:
+    if args.join < 0:
         raise InputError("join is %d: give the number of chunks, once all of them are done."
                          % args.join)
+    if args.join and parts:
+        raise InputError("chunk is %s and join is %d: give one of them, join once all chunks are "
+                         "done." % (args.chunk, args.join))
     from pcainit import preparation
     from pcainit.engine.threads import set_threads
     from pcainit.files.workspace import Workspace
@@ -106,11 +112,12 @@ def _chunk(text: str) -> Tuple[int, int]:
     """Number and count of ``3/8``; zeros for none."""
     if not text:
         return 0, 0
-    number, _, parts = text.partition("/")
-    if not (number.isdigit() and parts.isdigit() and 1 <= int(number) <= int(parts) <= MOST_PARTS):
+    found = re.fullmatch("([0-9]{1,3})/([0-9]{1,3})", text)
+    number, parts = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= parts <= MOST_PARTS:
         raise InputError("chunk is %r: give its number and how many there are (at most %d), for "
-                         "instance 3/8." % (text, MOST_PARTS))
-    return int(number), int(parts)
+                         "instance 3/8." % (shorten(text), MOST_PARTS))
+    return number, parts
 
 
 def _add_seconds(path: Path, new: dict[str, float]) -> dict[str, float]:

@@ -19,7 +19,7 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from pcainit.commands.folders import held
+from pcainit.commands.folders import held, refuse_same
 from pcainit.commands.options import add_settings, settings_from
 from pcainit.commands.progress import Reporter
 from pcainit.settings import InputError
@@ -45,6 +45,8 @@ def main(args: argparse.Namespace) -> int:
                          % settings.method)
     if bool(args.particles) == bool(args.work):
         raise InputError("Give either a STAR file of particles or --work.")
+    if args.work:
+        refuse_same(args.output, args.work)
     from pcainit import pipeline
     from pcainit.engine.threads import set_threads
     from pcainit.files.workspace import Workspace

@@ -7,6 +7,7 @@ from typing import List, Optional
 import numpy as np
 
 from pcainit.engine.poses import direction_order
+from pcainit.engine.threads import one_thread
 
 
 def draw_batches(usable: np.ndarray, count: int, size: int, rng: np.random.Generator, *,
@@ -75,8 +76,9 @@ def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.nd
     """
     from sklearn.mixture import GaussianMixture
     scaled = coordinates / max(float(coordinates[:, 0].std()), 1e-30)
-    model = GaussianMixture(n_classes, n_init=10, random_state=seed).fit(scaled)
-    label = model.predict(scaled)
+    with one_thread():
+        model = GaussianMixture(n_classes, n_init=10, random_state=seed).fit(scaled)
+        label = model.predict(scaled)
     for k in range(n_classes):          # an empty cluster takes the batch nearest its centre
         if not (label == k).any():
             distance = ((scaled - model.means_[k]) ** 2).sum(axis=1)

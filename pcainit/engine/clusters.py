@@ -9,6 +9,7 @@ from typing import Optional
 import numpy as np
 
 from pcainit.engine.batches import draw_batches
+from pcainit.engine.threads import one_thread
 
 MOST_CLASSES = 12
 LEAST_MEMBERS = 8           # points for each class that is tried
@@ -64,7 +65,8 @@ def principal_axes(coordinates: np.ndarray, most: int = MOST_AXES) -> np.ndarray
 
 
 def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
-                    most: int = MOST_CLASSES, sizes: Optional[np.ndarray] = None) -> Clusters:
+                    most: int = MOST_CLASSES, sizes: Optional[np.ndarray] = None,
+                    least: float = 0.0) -> Clusters:
     """Gaussian mixture with full covariances.
 
     A point that stands for many particles counts as so many points: it is known better, and the
@@ -82,6 +84,9 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
         Classes to try at most.
     sizes : (n,) float64, optional
         How much each point counts, positive; the same for all when not given.
+    least : float
+        Points of a class, in shares; numbers with smaller classes are not chosen, unless all have
+        such.
 
     Returns
     -------
@@ -103,14 +108,17 @@ def cluster_mixture(coordinates: np.ndarray, n_classes: int, seed: int,
     restarts = 8 if len(some) < 5000 else 3
     fits, bic, q = [], [], points.shape[1]
     for k in tried:
-        fits.append(GaussianMixture(int(k), n_init=restarts, random_state=seed, max_iter=300,
-                                    reg_covar=1e-6).fit(copied))
+        with one_thread():
+            fits.append(GaussianMixture(int(k), n_init=restarts, random_state=seed, max_iter=300,
+                                        reg_covar=1e-6).fit(copied))
         gain = float(np.average(fits[-1].score_samples(some), weights=counted))
         free = k * (q + 1) * (q + 2) // 2 - 1       # centres, covariances and shares
         bic.append(free * np.log(effective) - 2 * effective * gain)
         if len(bic) >= 4 and bic[-1] > bic[-2] > bic[-3] > bic[-4]:
             break
-    model = fits[int(np.argmin(bic))]
+    ranked = [fits[k] for k in np.argsort(bic, kind="stable")]
+    model = next((fit for fit in ranked if least <= 0
+                  or fit.predict_proba(points).sum(axis=0).min() >= least), ranked[0])
     order = np.argsort(-model.weights_, kind="stable")
     posterior = model.predict_proba(points)[:, order]
     return Clusters(posterior, model.weights_[order], model.means_[order] * scale,
@@ -121,6 +129,11 @@ def _copies(sizes: np.ndarray) -> np.ndarray:
     """How often to repeat each point so that it counts by its size, at least once."""
     smallest = max(float(sizes.min()), float(sizes.sum()) / MOST_POINTS)
     return np.maximum(np.rint(sizes / smallest), 1).astype(int)
+
+
+def even_steps(values: np.ndarray, count: int) -> np.ndarray:
+    """The middle value of each of `count` equal shares of the points, (count,) float64."""
+    return np.quantile(values, (np.arange(count) + 0.5) / count)
 
 
 def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Clusters:
@@ -139,7 +152,7 @@ def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Cluster
         In the order of the axis.
     """
     values = coordinates[:, axis]
-    centres = np.quantile(values, (np.arange(n_classes) + 0.5) / n_classes)
+    centres = even_steps(values, n_classes)
     gaps = np.maximum(np.gradient(centres), 1e-12) if n_classes > 1 else np.array([np.inf])
     logs = -0.5 * ((values[:, None] - centres) / (0.5 * gaps)) ** 2 - np.log(gaps)
     posterior = np.exp(logs - logs.max(axis=1, keepdims=True))

@@ -20,6 +20,7 @@ from pcainit.engine.nuisance_span import nuisance_share
 from pcainit.engine.particle_pca import colour
 from pcainit.engine.particles import thin
 from pcainit.engine.threads import side_by_side
+from pcainit.settings import MOST_NUISANCE
 
 # A component is certified when its half-set cosine exceeds the null's upper bound this many
 # times (half-way to 1 is enough), and this cosine in any case.
@@ -30,9 +31,6 @@ LEAST_SCORE = 5.0
 # Where both halves started from given components, noise fitted to all of the particles lingers: it
 # scored up to 6.8 on null sets (1,500 and 4,000 particles, 4 and 8 components given).
 LEAST_STARTED_SCORE = 10.0
-# More of a component than this (times its half-set cosine squared: what is less certain may
-# resemble less) in the span of contrast, shift and rotation makes it an artefact.
-MOST_NUISANCE = 0.4
 # A component that varies by less than this share of the strongest one's variance (in units of the
 # particles' noise) is what the model gets wrong about that one: many particles make it significant.
 LEAST_SIGNAL = 0.01
@@ -256,6 +254,7 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
         held_out_score(evidence.pairs[1], background, halves[0], spread, one))
     share = nuisance_share(evidence.basis, background, mask, contrast=beside is None)
     real = scores > least
+    # What is less certain may resemble less.
     keep = real & (share < MOST_NUISANCE * evidence.cosines[:evidence.count] ** 2)
     order = np.concatenate([np.flatnonzero(keep), np.flatnonzero(~keep),
                             np.arange(evidence.count, len(evidence.cosines))])

@@ -66,6 +66,21 @@ def solvent_level(volume: np.ndarray, mask: np.ndarray) -> float:
     return float((volume * around).sum(dtype=np.float64)) / total if total > 1 else 0.0
 
 
+def check_room(mask: np.ndarray, components: int) -> None:
+    """Whether so many components fit into a mask.
+
+    Raises
+    ------
+    InputError
+        It has fewer voxels than that.
+    """
+    voxels = int((mask > 0).sum())
+    if components > voxels:
+        raise InputError("components is %d, but the mask has only %d voxels at this resolution: "
+                         "ask for %d or fewer, or give a larger mask."
+                         % (components, voxels, voxels))
+
+
 def soft_edge(distance: np.ndarray, near: float, far: float) -> np.ndarray:
     """Raised cosine from 1 at `near` to 0 at `far`."""
     step = np.clip((distance - near) / max(far - near, 1e-6), 0, 1)

@@ -19,6 +19,7 @@ from pcainit.engine.kernels import kernel
 from pcainit.engine.latents import Measurements
 from pcainit.engine.particles import thin
 from pcainit.engine.slicing import block_starts
+from pcainit.engine.squarem import leap, leap_length
 
 _Point = Tuple[np.ndarray, np.ndarray]      # log weights (K,) and centres (K, q)
 
@@ -73,7 +74,7 @@ def _expect(precisions, scores, contrasts, contrast_precision, log_weights, cent
         for i in range(starts[block], starts[block + 1]):
             own = contrasts[i, q] + contrast_precision
             alone = 0.5 * contrasts[i, q + 1] ** 2 / own
-            top = -np.inf
+            top = 0.0                           # fast maths takes all for finite
             for k in range(n_classes):
                 square, cross, linear = 0.0, 0.0, 0.0
                 for a in range(q):
@@ -91,7 +92,7 @@ def _expect(precisions, scores, contrasts, contrast_precision, log_weights, cent
                 first[k] = slope / bend
                 second[k] = first[k] + first[k] ** 2 + 1 / bend
                 logs[k] = value
-                top = max(top, value)
+                top = value if k == 0 else max(top, value)
             total = 0.0
             for k in range(n_classes):
                 logs[k] = np.exp(logs[k] - top)
@@ -151,8 +152,8 @@ def refine_mixture(particles: Measurements, weights: np.ndarray, centres: np.nda
                    rounds: int = _ROUNDS, tolerance: float = 0.02) -> Mixture:
     """EM from given weights and centres until the log-likelihood hardly rises.
 
-    Every two rounds it leaps ahead along the way they took (SQUAREM: Varadhan and Roland 2008),
-    and falls back where that is less likely than where the second began.
+    Every two rounds it leaps ahead along the way they took, and falls back where that is less
+    likely than where the second began.
 
     Parameters
     ----------
@@ -198,10 +199,8 @@ def _leap(first: _Point, second: _Point, third: _Point) -> _Point:
     once = [b - a for a, b in zip(first, second)]
     bend = [c - b - step for b, c, step in zip(second, third, once)]
     # Weights go as far as the centres do: the two have units of their own.
-    length, change = (float(np.linalg.norm(centres)) for _, centres in (once, bend))
-    far = min(max(length / max(change, 1e-300), 1.0), _FARTHEST)
-    log_weights, centres = (a + 2 * far * step + far ** 2 * turn
-                            for a, step, turn in zip(first, once, bend))
+    far = leap_length(once[1], bend[1], _FARTHEST)
+    log_weights, centres = (leap(a, step, turn, far) for a, step, turn in zip(first, once, bend))
     return log_weights - logsumexp(log_weights), centres
 
 
@@ -284,14 +283,13 @@ def _different(runs: List[Mixture], metric: np.ndarray) -> List[Mixture]:
 def _spread_start(means: np.ndarray, metric: np.ndarray, k: int, rng: np.random.Generator
                   ) -> np.ndarray:
     """K particles drawn far from each other (k-means++ on a sample)."""
-    sample = means[rng.integers(len(means), size=2000)] @ np.linalg.cholesky(
-        metric + 1e-9 * np.trace(metric) * np.eye(len(metric)))
+    root = np.linalg.cholesky(metric + 1e-9 * np.trace(metric) * np.eye(len(metric)))
+    sample = means[rng.integers(len(means), size=2000)] @ root
     chosen = [int(rng.integers(len(sample)))]
     distance = np.full(len(sample), np.inf)
     for _ in range(k - 1):
         distance = np.minimum(distance, ((sample - sample[chosen[-1]]) ** 2).sum(axis=1))
         chosen.append(int(rng.choice(len(sample), p=distance / max(distance.sum(), 1e-300))))
-    root = np.linalg.cholesky(metric + 1e-9 * np.trace(metric) * np.eye(len(metric)))
     return np.linalg.solve(root.T, sample[chosen].T).T
 
 
@@ -301,7 +299,7 @@ def spread_points(variances: np.ndarray, n_classes: int, count: int) -> Mixture:
     Parameters
     ----------
     variances : (q,) float64
-        Of the coordinates; the first is the largest.
+        Of the coordinates.
     n_classes : int
     count : int
         Number of particles.

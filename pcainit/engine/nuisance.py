@@ -19,6 +19,7 @@ from pcainit.engine.latent_model import (
 from pcainit.engine.latents import Latents, marginalise, measurements
 from pcainit.engine.particles import thin
 from pcainit.engine.posterior_kernels import NUISANCES, moments
+from pcainit.engine.squarem import leap, leap_length
 
 MOST_LEARNT = 20000     # particles tell the spread of all
 TELLING = 8000          # of them tell it well enough between two rounds
@@ -53,8 +54,7 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
                  offsets: Optional[np.ndarray] = None, rounds: int = 10) -> NuisanceSpread:
     """Spread of the nuisances from each particle's statistics.
 
-    Every two rounds it leaps on along the way they took (SQUAREM: Varadhan and Roland 2008): ten
-    rounds come as far as thirty without.
+    Every two rounds it leaps on along the way they took: ten rounds come as far as thirty without.
 
     Parameters
     ----------
@@ -87,9 +87,7 @@ def learn_spread(grams: np.ndarray, scores: np.ndarray, start: NuisanceSpread, *
 def _leap(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> NuisanceSpread:
     """Where three logarithms of spreads seem to lead; of each, not far beyond the last."""
     step, bend = second - first, third - 2 * second + first
-    length, change = float(np.linalg.norm(step)), float(np.linalg.norm(bend))
-    far = min(max(length / max(change, 1e-300), 1.0), _FARTHEST)
-    beyond = first + 2 * far * step + far ** 2 * bend - third
+    beyond = leap(first, step, bend, leap_length(step, bend, _FARTHEST)) - third
     return NuisanceSpread(*np.exp(third + np.clip(beyond, -_BEYOND, _BEYOND)).tolist())
 
 
@@ -124,7 +122,7 @@ def adjusted(background: Background, model: LatentModel, index: np.ndarray,
 
 def spread_beside(background: Background, model: LatentModel, index: np.ndarray,
                   most: int = TELLING) -> NuisanceSpread:
-    """Spread of the nuisances with components in the model, to convergence; see `adjusted`."""
+    """Spread of the nuisances with components in the model, ten rounds on; see `adjusted`."""
     some = thin(index, most)
     precision = np.append(np.ones(model.q), model.nuisance.precision)
     result = run_pass(background, model.components, precision, some, keep=True)

@@ -124,6 +124,49 @@ class Slices:
                       self.half[index], self.usable[index], self.grid)
 
 
+def image_numbers(stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Number of each particle's image among all different ones, in the order of the particles."""
+    _, first, image = np.unique(np.stack([stack.astype(np.int64), row]), axis=1,
+                                return_index=True, return_inverse=True)
+    place = np.empty(len(first), np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    return place[image.ravel()]
+
+
+def balanced(half: np.ndarray) -> bool:
+    """Whether neither half-set is much larger than the other."""
+    return bool(0.4 * len(half) <= (half == 1).sum() <= 0.6 * len(half))
+
+
+def random_halves(image: np.ndarray) -> np.ndarray:
+    """Random half-set of each particle, the same for all particles of one image.
+
+    Parameters
+    ----------
+    image : (n,) int
+        See `image_numbers`.
+
+    Returns
+    -------
+    (n,) int8
+    """
+    count = int(image.max()) + 1
+    return np.random.default_rng(count).permutation(np.arange(count) % 2 + 1
+                                                    ).astype(np.int8)[image]
+
+
+def fair_halves(particles: Particles, usable: np.ndarray) -> np.ndarray:
+    """The half-sets, drawn anew where what cannot be used leaves one much larger than the other.
+
+    With next to nothing in one of them there is no agreement between the two to go by.
+    """
+    if balanced(particles.half[usable]):
+        return particles.half
+    half = particles.half.copy()
+    half[usable] = random_halves(image_numbers(particles.stack[usable], particles.row[usable]))
+    return half
+
+
 def thin(index: np.ndarray, most: int) -> np.ndarray:
     """At most so many particles: one of each of so many stretches.
 

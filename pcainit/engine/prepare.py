@@ -12,7 +12,7 @@ import numpy as np
 from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid, radial_distance
-from pcainit.engine.particles import Particles, Slices, varies
+from pcainit.engine.particles import Particles, Slices, fair_halves, varies
 from pcainit.engine.products import multiply, power
 from pcainit.engine.threads import in_turn
 from pcainit.settings import InputError
@@ -145,7 +145,7 @@ class Census:
 
 def prepare_slices(particles: Particles, grid: Grid, chunks: Iterable[Chunk], **options: Any
                    ) -> Slices:
-    """`crop_particles`, with what cannot be used set aside.
+    """`crop_particles`, with what cannot be used set aside, in half-sets of about one size.
 
     Raises
     ------
@@ -153,7 +153,8 @@ def prepare_slices(particles: Particles, grid: Grid, chunks: Iterable[Chunk], **
         An image holds something that is not a finite number, or too few images can be used.
     """
     slices, census = crop_particles(particles, grid, chunks, **options)
-    return dataclasses.replace(slices, usable=census.usable(len(grid.frequencies)))
+    usable = census.usable(len(grid.frequencies))
+    return dataclasses.replace(slices, usable=usable, half=fair_halves(particles, usable))
 
 
 def crop_particles(particles: Particles, grid: Grid, chunks: Iterable[Chunk], *,

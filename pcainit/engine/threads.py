@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import importlib
 from typing import Callable, Deque, Iterable, Iterator, List, TypeVar
 
@@ -23,6 +24,16 @@ def set_threads(threads: int) -> None:
     numba.set_num_threads(max(1, min(int(threads), numba.config.NUMBA_NUM_THREADS)))
     importlib.import_module("scipy.linalg")     # brings a BLAS of its own: only loaded ones obey
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep OpenMP to one thread: scikit-learn takes all processors, and rounds as they are many.
+
+    Only libraries that are loaded obey, so it is entered after the import.
+    """
+    with threadpoolctl.threadpool_limits(limits=1, user_api="openmp"):
+        yield
 
 
 def side_by_side(work: Callable[[Item], Outcome], items: Iterable[Item]) -> List[Outcome]:

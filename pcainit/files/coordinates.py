@@ -7,7 +7,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Optional, Tuple
+from typing import IO, Tuple
 
 import numpy as np
 
@@ -26,29 +26,6 @@ ARRAY_FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, 
            zipfile.BadZipFile, zlib.error)
 
 
-def read_coordinates(path: str | Path, count: int) -> np.ndarray:
-    """Latent coordinates, one row for each particle, in the file's own order.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``.npy``; ``.npz`` with an array `coordinates` (or one array alone); ``.cs`` of cryoSPARC's
-        3D Variability (fields ``components_mode_*/value``); else a text table.
-    count : int
-        Number of particles.
-
-    Returns
-    -------
-    (count, q) float64
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or does not fit the particles.
-    """
-    return _read(Path(path), count, None)[0]
-
-
 def match_coordinates(path: str | Path, table: ParticleTable) -> Tuple[np.ndarray, str]:
     """Latent coordinates, one row for each particle in the order of the STAR file.
 
@@ -57,7 +34,8 @@ def match_coordinates(path: str | Path, table: ParticleTable) -> Tuple[np.ndarra
     Parameters
     ----------
     path : str or Path
-        See `read_coordinates`.
+        ``.npy``; ``.npz`` with an array `coordinates` (or one array alone); ``.cs`` of cryoSPARC's
+        3D Variability (fields ``components_mode_*/value``); else a text table.
     table : ParticleTable
 
     Returns
@@ -71,22 +49,18 @@ def match_coordinates(path: str | Path, table: ParticleTable) -> Tuple[np.ndarra
     InputError
         It cannot be read, or does not fit the particles.
     """
-    return _read(Path(path), len(table), table)
-
-
-def _read(path: Path, count: int, table: Optional[ParticleTable]) -> Tuple[np.ndarray, str]:
-    by = "order"
+    path, count, by = Path(path), len(table), "order"
     if not path.exists():
         raise InputError("The file of coordinates %s does not exist: check the path."
                          % shorten(str(path)))
     try:
-        rows = _load(path, count, table is not None)
+        rows = _load(path, count)
         values = np.asarray(coordinates_of(rows) if rows.dtype.names is not None else rows)
         if values.dtype.kind not in "fiub":
             raise ValueError("it holds %s values, not real numbers" % values.dtype)
         with np.errstate(over="ignore"):
             values = values.astype(np.float64)
-        if table is not None and rows.dtype.names is not None:
+        if rows.dtype.names is not None:
             row, by = match_rows(rows, table, path)
             values = values if row is None else values[row]
     except InputError:
@@ -118,7 +92,7 @@ def _other_length(path: Path, rows: str, count: int) -> InputError:
                       "particle, in the order of the STAR file." % (path, rows, count))
 
 
-def _load(path: Path, count: int, named: bool) -> np.ndarray:
+def _load(path: Path, count: int) -> np.ndarray:
     with open(regular(path), "rb") as handle:
         head = handle.read(2)
         handle.seek(0)
@@ -141,7 +115,7 @@ def _load(path: Path, count: int, named: bool) -> np.ndarray:
                 with archive.open(chosen) as member:
                     return _read_array(member, path, count, False)
         if path.suffix in (".npy", ".cs"):
-            return _read_array(handle, path, count, named and path.suffix == ".cs")
+            return _read_array(handle, path, count, path.suffix == ".cs")
     with open(str(path), encoding="utf-8-sig") as text, warnings.catch_warnings():
         warnings.simplefilter("ignore")         # an empty file is named below
         if len(text.readline(_LONGEST_LINE)) == _LONGEST_LINE:

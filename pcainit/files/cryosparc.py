@@ -9,6 +9,7 @@ from typing import Hashable, List, Optional, Sequence, Tuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from pcainit.files.stacks import image_number
 from pcainit.files.star import ParticleTable
 from pcainit.settings import InputError
 
@@ -171,9 +172,9 @@ def _star_images(table: ParticleTable) -> Optional[List[Hashable]]:
     keys: List[Hashable] = []
     for name in table.text("rlnImageName"):
         index, at, stack = name.partition("@")
-        if not at or not index.isdigit():
+        if not at or not index or not image_number(index):
             return None
-        keys.append((_bare(stack), int(index)))
+        keys.append((_bare(stack), image_number(index)))
     return keys
 
 

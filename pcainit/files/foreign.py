@@ -22,7 +22,8 @@ def mark_map(mrc: Any) -> None:
     mrc.header.nlabl = min(count + 1, 10)
 
 
-def refuse_foreign(folder: str | Path, patterns: Sequence[str]) -> None:
+def refuse_foreign(folder: str | Path, patterns: Sequence[str], vouching: str = "",
+                   beginnings: Sequence[str] = ()) -> None:
     """Refuse an output folder that holds other people's files where results go.
 
     Parameters
@@ -30,26 +31,32 @@ def refuse_foreign(folder: str | Path, patterns: Sequence[str]) -> None:
     folder : str or Path
     patterns : sequence of str
         Names of results, relative to the folder, with wildcards.
+    vouching : str
+        The result that, where it is ours, tells that the others are.
+    beginnings : sequence of str
+        What files of ours that cannot carry the mark begin with.
 
     Raises
     ------
     InputError
         There is such a file.
     """
-    if _is_own(Path(folder) / "summary.json"):
+    if vouching and _is_own(Path(folder) / vouching):
         return
     for pattern in patterns:
         for path in sorted(Path(folder).glob(pattern)):
-            if not _is_own(path):
+            if not _is_own(path, beginnings):
                 raise InputError("The output folder %s holds %s, which pcainit has not made and "
                                  "would replace: choose another folder."
                                  % (folder, path.relative_to(folder)))
 
 
-def _is_own(path: Path) -> bool:
+def _is_own(path: Path, beginnings: Sequence[str] = ()) -> bool:
     try:
         with open(str(path), "rb") as file:
-            return MARK.encode() in file.read(_BEGINNING)
+            found = file.read(_BEGINNING)
+            return MARK.encode() in found or found.startswith(
+                tuple(beginning.encode() for beginning in beginnings))
     except PermissionError:         # said when it is written to
         return True
     except OSError:

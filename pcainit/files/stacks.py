@@ -47,7 +47,7 @@ def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
     for i, name in enumerate(names):
         index, _, path = name.strip("'\"").rpartition("@")
         stack[i] = number.setdefault(path, len(number))
-        row[i] = _image_number(index) - 1
+        row[i] = image_number(index) - 1
     if (row < 0).any():
         bad = int(np.argmax(row < 0))
         raise InputError("%s: rlnImageName of row %d is %r; image numbers start at 1."
@@ -68,7 +68,7 @@ def locate_stacks(names: List[str], star: Path, data_dir: Optional[str]
     return tuple(found), stack, row
 
 
-def _image_number(text: str) -> int:
+def image_number(text: str) -> int:
     """Number of an image in its stack, from 1; 0 for what is no such number."""
     if not text:
         return 1                        # a file of one image needs none

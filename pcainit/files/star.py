@@ -10,7 +10,7 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.checks import MIN_PARTICLES
-from pcainit.engine.particles import CTF, Particles
+from pcainit.engine.particles import CTF, Particles, balanced, image_numbers, random_halves
 from pcainit.engine.poses import rotation_from_euler
 from pcainit.files import plausible
 from pcainit.files.foreign import MARK
@@ -183,7 +183,7 @@ def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
                          % table.path)
     plausible.check_degrees(angles, table.path)
     stacks, stack, row = locate_stacks(table.text("rlnImageName"), table.path, data_dir)
-    image = _image_numbers(stack, row)
+    image = image_numbers(stack, row)
     shifts = _shifts(table, sampling)
     _refuse_repeats(image, np.column_stack([*angles, shifts]), table.path)
     box = stack_box(stacks, stack, row)
@@ -198,15 +198,6 @@ def read_particles(table: ParticleTable, data_dir: Optional[str] = None, *,
                      rotations=rotation_from_euler(*angles), shifts_px=shifts.astype(np.float32),
                      ctf=_read_ctf(table) if use_ctf else None, half=_half_sets(table, image),
                      box_px=box, sampling=sampling)
-
-
-def _image_numbers(stack: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Number of each particle's image among all different ones, in the order of the rows."""
-    _, first, image = np.unique(np.stack([stack.astype(np.int64), row]), axis=1,
-                                return_index=True, return_inverse=True)
-    place = np.empty(len(first), np.int64)
-    place[np.argsort(first)] = np.arange(len(first))
-    return place[image.ravel()]
 
 
 def _refuse_repeats(image: np.ndarray, poses: np.ndarray, path: Path) -> None:
@@ -279,16 +270,14 @@ def _half_sets(table: ParticleTable, image: np.ndarray) -> np.ndarray:
     All copies of an image, each with a pose of its own, are in one half-set: halves that share an
     image's noise would agree on it.
     """
-    n, count = len(table), int(image.max()) + 1
     if table.has("rlnRandomSubset"):
         half = table.numbers("rlnRandomSubset")
-        if np.isin(half, (1, 2)).all() and 0.4 * n <= (half == 1).sum() <= 0.6 * n:
-            of_image = np.zeros(count)
+        if np.isin(half, (1, 2)).all() and balanced(half):
+            of_image = np.zeros(int(image.max()) + 1)
             of_image[image] = half
             if (of_image[image] == half).all():
                 return half.astype(np.int8)
-    return np.random.default_rng(count).permutation(np.arange(count) % 2 + 1
-                                                    ).astype(np.int8)[image]
+    return random_halves(image)
 
 
 def _column_numbers(loop: Any) -> Dict[str, int]:

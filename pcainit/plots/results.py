@@ -10,8 +10,7 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
-from pcainit.settings import FIXED
-from pcainit.verdict import ARTEFACT
+from pcainit.settings import FIXED, MOST_NUISANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +141,7 @@ class Result:
         if self.significant is not None:
             if not self.significant[component]:
                 return "noise"
-            flagged = self.artefact is not None and self.artefact[component] > ARTEFACT
+            flagged = self.artefact is not None and self.artefact[component] > MOST_NUISANCE
             return "artefact" if flagged else "real"
         if self.eigenvalues is not None and self.noise_edge is not None \
                 and np.isfinite(self.noise_edge):

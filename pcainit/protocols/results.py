@@ -87,12 +87,8 @@ def read_summary(folder: str) -> Dict[str, Any]:
 def fill_volumes(volumes, result: EngineResult, sampling: float):
     """Fill a new SetOfVolumes with the class volumes; ids and class ids are 1 to K."""
     volumes.setSamplingRate(sampling)
-    sizes, what = result.summary["class_sizes"], "volumes"
-    if "class" in result.arrays:
-        assigned = result.arrays["class"].astype(int)
-        sizes = np.bincount(assigned, minlength=len(result.volumes) + 1)[1:].tolist()
-        what = "particles"
-    total = len(assigned) if what == "particles" else sum(sizes)
+    sizes = result.summary["class_sizes"]
+    what, total = "particles" if "class" in result.arrays else "volumes", max(sum(sizes), 1)
     for number, path in enumerate(result.volumes, 1):
         volume = make_volume(path, sampling)
         volume.setObjId(number)

@@ -197,9 +197,27 @@ class Malicious:
         return os.system, ("true",)
 
 
+class Nameless:
+    """Stands in for the table of so many particles of which nothing more is known."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def has(self, label):
+        """Whether it has a column."""
+        return False
+
+    def text(self, label):
+        """Names of images that are nowhere else."""
+        return ["%06d@nowhere.mrcs" % (k + 1) for k in range(self.count)]
+
+
 def coordinates_case(rng, folder):
     """Latent coordinates of any kind: good, of a wrong kind, damaged or malicious."""
-    from pcainit.files.coordinates import read_coordinates
+    from pcainit.files.coordinates import match_coordinates
     numbers = np.random.default_rng(rng.randrange(2 ** 32))
     values = numbers.normal(size=(COUNT, rng.randint(1, 4))).round(3)
     suffix = rng.choice([".npy", ".npz", ".cs", ".txt", ".csv", ".pkl"])
@@ -234,7 +252,7 @@ def coordinates_case(rng, folder):
 
     def call():
         with Watch.over(folder):
-            return read_coordinates(path, COUNT)
+            return match_coordinates(path, Nameless(COUNT))[0]
 
     def check(found):
         assert found.shape[0] == COUNT and np.isfinite(found).all() and found.dtype == np.float64

@@ -318,6 +318,7 @@ SIMULATIONS = {
     "views": (["--preferred-views", "1.5"], "preferred_views is 1.5"),
     "domain": (["--domain", "0.9"], "domain is 0.9"),
     "seed": (["--seed", "-4"], "seed is -4"),
+    "large seed": (["--seed", "5000000000"], "seed is 5000000000: give .* to 2147483647"),
     "contrast": (["--contrast-sd", "-0.1"], "contrast_sd is -0.1"),
     "pose error": (["--pose-error", "-1", "0"], "pose_error is"),
     "nan": (["--snr", "nan"], "snr is nan"),

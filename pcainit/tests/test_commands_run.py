@@ -139,7 +139,10 @@ def test_summary_has_what_is_promised(result, data):
     assert (summary["box"], summary["sampling"]) == (BOX, SAMPLING)
     assert summary["parameters"]["resolution"] == 20.0 and summary["seed"] == 0
     assert sum(summary["class_weights"]) == pytest.approx(1)
-    assert sum(summary["class_sizes"]) == COUNT
+    with np.load(str(output / "latents.npz")) as latents:       # images left out do not count
+        sizes = np.bincount(latents["class"][~latents["junk"]] - 1, minlength=summary["classes"])
+    assert summary["class_sizes"] == sizes.tolist() and sizes.sum() == COUNT - 2
+    assert summary["class_weights"] == pytest.approx(sizes / sizes.sum())
     k = summary["classes"]
     assert np.shape(summary["pairwise_differences"]) == (k, k)
     assert {"prepare", "reconstruct", "components", "cluster", "volumes"} <= set(summary["seconds"])
@@ -221,6 +224,27 @@ def test_stages_are_redone_only_when_something_they_need_changed(data, tmp_path)
     assert len(list((tmp_path / "out" / "volumes").iterdir())) == 2
     assert main(["cluster", *work, *options, "--classes", "2", "--components", "2"]) == 2
     assert times() == second
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--chunk", "\u00b2/3"], "chunk is '\u00b2/3': give its number and how many"),
+    (["--chunk", "1/" + "9" * 5000], "chunk is '1/9999"), (["--chunk", "4/3"], "chunk is '4/3'"),
+    (["--chunk", "1/3", "--join", "3"], "chunk is 1/3 and join is 3: give one of them"),
+    (["--join", "-2"], "join is -2: give the number of chunks")],
+    ids=["superscript", "huge", "beyond", "both", "negative"])
+def test_parts_that_are_not_understood(data, tmp_path, capsys, words, said):
+    assert main(["prepare", str(data / "particles.star"), "--work", str(tmp_path / "work"), *words,
+                 *BATCHES]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "work").exists()
+
+
+def test_the_output_folder_is_not_the_work_folder(tmp_path, capsys):
+    (tmp_path / "work").mkdir()
+    for command, options in (("class-volumes", BATCHES), ("variance", [])):
+        for same in ("work", "work/", "../%s/work" % tmp_path.name):
+            assert main([command, "--work", str(tmp_path / "work"), "-o", str(tmp_path / same),
+                         *options]) == 2
+            assert "is the work folder: choose another" in capsys.readouterr().err
 
 
 def test_a_stage_without_the_one_before_it(tmp_path, capsys):

@@ -10,8 +10,11 @@ from pcainit.engine.batches import (
     cluster_batches,
     draw_batches,
 )
+from pcainit.engine.clusters import cluster_mixture
 from pcainit.engine.differences import noise_power, pairwise_differences
 from pcainit.engine.volume_set import principal_components, weighted_averages
+from pcainit.latent_method import cluster
+from pcainit.settings import InputError, Settings
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -114,6 +117,28 @@ def test_no_cluster_is_empty(n, extra, seed):
     sizes = np.bincount(label, minlength=n)
     assert len(sizes) == n and sizes.min() >= 1
     assert (np.diff(sizes) <= 0).all()
+
+
+def test_the_data_choose_no_class_that_is_too_small():
+    """A few particles far away are a class for the criterion, and none to reconstruct."""
+    rng = np.random.default_rng(4)
+    points = np.concatenate([rng.normal(size=(1991, 2)), rng.normal(40, 0.1, (9, 2))])
+    assert cluster_mixture(points, 0, 0).posterior.sum(axis=0).min() == pytest.approx(9, abs=0.1)
+    found = cluster_mixture(points, 0, 0, least=20)
+    assert found.posterior.sum(axis=0).min() >= 20
+    assert len(found.tried) == len(found.bic) > 1
+    assert len(cluster_mixture(points, 2, 0, least=20).weights) == 2       # as asked for
+
+
+@pytest.mark.parametrize("share, classes", [(0.94, 4), (0.8, 3)])
+def test_steps_along_an_axis_of_few_values_are_refused(share, classes):
+    values = np.random.default_rng(0).normal(size=(1000, 2))
+    values[:int(1000 * share), 1] = 0.25
+    wanted = Settings(classes=str(classes))
+    with pytest.raises(InputError, match="classes is %d, .* along dimension 2 .%d different ones"
+                       % (classes, 1001 - 1000 * share)):
+        cluster(values, np.ones(1000, bool), wanted, 2)
+    assert len(cluster(values, np.ones(1000, bool), wanted, 1).weights) == classes
 
 
 def test_averages_keep_the_consensus_outside_the_mask():

@@ -3,8 +3,12 @@
 import threading
 import time
 
+import numpy as np
 import pytest
+import threadpoolctl
 
+from pcainit.engine.batches import cluster_batches
+from pcainit.engine.clusters import cluster_mixture
 from pcainit.engine.scratch import ReusedByThread
 from pcainit.engine.threads import in_turn
 
@@ -43,6 +47,26 @@ def test_little_more_is_begun_after_a_failure():
         for k in in_turn(work, range(1000), 2):
             got.append(k)
     assert got == [0, 1, 2] and len(begun) <= 9
+
+
+@pytest.mark.parametrize("cluster", [
+    lambda points: cluster_batches(points, 2, 0), lambda points: cluster_mixture(points, 2, 0)],
+    ids=["batches", "mixture"])
+def test_mixtures_are_fitted_by_one_thread(monkeypatch, cluster):
+    from sklearn.mixture import GaussianMixture
+    seen, real = [], GaussianMixture.fit
+
+    def openmp():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()
+                if pool["user_api"] == "openmp"]
+
+    def fit(self, points):
+        seen.extend(openmp())
+        return real(self, points)
+    monkeypatch.setattr(GaussianMixture, "fit", fit)
+    with threadpoolctl.threadpool_limits(3, user_api="openmp"):
+        cluster(np.random.default_rng(0).normal(size=(60, 2)))
+        assert set(seen) == {1} and set(openmp()) == {3}
 
 
 def test_each_thread_has_memory_of_its_own():

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -69,6 +70,38 @@ def test_simulated_particles_replace_no_others(tmp_path, capsys):
     assert main(["simulate", str(tmp_path), "--particles", "60", "--box", "16"]) == 2
     assert "holds particles.star" in capsys.readouterr().err
     assert (tmp_path / "particles.star").read_text() == "data_particles\n"
+
+
+@pytest.mark.parametrize("name", ["particles.mrcs", "truth/truth.csv", "truth/poses.csv",
+                                  "truth/class00.mrc"])
+def test_no_table_of_a_truth_vouches_for_other_files(data, tmp_path, capsys, name):
+    shutil.copytree(str(data), str(tmp_path / "set"))
+    path = tmp_path / "set" / name
+    path.write_bytes(b"rlnImageName,class,note\r\n")
+    words = ["simulate", str(tmp_path / "set"), "--particles", "60", "--box", "16"]
+    assert main(words) == 2
+    assert "holds %s" % name in capsys.readouterr().err
+    assert path.read_bytes() == b"rlnImageName,class,note\r\n"
+    path.unlink()
+    assert main(words) == 0 and main(words) == 0
+
+
+@pytest.mark.parametrize("name", ["comparison.txt", "comparison.json", "comparison.html",
+                                  "preview.png", "preview.npz"])
+def test_looks_and_comparisons_replace_no_others(data, made, tmp_path, capsys, name):
+    words = {"preview": ["preview", str(data / "particles.star"), "--resolution", "24"],
+             "comparison": ["compare", str(made), "--resolution", "24"]}[Path(name).stem]
+    words += ["-o", str(tmp_path)]
+    (tmp_path / name).write_bytes(b"precious")
+    (tmp_path / "summary.json").write_text("pcainit")       # of a run, which tells nothing here
+    assert main(words) == 2
+    assert "holds %s, which pcainit has not made" % name in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == b"precious"
+    (tmp_path / name).unlink()
+    assert main(words) == 0
+    if name == "comparison.txt":        # each of the files tells that it is ours
+        (tmp_path / "comparison.html").unlink()
+    assert main(words) == 0
 
 
 def test_results_replace_earlier_ones(data, made, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pcainit.engine.poses import rotation_from_euler
+from pcainit.files.coordinates import match_coordinates
 from pcainit.files.star import ParticleTable, read_particles
 from pcainit.settings import InputError
 
@@ -237,6 +238,21 @@ def test_missing_file_and_folder(tmp_path):
     for path in (tmp_path / "none.star", tmp_path):
         with pytest.raises(InputError, match="does not exist"):
             ParticleTable(path)
+
+
+def test_image_numbers_of_other_digits_match_no_row(tmp_path):
+    """A superscript is a digit to Python, and no number."""
+    path = tmp_path / "particles.star"
+    path.write_text("data_particles\n\nloop_\n_rlnImageName #1\n1@a.mrcs\n\u00b2@a.mrcs\n",
+                    encoding="utf-8")
+    rows = np.zeros(2, [("blob/path", "S20"), ("blob/idx", "u4"),
+                        ("components_mode_0/value", "f4")])
+    rows["blob/path"], rows["blob/idx"] = b"a.mrcs", [0, 1]
+    rows["components_mode_0/value"] = [3, 4]
+    with open(str(tmp_path / "J1.cs"), "wb") as file:
+        np.save(file, rows)
+    values, by = match_coordinates(tmp_path / "J1.cs", ParticleTable(path))
+    assert by == "order" and values.ravel().tolist() == [3, 4]
 
 
 def test_rows_are_written_back_in_order(star, tmp_path):

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from pcainit.files.coordinates import read_coordinates
+from pcainit.files.coordinates import match_coordinates
 from pcainit.files.maps import read_map
 from pcainit.files.stacks import stack_box
 from pcainit.files.star import ParticleTable, read_particles
 from pcainit.settings import InputError
 from pcainit.tests import hostile, hostile_files
-from pcainit.tests.hostile_files import BOX, COUNT, good_star, mrc_file
+from pcainit.tests.hostile_files import BOX, COUNT, Nameless, good_star, mrc_file
 
 LEAST_RESULTS = {"preview": 0}      # most damage to a small zip archive is fatal
 QUICK = settings(max_examples=60, deadline=None)
@@ -146,7 +146,7 @@ def test_any_bytes(data):
         path.write_bytes(data)
         for read in (lambda: read_particles(ParticleTable(path)), lambda: read_map(path),
                      lambda: stack_box((str(path),), np.zeros(3, int), np.arange(3)),
-                     lambda: read_coordinates(path, 7)):
+                     lambda: match_coordinates(path, Nameless(7))):
             assert hostile.outcome(read, lambda found: True) in ("result", "refusal")
 
 
@@ -175,12 +175,12 @@ def test_a_header_that_promises_much_takes_no_memory(tmp_path, fields):
 def test_arrays_that_promise_much_are_not_read(tmp_path):
     np.savez_compressed(str(tmp_path / "a.npz"), coordinates=np.zeros((COUNT, 3 * 10 ** 6), "i1"))
     with pytest.raises(InputError, match="its shape is"):
-        read_coordinates(tmp_path / "a.npz", COUNT)
+        match_coordinates(tmp_path / "a.npz", Nameless(COUNT))
     np.save(str(tmp_path / "a.npy"), np.zeros((COUNT, 2)))
     raw = (tmp_path / "a.npy").read_bytes().replace(b"(%d, 2)" % COUNT, b"(%d, 2)" % 10 ** 12)
     (tmp_path / "a.npy").write_bytes(raw)
     with pytest.raises(InputError, match="1000000000000 rows for"):
-        read_coordinates(tmp_path / "a.npy", COUNT)
+        match_coordinates(tmp_path / "a.npy", Nameless(COUNT))
 
 
 @pytest.mark.parametrize("content, words", [

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import mrcfile
@@ -62,6 +63,23 @@ def test_states_come_out(simulated_set, states, cloud, tmp_path, words):
     assert list(match.argmax(axis=1)) == [0, 1, 2] and match.diagonal().min() > 0.4
     assert "rlnClassNumber" in (out / "particles.star").read_text()
     assert "Particles in latent space" in (out / "report.html").read_text()
+
+
+def test_images_that_cannot_be_used_do_not_count(simulated_set, tmp_path, capsys):
+    """They keep a class in the STAR file, but in name only."""
+    images = mrcfile.read(str(simulated_set / "particles.mrcs")).copy()
+    images[:180] = 0
+    mrcfile.write(str(tmp_path / "particles.mrcs"), images)
+    shutil.copy(str(simulated_set / "particles.star"), str(tmp_path))
+    z, out = np.random.default_rng(3).normal(size=PARTICLES), tmp_path / "out"
+    np.savetxt(tmp_path / "z.txt", z)
+    assert _run(tmp_path, tmp_path / "z.txt", out, "--along", "1", "--classes", "4") == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["constant_images"] == 180 and sum(summary["class_sizes"]) == PARTICLES - 180
+    np.testing.assert_allclose(summary["class_sizes"], (PARTICLES - 180) / 4, rtol=0.1)
+    assert "class_001.mrc  %d particles" % summary["class_sizes"][0] in capsys.readouterr().out
+    label = ParticleTable(out / "particles.star").numbers("rlnClassNumber")
+    assert len(label) == PARTICLES and set(label) == {1, 2, 3, 4}
 
 
 def test_steps_along_an_axis(simulated_set, states, tmp_path):

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from pcainit.__main__ import main
 from pcainit.commands.simulate import write_simulation
+from pcainit.engine.grid import Grid
 from pcainit.engine.simulation import Simulation, draw_truth
 from pcainit.files.star import ParticleTable
 
@@ -122,6 +123,38 @@ def test_unusable_images_among_good_ones(go, good, spoiled):
     assert after.summary["significant_components"] >= 1
     same = (before.latents["class"] == after.latents["class"]).mean()
     assert max(same, 1 - same) > 0.9
+
+
+@pytest.mark.parametrize("method, options, words", [
+    ("particles", ["--classes", 8], "classes is 8 for only 70 usable particles of 240"),
+    ("simple", ["--classes", 8, "--particles-per-reconstruction", 5],
+     "classes is 8 for only 70 usable particles of 240: ask for 7 or fewer"),
+    ("batches", ["--classes", 2, "--particles-per-reconstruction", 80],
+     "particles_per_reconstruction is 80, but there are only 70 usable particles of 240")])
+def test_settings_are_checked_against_the_usable_images(go, spoiled, method, options, words):
+    """Classes of no image are volumes of zeros, and batches of all images are all the same."""
+    data = spoiled(replaced(slice(70, None), 0.0))
+    assert words in go(data, "--method", method, *options).sentence
+
+
+@pytest.mark.parametrize("left", [0, 5])
+def test_a_half_set_without_images(go, good, spoiled, left):
+    """The consensus keeps the data's greyscale: it came out twenty times too low, or as nothing."""
+    half = ParticleTable(good / "particles.star").numbers("rlnRandomSubset")
+    options = ["--method", "simple", "--classes", 2, "--particles-per-reconstruction", 40]
+    before = go(good, *options, name="before")
+    after = go(spoiled(replaced(np.flatnonzero(half == 2)[left:], 0.0)), *options)
+    one, two = (mrcfile.read(str(result.folder / "components" / "mean.mrc"))
+                for result in (before, after))
+    assert (one * two).sum() / (one ** 2).sum() == pytest.approx(1, abs=0.15)
+    assert after.summary["half_sets_redrawn"] and not before.summary["half_sets_redrawn"]
+    assert "shared out anew" in after.summary["verdict"]
+
+
+def test_as_many_classes_as_the_usable_images_allow(go, spoiled):
+    result = go(spoiled(replaced(slice(70, None), 0.0)), "--method", "simple", "--classes", 7,
+                "--particles-per-reconstruction", 40)
+    assert min(volume.std() for volume in result.volumes) > 0
 
 
 @pytest.mark.parametrize("factor", [1e6, 1e-6])
@@ -235,6 +268,19 @@ def corner(place):
     volume = np.zeros((BOX,) * 3, np.float32)
     volume[place] = 1
     return volume
+
+
+@pytest.mark.parametrize("options", [
+    [], ["--method", "batches", "--classes", 2, "--reconstructions", 40,
+         "--particles-per-reconstruction", 40]])
+def test_more_components_than_the_mask_has_voxels(go, good, tmp_path, options):
+    grid = Grid(BOX, SAMPLING, RESOLUTION)
+    mask = np.zeros((grid.box,) * 3, np.float32)
+    mask[(slice(7, 9),) * 3] = 1
+    mrcfile.write(str(tmp_path / "mask.mrc"), mask, voxel_size=grid.voxel)
+    words = ["--mask", tmp_path / "mask.mrc", *options, "--components"]
+    assert "components is 12, but the mask has only 8 voxels" in go(good, *words, 12).sentence
+    assert options or go(good, *words, 8).sentence is None
 
 
 @pytest.mark.parametrize("volume, sampling, words", [

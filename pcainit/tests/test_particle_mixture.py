@@ -1,6 +1,7 @@
 """The mixture on each particle's own statistics: brute force, known classes, their number."""
 # SPDX-License-Identifier: GPL-3.0-or-later
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from pcainit.engine.mixture import (
     spread_points,
     weighted_centres,
 )
+from pcainit.engine.squarem import leap, leap_length
 from pcainit.engine.threads import set_threads
 from pcainit.tests.particle_examples import latent_statistics
 
@@ -48,6 +50,22 @@ def three():
     """Statistics of three classes, the last of 3 %, and the classes themselves."""
     label = draw_labels(6000, WEIGHTS)
     return measured(CENTRES, label, strength=7.0), label
+
+
+def test_a_leap_ends_where_a_straight_way_leads():
+    """Each round halves what is left along one direction: three points tell the end."""
+    end, start = np.array([3.0, -1.0]), np.array([1.0, 2.0])
+    first, second, third = (end + (start - end) * 0.5 ** k for k in range(3))
+    step, bend = second - first, third - 2 * second + first
+    far = leap_length(step, bend, 100.0)
+    assert far == pytest.approx(2) and leap(first, step, bend, far) == pytest.approx(end)
+    assert leap_length(step, bend, 1.5) == 1.5 and leap_length(step, 0 * bend, 4.0) == 4.0
+    assert leap_length(step, 9 * bend, 4.0) == 1
+    assert leap(first, step, bend, 1.0) == pytest.approx(third)
+
+
+def test_fast_maths_meets_no_infinity():
+    assert "inf" not in inspect.getsource(mixture_module._expect.py_func)
 
 
 def test_brute_force():

@@ -1,5 +1,7 @@
 """The quick consensus before a run, its command, and what the wizards compute."""
 # SPDX-License-Identifier: GPL-3.0-or-later
+import shutil
+
 import mrcfile
 import numpy as np
 import pytest
@@ -67,6 +69,29 @@ def test_command(simulated_set, tmp_path, capsys):
     assert "300 particles" in shown and "all %d take" % PARTICLES in shown
     assert (tmp_path / "look" / "preview.png").read_bytes().startswith(b"\x89PNG")
     assert read_preview(tmp_path / "look" / "preview.npz").count == 300
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 20])
+def test_what_no_run_accepts_is_refused(simulated_set, tmp_path, capsys, count):
+    lines = (simulated_set / "particles.star").read_text().splitlines()
+    first = next(k for k, line in enumerate(lines) if "@" in line)
+    star = simulated_set / ("only_%d.star" % count)
+    star.write_text("\n".join(lines[:first + count]) + "\n\n")
+    words = ["preview", str(star), "-o", str(tmp_path / "x"), "--resolution", "100"]
+    assert main(words) == 2
+    assert "only %d particles: at least 50" % count in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    if count == 20:             # of a large set
+        assert main([*words, "--total", "5000"]) == 0
+    star.unlink()
+
+
+def test_odd_boxes_are_refused(simulated_set, tmp_path):
+    images = mrcfile.read(str(simulated_set / "particles.mrcs"))[:, 1:, 1:]
+    mrcfile.write(str(tmp_path / "particles.mrcs"), np.ascontiguousarray(images))
+    shutil.copy(str(simulated_set / "particles.star"), str(tmp_path))
+    with pytest.raises(InputError, match="odd .31 pixels"):
+        make_preview(str(tmp_path / "particles.star"), None, Settings())
 
 
 @pytest.mark.parametrize("words, said", [

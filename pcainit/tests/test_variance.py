@@ -56,6 +56,19 @@ def test_work_of_the_stages_is_shown_as_it_is(look, tmp_path):
     assert np.array_equal(one, two)
 
 
+def test_work_is_shown_without_replacing_files_of_others(look, tmp_path, capsys):
+    star, work = str(look / "data" / "particles.star"), str(tmp_path / "work")
+    assert main(["prepare", star, "--work", work, "--no-local-search"]) == 0
+    words = ["variance", "--work", work, "--no-local-search", "-o"]
+    for name in ("report.html", "volumes/class_averages.mrc", "components/variance.mrc"):
+        path = tmp_path / name.replace("/", "_") / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"precious")
+        assert main([*words, str(tmp_path / name.replace("/", "_"))]) == 2
+        assert "holds %s, which pcainit has not made" % name in capsys.readouterr().err
+        assert path.read_bytes() == b"precious"
+
+
 def test_particles_and_work_together_are_refused(look, tmp_path, capsys):
     star = str(look / "data" / "particles.star")
     assert main(["variance", star, "--work", str(tmp_path), "-o", str(tmp_path / "o")]) == 2

@@ -201,6 +201,17 @@ def test_bad_volumes_are_refused(tmp_path, capsys):
     assert "would replace" in _into_itself(maps, capsys)
 
 
+def test_more_components_than_the_mask_has_voxels(tmp_path, capsys):
+    maps = write_set(tmp_path / "maps", np.eye(3)[np.arange(15) % 3], noise=0.3)
+    grid = Grid(BOX, SAMPLING, 20.0)
+    mask = np.zeros((grid.box,) * 3)
+    mask[(slice(grid.box // 2, grid.box // 2 + 2),) * 3] = 1
+    write_map(tmp_path / "mask.mrc", mask, grid.voxel)
+    assert main(["volumes", str(maps), "-o", str(tmp_path / "out"), "--components", "12", "--mask",
+                 str(tmp_path / "mask.mrc")]) == 2
+    assert "components is 12, but the mask has only 8 voxels" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("scales, said", [
     ((1, 1.2), None), ((1, 3), "contrast differs by a factor of 3"),
     ((1, -1), "does not look like the others")])
