@@ -23,6 +23,8 @@ from pcainit.engine.volume_motion import symmetrised
 
 Arrays = Dict[str, np.ndarray]
 
+LEADING = 6000          # particles that tell how large pose errors are, and go all steps of poses
+
 
 def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, seed: int
                     ) -> Tuple[Consensus, Arrays]:
@@ -69,10 +71,9 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
 
 
 def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.ndarray,
-                        spread: NuisanceSpread, seed: int, q: int = 6, most: int = 10000
-                        ) -> NuisanceSpread:
+                        spread: NuisanceSpread, seed: int, q: int = 6) -> NuisanceSpread:
     """The spread when some components may explain what else looks like pose errors."""
-    some = thin(index, most)
+    some = thin(index, LEADING)
     start = dataclasses.replace(random_start(background, solvent, q, seed), nuisance=spread)
     return fit_components(background, solvent, start, some, rounds=6).nuisance
 
@@ -96,12 +97,24 @@ def _look_again(moved: Slices, consensus: Consensus, index: np.ndarray, spread: 
 
 
 def _refine_poses(slices: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
-                  symmetry: np.ndarray, rounds: int = 4
-                  ) -> Tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
-    """Pose steps and consensus by turns; the slices under the last poses too."""
+                  symmetry: np.ndarray) -> Tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
+    """Pose steps and consensus by turns; the slices under the last poses too.
+
+    Some particles lead the consensus and the spread most of the way.
+    """
+    leading = slices.take(thin(index, LEADING))
+    consensus, spread, _, _ = _pose_steps(leading, consensus, np.arange(len(leading)), spread,
+                                          symmetry)
+    return _pose_steps(slices, consensus, index, spread, symmetry)
+
+
+def _pose_steps(slices: Slices, consensus: Consensus, index: np.ndarray, spread: NuisanceSpread,
+                symmetry: np.ndarray, steps: int = 2
+                ) -> Tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
+    """Some steps of `_refine_poses` from the recorded poses."""
     offsets = np.zeros((len(slices), NUISANCES), np.float32)
     moved = slices
-    for _ in range(rounds):
+    for _ in range(steps):
         solvent = auto_mask(consensus.mean, slices.grid)
         background = make_background(moved, consensus, solvent, offsets)
         offsets = improve_offsets(background, index, spread)
