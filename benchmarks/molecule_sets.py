@@ -16,7 +16,7 @@ from typing import Callable, Dict, List, Tuple
 
 import mrcfile
 import numpy as np
-from molecules import Atoms, channel, density, large_subunit, ratchet, small_subunit
+from molecules import Atoms, channel, density, large_subunit, ratchet, small_subunit, swivel
 from scipy.spatial.transform import Rotation
 
 ANGLES = "ZYZ"                          # RELION's Euler angles
@@ -47,6 +47,7 @@ RECIPES: Dict[str, Recipe] = {
     "G": Recipe(ratchet, "ribosome", (8000, 5000, 2000), 96, 4.0, 0.1, 7001),
     "H": Recipe(large_subunit, "ribosome", (10000,), 96, 3.5, 0.1, 8001),
     "I": Recipe(channel, "cftr", (12000, 8000), 96, 2.0, 0.03, 9001, belt=True),
+    "J": Recipe(swivel, "ribosome", (7000, 5000, 3000), 100, 3.6, 0.07, 10001),
 }
 
 

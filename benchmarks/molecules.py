@@ -96,6 +96,14 @@ def ratchet(path: str) -> List[Atoms]:
     return [whole, turned, whole.without("stalk", "factors")]
 
 
+def swivel(path: str) -> List[Atoms]:
+    """70S: with factors; without; the head of its 30S turned by 14 degrees, without factors."""
+    whole = ribosome(path).centred()
+    neck = whole.centre("head") - whole.centre("body")
+    empty = whole.without("factors")
+    return [whole, empty, empty.turned(("head",), neck, -14.0, whole.centre("head"))]
+
+
 def large_subunit(path: str) -> List[Atoms]:
     """50S, always the same."""
     whole = ribosome(path)
