@@ -94,11 +94,8 @@ def _in_images(rotations: np.ndarray) -> np.ndarray:
 
 def _about(background: Background, difference: np.ndarray) -> Background:
     """The background with a class's volume as its mean."""
-    grid = background.grid
-    axis = (np.arange(grid.box) - grid.box // 2) * np.float32(grid.box_px / grid.box)
-    moments = [difference * axis, difference * axis[:, None], difference * axis[:, None, None]]
     return dataclasses.replace(background, mean=background.mean + difference,
-                               moments=background.moments + np.stack(moments).astype(np.float32))
+                               moments=background.moments + background.grid.moments(difference))
 
 
 def moved(background: Background, mask: np.ndarray, model: ClassModel, offsets: np.ndarray

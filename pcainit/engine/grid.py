@@ -271,6 +271,12 @@ class Grid:
         spectrum = np.where(keep, fft.rfftn(volume), 0)
         return fft.irfftn(spectrum, s=volume.shape).astype(np.float32)
 
+    def moments(self, volume: np.ndarray) -> np.ndarray:
+        """A volume times x, y and z (pixels of the particles' box), (3, box, box, box) float32."""
+        axis = (np.arange(self.box) - self.box // 2) * np.float32(self.box_px / self.box)
+        return np.stack([volume * axis, volume * axis[:, None], volume * axis[:, None, None]]
+                        ).astype(np.float32)
+
     def to_particle_box(self, volume: np.ndarray) -> np.ndarray:
         """Volume resampled to the particles' box and sampling (Fourier padding), float32.
 

@@ -182,13 +182,11 @@ def make_background(slices: Slices, consensus: Consensus, solvent: np.ndarray,
     Background
     """
     grid = slices.grid
-    axis = (np.arange(grid.box) - grid.box // 2) * np.float32(grid.box_px / grid.box)
     body = consensus.mean * solvent
     # An image's mean tells of its background and normalisation, and hardly of the particle: where
     # it varies, a flat component would be found in both half-sets.
     whitening = np.where(grid.shell == 0, 0, consensus.whitening(grid)).astype(np.float32)
-    moments = np.stack([body * axis, body * axis[:, None], body * axis[:, None, None]])
-    return Background(slices, consensus.mean, moments.astype(np.float32),
+    return Background(slices, consensus.mean, grid.moments(body),
                       whitening, consensus.noise, consensus.signal,
                       view_rank(slices.rotations),
                       np.zeros((len(slices), NUISANCES), np.float32) if offsets is None
