@@ -52,6 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preferred-views", type=float, default=0.0,
         help="share of particles in preferred views (default: %(default)s)")
     add("--junk", type=float, default=0.0, help="share of junk images (default: %(default)s)")
+    add("--crowding", type=float, default=0.0, metavar="SHARE",
+        help="share of the plane that particles cover, 0.3 to 0.5 on dense grids: neighbours show "
+             "in the images (default: %(default)s)")
+    add("--background", type=float, default=0.0, metavar="SD",
+        help="smooth background of each image, in standard deviations of the noise "
+             "(default: %(default)s)")
+    add("--normalised", action="store_true",
+        help="mean and deviation outside the particle taken to 0 and 1 in each image")
+    add("--refined", action="store_true",
+        help="recorded poses that fit each image's own noise, as a refinement leaves them")
     add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
 
 
@@ -71,7 +81,9 @@ def main(args: argparse.Namespace) -> int:
         particles=args.particles, box_px=args.box, sampling=args.sampling,
         populations=populations, change=args.change, domain=args.domain, snr=args.snr,
         coloured=args.coloured, contrast_sd=args.contrast_sd, pose_error=tuple(args.pose_error),
-        preferred_views=args.preferred_views, junk=args.junk, seed=args.seed)
+        preferred_views=args.preferred_views, junk=args.junk, crowding=args.crowding,
+        background=args.background, normalised=args.normalised, refined=args.refined,
+        seed=args.seed)
     folder, truth = Path(args.output), draw_truth(simulation)
     refuse_foreign(folder, ("particles.star", "particles.mrcs", "truth/class[0-9][0-9].mrc",
                             *_TABLES),
@@ -114,10 +126,10 @@ def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None
     names = ["%06d@particles.mrcs" % (i + 1) for i in range(n)]
     for k, phantom in enumerate(truth.phantoms):
         write_map(folder / "truth" / ("class%02d.mrc" % k),
-                  phantom.volume(box, simulation.sampling),
+                  phantom.volume(box, simulation.sampling) * np.float32(truth.mean_gain),
                   simulation.sampling)
     poses = np.column_stack([euler_from_rotation(truth.rotations), truth.shifts_px,
-                             truth.contrast])
+                             truth.seen_contrast])
     for name, values in zip(_TABLES, (truth.state[:, None], poses.round(5))):
         _write_csv(folder / name, names, values)
     write_text(folder / "particles.star", _star_text(truth, names))

@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.particles import CTF, Particles
+from pcainit.engine.refined_poses import refine_to_noise
+from pcainit.engine.surroundings import crowded_views, draw_backgrounds, measure_background
 from pcainit.settings import InputError, shorten
 
 
@@ -45,6 +47,15 @@ class Simulation:
         0 for uniform views, towards 1 for a strong preference of two of them.
     junk : float
         Share of images without a particle, or with something else in them.
+    crowding : float
+        Share of the plane that the particles' discs cover: neighbours show in each image.
+    background : float
+        Root mean square of a smooth background of each image, in standard deviations of the noise.
+    normalised : bool
+        Take mean and deviation of each image outside the particle to 0 and 1, as RELION does.
+    refined : bool
+        Recorded poses fit each image's own noise, as those of a refinement do; `pose_error`
+        comes on top.
     seed : int
     """
 
@@ -60,6 +71,10 @@ class Simulation:
     pose_error: Tuple[float, float] = (0.0, 0.0)
     preferred_views: float = 0.0
     junk: float = 0.0
+    crowding: float = 0.0
+    background: float = 0.0
+    normalised: bool = False
+    refined: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +99,10 @@ class Simulation:
             (not 0 <= self.junk < 1, "junk is %s: give a share under 1." % self.junk),
             (not 0 <= self.preferred_views < 1,
              "preferred_views is %s: give a number from 0 to under 1." % self.preferred_views),
+            (not (self.crowding == 0 or 0.02 <= self.crowding <= 0.5),
+             "crowding is %s: give 0, or a share from 0.02 to 0.5." % self.crowding),
+            (not 0 <= self.background <= 1000,
+             "background is %s: give a number from 0 to 1000." % self.background),
         ]
         for bad, sentence in wrong:
             if bad:
@@ -190,6 +209,8 @@ class Truth:
     micrograph : (n,) int
     phantoms : tuple of Phantom
         Scaled so that the noise has unit variance.
+    gain : (n,) float64
+        What normalisation multiplies each image with; 1 without it.
     """
 
     state: np.ndarray
@@ -199,6 +220,17 @@ class Truth:
     contrast: np.ndarray
     micrograph: np.ndarray
     phantoms: Tuple[Phantom, ...]
+    gain: np.ndarray
+
+    @property
+    def mean_gain(self) -> float:
+        """What the true maps are multiplied with to be on the images' greyscale."""
+        return float(self.gain[self.state >= 0].mean()) if (self.state >= 0).any() else 1.0
+
+    @property
+    def seen_contrast(self) -> np.ndarray:
+        """Contrast against the true maps on the images' greyscale, (n,)."""
+        return self.contrast * self.gain / self.mean_gain
 
 
 def draw_truth(simulation: Simulation) -> Truth:
@@ -229,12 +261,27 @@ def draw_truth(simulation: Simulation) -> Truth:
                           shift.astype(np.float32), ctf, half, box, simulation.sampling)
     phantoms = make_states(simulation)
     probe = Truth(np.zeros(n, int), particles, true_rotation, true_shift, np.ones(n), micrograph,
-                  tuple(phantoms))
+                  tuple(phantoms), np.ones(n))
     power = np.mean([clean.var() for _, clean in _clean_images(probe, np.arange(min(n, 100)))])
     scale = np.sqrt(simulation.snr / power)
     phantoms = [dataclasses.replace(p, amplitudes=p.amplitudes * scale) for p in phantoms]
-    return Truth(state, particles, true_rotation, true_shift, contrast, micrograph,
-                 tuple(phantoms))
+    truth = Truth(state, particles, true_rotation, true_shift, contrast, micrograph,
+                  tuple(phantoms), np.ones(n))
+    if simulation.normalised:
+        deviations = [measure_background(image)[1] for image in _add_up(simulation, truth)]
+        truth = dataclasses.replace(truth, gain=1 / np.array(deviations))
+    return _refined(simulation, truth) if simulation.refined else truth
+
+
+def _refined(simulation: Simulation, truth: Truth) -> Truth:
+    """The same with recorded poses that fit the noise; errors drawn before come on top."""
+    rotations, shifts = refine_to_noise(truth, truth.gain, simulate_images(simulation, truth))
+    recorded = truth.particles
+    error = recorded.rotations @ truth.rotations.transpose(0, 2, 1)
+    moved = recorded.shifts_px - truth.shifts_px
+    return dataclasses.replace(truth, particles=dataclasses.replace(
+        recorded, rotations=(error @ rotations).astype(np.float32),
+        shifts_px=(moved + shifts).astype(np.float32)))
 
 
 def _draw_views(simulation: Simulation, rng: np.random.Generator) -> np.ndarray:
@@ -263,20 +310,38 @@ def _clean_images(truth: Truth, index: np.ndarray) -> Iterator[Tuple[int, np.nda
 
 def simulate_images(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray]:
     """The images one after the other, (box, box) float32, noise of about unit variance."""
+    for image in _add_up(simulation, truth):
+        if simulation.normalised:
+            mean, deviation = measure_background(image)
+            image = (image - mean) / deviation
+        yield image.astype(np.float32)
+
+
+def _add_up(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray]:
+    """Particle, neighbours, background and noise, (box, box) float64."""
     rng = np.random.default_rng([simulation.seed, 3])
     box = simulation.box_px
     f = fft.fftfreq(box)
     power = 0.6 + 0.9 * np.exp(-0.5 * (np.hypot(f[:, None], f) / 0.12) ** 2)
     colour = np.sqrt(power / power.mean())[:, :box // 2 + 1] if simulation.coloured else None
+    views = crowded_views(truth, simulation.crowding, simulation.seed)
+    backgrounds = draw_backgrounds(simulation.particles, box, simulation.background,
+                                   simulation.seed)
     for i in range(simulation.particles):
         noise = rng.standard_normal((box, box))
         if colour is not None:
             noise = fft.irfft2(fft.rfft2(noise) * colour, s=(box, box))
-        if truth.state[i] >= 0:
+        if truth.state[i] < 0:
+            clean = _junk(truth, i, rng)
+        elif not simulation.crowding:
             _, clean = next(_clean_images(truth, np.array([i])))
         else:
-            clean = _junk(truth, i, rng)
-        yield (clean + noise).astype(np.float32)
+            clean = np.zeros((box, box))
+        if simulation.crowding:
+            clean = clean + next(views)
+        if simulation.background:
+            clean = clean + next(backgrounds)
+        yield clean + noise
 
 
 def _junk(truth: Truth, i: int, rng: np.random.Generator) -> np.ndarray:
