@@ -41,10 +41,10 @@ def refine_to_noise(truth: Truth, gains: np.ndarray, images: Iterator[np.ndarray
     model = _MeanProjection(truth)
     sample = list(islice(images, _SAMPLE))
     noise = model.noise_power(truth, gains, sample)
+    root = 1 / np.sqrt(noise)
     rotations, shifts = truth.rotations.copy(), truth.shifts_px.copy()
     for i, image in enumerate(chain(sample, images)):
         if truth.state[i] >= 0:
-            root = 1 / np.sqrt(noise)
             response = model.ctf(truth, i) * (truth.contrast[i] * gains[i]) * root
             rotations[i], shifts[i] = _fit(model, model.transform(image) * root, response,
                                            rotations[i], shifts[i])
@@ -92,8 +92,9 @@ class _MeanProjection:
         self.mass = np.bincount(owner.ravel(), mass) / sampling ** 3
         limit = np.clip(RESOLUTION, 3 * sampling, box * sampling / 5)
         highest = int(box * sampling / limit)
-        self.ky, self.kx = np.arange(-highest, highest + 1), np.arange(highest + 1)
-        ky, kx = (k.ravel() for k in np.meshgrid(self.ky, self.kx, indexing="ij"))
+        self.kx = np.arange(highest + 1)
+        ky, kx = (k.ravel() for k in np.meshgrid(np.arange(-highest, highest + 1), self.kx,
+                                                 indexing="ij"))
         kept = (np.hypot(kx, ky) <= highest) & ((kx > 0) | (ky > 0))
         self.kept, self.at = np.flatnonzero(kept), (ky[kept] % box, kx[kept])
         self.spatial = np.stack([kx[kept], ky[kept]], axis=1) / (box * sampling)

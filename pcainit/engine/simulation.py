@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.particles import CTF, Particles
+from pcainit.engine.phantoms import Phantom
 from pcainit.engine.refined_poses import refine_to_noise
 from pcainit.engine.surroundings import crowded_views, draw_backgrounds, measure_background
 from pcainit.settings import InputError, shorten
@@ -107,56 +108,6 @@ class Simulation:
         for bad, sentence in wrong:
             if bad:
                 raise InputError(shorten(sentence, 400))
-
-
-@dataclass(frozen=True, eq=False)
-class Phantom:
-    """A density made of Gaussian blobs.
-
-    Parameters
-    ----------
-    centres : (j, 3) float64
-        (x, y, z) from the box's origin, Angstrom.
-    amplitudes : (j,) float64
-        Integral of each blob.
-    width : float
-        Standard deviation of the blobs, Angstrom.
-    """
-
-    centres: np.ndarray
-    amplitudes: np.ndarray
-    width: float
-
-    def volume(self, box_px: int, sampling: float) -> np.ndarray:
-        """The density on a grid, (box, box, box) float32."""
-        x, y, z = (self._profile(self.centres[:, k], box_px, sampling) for k in range(3))
-        weighted = self.amplitudes[:, None] * z
-        return np.einsum("jz,jy,jx->zyx", weighted, y, x, optimize=True).astype(np.float32)
-
-    def projection(self, rotation: np.ndarray, shift_px: np.ndarray, box_px: int,
-                   sampling: float) -> np.ndarray:
-        """Line integral along z of the rotated density, moved by minus the shift.
-
-        Parameters
-        ----------
-        rotation : (3, 3)
-            Specimen to image.
-        shift_px : (2,)
-            The shift that would centre the image.
-
-        Returns
-        -------
-        (box, box) float64, in units of density x pixels
-        """
-        seen = self.centres @ np.asarray(rotation, np.float64).T
-        x = self._profile(seen[:, 0] - shift_px[0] * sampling, box_px, sampling)
-        y = self._profile(seen[:, 1] - shift_px[1] * sampling, box_px, sampling)
-        return (self.amplitudes[:, None] * y).T @ x / sampling
-
-    def _profile(self, centre: np.ndarray, box_px: int, sampling: float) -> np.ndarray:
-        axis = (np.arange(box_px) - box_px // 2) * sampling
-        return (np.exp(-0.5 * ((axis - centre[:, None]) / self.width) ** 2)
-                / (np.sqrt(2 * np.pi) * self.width))
 
 
 def make_states(simulation: Simulation) -> List[Phantom]:
