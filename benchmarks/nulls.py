@@ -1,9 +1,11 @@
 """False alarms: the default job on homogeneous sets that have all the defects of real data.
 
-python benchmarks/nulls.py [--sets 6] [--states] [--given]
+python benchmarks/nulls.py [--sets 6] [--states] [--given] [--real]
 
 --states: real states, same defects.  --given: a second job starts from the components of the
 first, which are fitted to the same particles as those of any other program would be.
+--real: images also have neighbours, a smooth background and RELION's normalisation, and poses are
+refined against their own noise.
 """
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -21,6 +23,7 @@ from truth_sets import TruthSet, load_set
 STATES = "0.6,0.3,0.1"
 DEFECTS = {"--contrast-sd": [0.2], "--pose-error": [2, 0.7], "--preferred-views": [0.5],
            "--junk": [0.03], "--coloured": []}
+SURROUNDINGS = {"--crowding": [0.4], "--background": [0.3], "--normalised": [], "--refined": []}
 NUISANCES = (("contrast_sd", "contrast sd", "%.3f"), ("shift_px", "shift error (px)", "%.2f"),
              ("rotation_deg", "rotation error (degrees)", "%.2f"))
 Column = Tuple[str, Any, str]       # head, figure (a function of a run), how it is printed
@@ -46,8 +49,10 @@ def _arguments() -> argparse.Namespace:
                         help="score a second job, started from the components of the first")
     parser.add_argument("--particles", type=int, default=5000)
     parser.add_argument("--snr", type=float, default=0.1)
+    parser.add_argument("--real", action="store_true", help="also neighbours, background, "
+                        "normalised images and poses refined against their own noise")
     parser.add_argument("--without", default="", help="defects to leave out, for instance "
-                        "junk,coloured (to see which one is at fault)")
+                        "junk,crowding (to see which one is at fault)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", help="markdown file to write")
     parser.add_argument("--keep", help="folder for sets and results (default: removed)")
@@ -59,9 +64,8 @@ def _one(seed: int, args: argparse.Namespace, work: Path) -> Figures:
     command: List[Any] = [sys.executable, "-m", "pcainit", "simulate", folder, "--seed", seed,
                           "--particles", args.particles, "--box", 64, "--sampling", 5,
                           "--snr", args.snr, "--populations", STATES if args.states else "1"]
-    for flag, values in DEFECTS.items():
-        if flag[2:] not in args.without.split(","):
-            command += [flag, *values]
+    for words in _defects(args):
+        command += words
     run_measured(command, work / "simulate.log")
     truth = load_set(folder)
     options = ["--resolution", 20, "--threads", args.threads]
@@ -81,6 +85,13 @@ def _one(seed: int, args: argparse.Namespace, work: Path) -> Figures:
     return figures
 
 
+def _defects(args: argparse.Namespace) -> List[List[Any]]:
+    """Options of the defects that are asked for, each with its values."""
+    every = {**DEFECTS, **(SURROUNDINGS if args.real else {})}
+    return [[flag, *values] for flag, values in every.items()
+            if flag[2:] not in args.without.split(",")]
+
+
 def _true(truth: TruthSet) -> dict:
     return dict(truth.nuisance, weights=truth.populations.tolist())
 
@@ -97,8 +108,7 @@ def _page(runs: List[Figures], args: argparse.Namespace) -> str:
 
 
 def _recipe(args: argparse.Namespace) -> str:
-    left = [" ".join([flag[2:], *map(str, values)]) for flag, values in DEFECTS.items()
-            if flag[2:] not in args.without.split(",")]
+    left = [" ".join(map(str, words))[2:] for words in _defects(args)]
     return ("Each row: `pcainit simulate`, %d particles of 64 px at 5 A, SNR %g, %s; then `pcainit "
             "run` with its defaults (20 A, classes auto)%s. Estimates are followed by the truth."
             % (args.particles, args.snr, ", ".join(left), ", then again with all components of "

@@ -101,7 +101,7 @@ def _field_size(truth: Truth) -> int:
     highest = 1 / (np.sqrt(2) * sampling)       # in the corners of the transform
     carried = (electron_wavelength(ctf.voltage) * np.maximum(ctf.defocus_u, ctf.defocus_v)
                * highest).max() / sampling
-    return 2 * fft.next_fast_len(box // 2 + int(min(np.ceil(carried), box / 2)), real=True)
+    return 2 * fft.next_fast_len(box // 2 + int(min(np.ceil(carried) + 4, box)), real=True)
 
 
 def _draw_plane(truth: Truth, rows: np.ndarray, crowding: float, rng: np.random.Generator

@@ -321,6 +321,10 @@ SIMULATIONS = {
     "large seed": (["--seed", "5000000000"], "seed is 5000000000: give .* to 2147483647"),
     "contrast": (["--contrast-sd", "-0.1"], "contrast_sd is -0.1"),
     "pose error": (["--pose-error", "-1", "0"], "pose_error is"),
+    "crowding": (["--crowding", "0.6"], "crowding is 0.6: give 0, or a share from 0.02 to 0.5"),
+    "little crowding": (["--crowding", "0.01"], "crowding is 0.01"),
+    "background": (["--background", "-1"], "background is -1"),
+    "nan background": (["--background", "nan"], "background is nan"),
     "nan": (["--snr", "nan"], "snr is nan"),
 }
 

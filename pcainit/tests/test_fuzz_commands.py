@@ -41,7 +41,8 @@ def test_settings_are_in_range_or_refused(values):
 
 @settings(max_examples=100, deadline=None)
 @given(some.sampled_from(["particles", "box_px", "sampling", "snr", "contrast_sd", "junk", "domain",
-                          "preferred_views"]), some.one_of(some.integers(), some.floats()))
+                          "preferred_views", "crowding", "background"]),
+       some.one_of(some.integers(), some.floats()))
 def test_simulations_are_in_range_or_refused(name, value):
     try:
         made = Simulation(**{name: value})
