@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from pcainit.engine.evidence import (
     Evidence,
     certify,
     confirm,
-    explained_by,
-    held_out_score,
-    strong_enough,
 )
 from pcainit.engine.given_components import fit_spread, inside, started
 from pcainit.engine.latent_model import (
@@ -31,19 +28,28 @@ from pcainit.engine.latent_model import (
 from pcainit.engine.latents import Measurements, measure
 from pcainit.engine.local_components import Place, describe_place, find_places, join
 from pcainit.engine.local_sweep import Region, detectable_share
-from pcainit.engine.masks import auto_mask
+from pcainit.engine.masks import auto_mask, particle_body
 from pcainit.engine.maximisation import Weights
-from pcainit.engine.model_axes import align_to, merge_models, put_first
+from pcainit.engine.model_axes import align_to, append, merge_models, put_first
+from pcainit.engine.nuisance import TELLING
 from pcainit.engine.nuisance_span import (
     ambiguous_directions,
     nuisance_share,
     without_directions,
 )
 from pcainit.engine.particle_pca import fit_components
-from pcainit.engine.particles import Slices
+from pcainit.engine.particles import Slices, thin
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.poses import symmetry_matrices, view_directions
 from pcainit.engine.reconstruction import Consensus
+from pcainit.engine.score_test import (
+    explained_by,
+    held_out_score,
+    marginal_variances,
+    strong_enough,
+)
+from pcainit.engine.scrambling import scramble_residuals
+from pcainit.engine.windowing import window_slices
 from pcainit.given_volumes import describe_given, load_given
 from pcainit.settings import FIXED, Settings
 
@@ -69,6 +75,11 @@ def half_sets(slices: Slices, keep: np.ndarray) -> Halves:
     return np.flatnonzero(keep & (slices.half == 1)), np.flatnonzero(keep & (slices.half == 2))
 
 
+def analysed_slices(slices: Slices, before: Arrays) -> Slices:
+    """Slices as the stage reconstruct has left them: windowed, with their poses corrected."""
+    return correct_slices(window_slices(slices, float(before["window"])), before["offsets"])
+
+
 def _part(progress: Progress, done: float, size: float) -> Progress:
     """Progress of a part that starts when `done` is done and makes up `size` of the whole."""
     return lambda share: progress(done + size * share)
@@ -92,7 +103,7 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         Result of the stage components.
     """
     grid, mask, offsets = slices.grid, before["mask"], before["offsets"]
-    slices = correct_slices(slices, offsets)
+    slices = analysed_slices(slices, before)
     consensus = consensus_of(before)
     background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
     halves = half_sets(slices, before["keep"])
@@ -102,8 +113,10 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         return _taken_at_their_word(given, settings, background, before, halves, progress)
     models = _half_models(slices, background, consensus, before, halves, settings, given,
                           _part(progress, 0.0, 0.5))
+    body = particle_body(consensus.mean, auto_mask(consensus.mean, grid))
+    scrambled = scramble_residuals(background, halves, body, settings.seed)
     evidence = confirm(certify(models[0], models[1], mask, grid, settings.seed), background,
-                       halves, mask, models[0].nuisance,
+                       halves, mask, models[0].nuisance, scrambled=scrambled,
                        least=LEAST_STARTED_SCORE if len(given) else LEAST_SCORE)
     weights = Weights(background)
     joint = fit_components(background, mask, merge_models(models), everyone, rounds=JOINT_ROUNDS,
@@ -112,12 +125,15 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     parts = [joint.take(slice(0, strong)), joint.take(slice(strong, strong + weak))]
     aligned = [[align_to(m, part.components) if part.q else m.take(slice(0, 0)) for part in parts]
                for m in models]
+    around = _surroundings(evidence, background, everyone, joint.nuisance)
     places: List[Place] = []
     regions: List[Region] = []
     if not settings.no_local_search:
-        known = [dataclasses.replace(m[0], nuisance=joint.nuisance) for m in aligned]
-        places, regions = find_places(background, (known[0], known[1]), parts[0], halves, mask,
-                                      settings.seed, weights, _part(progress, 0.65, 0.3))
+        known = [append(dataclasses.replace(m[0], nuisance=joint.nuisance), own)
+                 for m, own in zip(aligned, around)]
+        places, regions = find_places(background, (known[0], known[1]),
+                                      append(parts[0], around[2]), halves, mask, settings.seed,
+                                      weights, _part(progress, 0.65, 0.3), scrambled)
     # What only a place shows well comes before what the whole mask shows badly.
     certified, taken = join(parts[0], [*(place.joint for place in places), parts[1]])
     extended = [join(m[0], [*(place.halves[h] for place in places), m[1]], taken)[0]
@@ -140,7 +156,7 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     cosines = np.concatenate([_cosines(crossed_models), evidence.cosines[evidence.count:]])
     order = np.arange(joint.q)
     return dict(
-        _measured(background, joint, crossed_models, everyone, halves, mask),
+        _measured(background, joint, crossed_models, everyone, halves, mask, around[2]),
         significant=order < certified.q,
         local=np.append(local[left], np.zeros(joint.q - certified.q, bool)),
         half_set_cosines=cosines[:joint.q],
@@ -153,13 +169,24 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         given=describe_given(settings, found=inside(given, certified.components)))
 
 
+def _surroundings(evidence: Evidence, background: Background, index: np.ndarray,
+                  nuisance: NuisanceSpread) -> List[LatentModel]:
+    """Components of backgrounds and neighbours: of each half-set, and of all particles."""
+    one, two = evidence.pairs[:, :0] if evidence.around is None else evidence.around
+    both = one + two
+    both /= np.sqrt((both ** 2).sum(axis=(1, 2, 3), keepdims=True))
+    variances = marginal_variances(both, background, thin(index, TELLING), nuisance)
+    return [LatentModel(volumes, variances, nuisance) for volumes in (one, two, both)]
+
+
 def _measured(background: Background, model: LatentModel, pair: List[LatentModel],
-              index: np.ndarray, halves: Halves, mask: np.ndarray) -> Arrays:
+              index: np.ndarray, halves: Halves, mask: np.ndarray,
+              beside: Optional[LatentModel] = None) -> Arrays:
     """A model, the particles measured along it, and those of the half-sets along `pair`."""
     slices = background.slices
-    measured = measure(background, model, index)
+    measured = measure(background, model, index, beside)
     coordinates, covariance = measured.marginal().posterior(model.variances)
-    crossed = _measure_crossed(background, pair, halves, len(slices))
+    crossed = _measure_crossed(background, pair, halves, len(slices), beside)
     return dict(
         components=model.components, eigenvalues=model.variances,
         artefact=nuisance_share(model.components, background, mask),
@@ -243,13 +270,13 @@ def _cosines(pair: List[LatentModel]) -> np.ndarray:
 
 
 def _measure_crossed(background: Background, aligned: List[LatentModel],
-                     halves: Halves, n: int) -> Measurements:
+                     halves: Halves, n: int, beside: Optional[LatentModel]) -> Measurements:
     """Each half-set's particles measured along components that they had no part in."""
     q = aligned[0].q if aligned else 0
     out = Measurements.at_contrast_one(np.zeros((n, q, q), np.float32),
                                        np.zeros((n, q), np.float32))
     for h in (0, 1) if q else ():
-        found = measure(background, aligned[1 - h], halves[h])
+        found = measure(background, aligned[1 - h], halves[h], beside)
         for mine, theirs in ((out.precision, found.precision), (out.score, found.score),
                              (out.contrast, found.contrast)):
             mine[halves[h]] = theirs

@@ -29,9 +29,14 @@ from pcainit.engine.mixture import (
     weighted_centres,
 )
 from pcainit.engine.particles import Slices
-from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.reconstruction import fourier_shell_correlation, reconstruct_groups
-from pcainit.particle_components import consensus_of, half_sets, restored, spread_out
+from pcainit.particle_components import (
+    analysed_slices,
+    consensus_of,
+    half_sets,
+    restored,
+    spread_out,
+)
 from pcainit.settings import Settings
 
 Arrays = Dict[str, np.ndarray]
@@ -78,7 +83,7 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
     """Class volumes, each particle's class, and how much the volumes differ."""
     consensus, mask = consensus_of(consensus_result), consensus_result["mask"]
     grid, n, offsets = slices.grid, len(slices), consensus_result["offsets"]
-    slices = correct_slices(slices, offsets)
+    slices = analysed_slices(slices, consensus_result)
     background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets)
     halves = half_sets(slices, consensus_result["keep"])
     spread = NuisanceSpread(*found["spread"].tolist())

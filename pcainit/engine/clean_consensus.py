@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
 from pcainit.engine.class_volumes import ClassModel, class_round
 from pcainit.engine.grid import radial_distance
 from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
+from pcainit.engine.latents import marginalise
 from pcainit.engine.masks import auto_mask, soft_edge, solvent_level
 from pcainit.engine.nuisance import MOST_LEARNT, TELLING, Quality, measure_quality
 from pcainit.engine.particle_pca import LEAST_EARLY, fit_components, random_start
 from pcainit.engine.particles import Slices, thin
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.posterior_kernels import NUISANCES
-from pcainit.engine.reconstruction import TELLING_NOISE, Consensus, reconstruct_consensus
+from pcainit.engine.reconstruction import (
+    TELLING_NOISE,
+    Consensus,
+    measure_noise,
+    reconstruct_consensus,
+)
 from pcainit.engine.scratch import Reused
-from pcainit.engine.slicing import residual_power
 from pcainit.engine.volume_motion import symmetrised
+from pcainit.engine.windowing import choose_window, window_slices
 
 Arrays = Dict[str, np.ndarray]
 
+# Standard deviation of the solvent's level about 0, as a share of the largest density: halos of
+# real consensus maps reach a fifth.
+LEVEL_SD = 0.2
+# A polished mean whose noise rises more than this in any shell is not taken.
+MOST_RISE = 1.02
 LEADING = 6000          # particles that tell how large pose errors are, and go all steps of poses
 
 
@@ -43,9 +54,15 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
     Consensus
     dict
         `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (4,),
-        `offsets` (n, 7): what the poses have been corrected by.
+        `offsets` (n, 7): what the poses have been corrected by; `window`: radius of the circle
+        that images are seen through, voxels, or 0.
     """
     solvent = auto_mask(consensus.mean, slices.grid)
+    window = choose_window(slices, consensus, solvent)
+    if window:
+        slices = window_slices(slices, window)
+        consensus = reconstruct_consensus(slices, symmetry)
+        solvent = auto_mask(consensus.mean, slices.grid)
     index = np.flatnonzero(slices.usable)
     quality = measure_quality(make_background(slices, consensus, solvent), index)
     keep = slices.usable & ~quality.junk
@@ -67,7 +84,8 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
                                                  symmetry)
         keep &= ~quality.junk
     return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
-                           spread=np.array(dataclasses.astuple(spread)), offsets=offsets)
+                           spread=np.array(dataclasses.astuple(spread)), offsets=offsets,
+                           window=np.array(window))
 
 
 def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.ndarray,
@@ -158,6 +176,7 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
     """
     grid = slices.grid
     ball, room = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box), Reused()
+    first = consensus
     for k in range(rounds):
         early = k == 0 and rounds > 1
         some = thin(index, max(len(index) // 4, LEAST_EARLY)) if early else index
@@ -165,12 +184,57 @@ def polish_consensus(slices: Slices, consensus: Consensus, index: np.ndarray,
         background = make_background(slices, consensus, solvent, offsets, room)
         blank = ClassModel(np.zeros((1,) + ball.shape, np.float32), np.ones(1))
         step, _, _ = class_round(background, ball.astype(np.float32), blank, some, spread)
-        mean = consensus.mean + step.differences[0]
-        mean -= np.float32(solvent_level(mean, solvent))
-        consensus = dataclasses.replace(consensus, mean=mean)
-    if symmetry is not None:
-        consensus = dataclasses.replace(consensus, mean=symmetrised(consensus.mean, symmetry))
-    noise = residual_power(slices.values, slices.ctf, slices.rotations,
-                           thin(index, TELLING_NOISE),
-                           grid.to_fourier(consensus.mean[None]), grid)
-    return dataclasses.replace(consensus, noise=noise)
+        consensus = dataclasses.replace(consensus, mean=consensus.mean + step.differences[0])
+    background = make_background(slices, consensus, auto_mask(consensus.mean, grid), offsets, room)
+    level = measure_level(background, thin(index, TELLING), spread)
+    candidates = [consensus.mean + np.float32(level), consensus.mean, first.mean]
+    return _first_quiet([dataclasses.replace(consensus, mean=mean if symmetry is None
+                                             else symmetrised(mean, symmetry))
+                         for mean in candidates], slices, thin(index, TELLING_NOISE))
+
+
+def _first_quiet(candidates: List[Consensus], slices: Slices, index: np.ndarray) -> Consensus:
+    """Choose the first consensus whose noise rises in no shell above that of the last one.
+
+    The zero frequency, which has no weight anywhere, does not count.
+    """
+    def with_noise(consensus: Consensus) -> Consensus:
+        return dataclasses.replace(consensus, noise=measure_noise(slices, consensus.mean, index))
+
+    last = with_noise(candidates[-1])
+    for candidate in candidates[:-1]:
+        measured = with_noise(candidate)
+        if (measured.noise[1:] <= MOST_RISE * last.noise[1:]).all():
+            return measured
+    return last
+
+
+def measure_level(background: Background, index: np.ndarray, nuisance: NuisanceSpread) -> float:
+    """Estimate the constant that the images ask to be added to the mean.
+
+    The images' own means have no weight, and inside the box a constant is hardly seen: but it makes
+    an edge at the rim of the box, which the lowest shells show well.  The most likely constant
+    under a prior of a solvent at 0, give or take `LEVEL_SD` of the largest density: crowding and
+    the normalisation of backgrounds put a halo of negative density around a particle, which is
+    no solvent level and must not be taken for one.
+
+    Parameters
+    ----------
+    background : Background
+    index : (m,) int
+    nuisance : NuisanceSpread
+
+    Returns
+    -------
+    float
+        In the mean's own greyscale.
+    """
+    mean, box = background.mean, background.grid.box
+    flat = np.ones((1, box, box, box), np.float32)
+    result = run_pass(background, flat, np.append(1.0, nuisance.precision), index, keep=True)
+    alone = marginalise(result.grams, result.scores, 1, nuisance.precision)
+    precision = float(alone.precision.sum(dtype=np.float64))
+    score = float(alone.score.sum(dtype=np.float64))
+    prior = (LEVEL_SD * float(mean.max())) ** -2
+    expected = -solvent_level(mean, auto_mask(mean, background.grid))
+    return (score + prior * expected) / (precision + prior)

@@ -7,12 +7,12 @@ from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 
-from pcainit.engine.evidence import marginal_variances
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.masks import solvent_level
 from pcainit.engine.nuisance import spread_beside
 from pcainit.engine.particle_pca import orthonormalise, random_start
+from pcainit.engine.score_test import marginal_variances
 from pcainit.engine.volume_set import resample
 
 # Of a component, this share of its power inside the mask must be its own ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 
@@ -92,26 +93,38 @@ class Measurements:
         return Latents(precision.astype(np.float32), score.astype(np.float32))
 
 
-def measure(background: Background, model: LatentModel, index: np.ndarray) -> Measurements:
-    """Measurements of some particles along orthonormal components.
+def measure(background: Background, model: LatentModel, index: np.ndarray,
+            beside: Optional[LatentModel] = None) -> Measurements:
+    """Measure some particles along orthonormal components.
 
     Parameters
     ----------
     background : Background
     model : LatentModel
     index : (n,) int
+    beside : LatentModel, optional
+        Components that are integrated out, as nuisances are.
 
     Returns
     -------
     Measurements
     """
     n, q, nuisance = len(index), model.q, model.nuisance.precision
+    volumes = model.components if beside is None else np.concatenate([model.components,
+                                                                      beside.scaled])
+    t = len(volumes)
+    last = np.r_[:q, t:t + len(nuisance), q:t]          # what is integrated out comes last
     out = Measurements(np.empty((n, q, q), np.float32), np.empty((n, q), np.float32),
                        np.empty((n, q + 2), np.float32), float(nuisance[0]))
     for part in in_parts(n):
-        result = run_pass(background, model.components, np.concatenate([np.ones(q), nuisance]),
+        result = run_pass(background, volumes, np.concatenate([np.ones(t), nuisance]),
                           index[part], keep=True)
-        some = measurements(result.grams, result.scores, nuisance)
+        grams, scores = result.grams, result.scores
+        if t > q:
+            alone = marginalise(grams[:, last][:, :, last], scores[:, last], q + len(nuisance),
+                                np.ones(t - q))
+            grams, scores = alone.precision, alone.score
+        some = measurements(grams, scores, nuisance)
         out.precision[part], out.score[part] = some.precision, some.score
         out.contrast[part] = some.contrast
     return out

@@ -8,7 +8,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from pcainit.engine.evidence import LEAST_SIGNAL, Evidence, certify, confirm, strong_enough
+from pcainit.engine.evidence import Evidence, certify, confirm
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import Background, LatentModel
 from pcainit.engine.local_sweep import Region, sweep
@@ -17,6 +17,8 @@ from pcainit.engine.maximisation import Weights
 from pcainit.engine.model_axes import align_to, merge_models
 from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import thin
+from pcainit.engine.score_test import LEAST_SIGNAL, strong_enough
+from pcainit.engine.scrambling import Scrambled
 from pcainit.engine.volume_axes import principal_axes
 
 # A region is looked at closely from this score of the sweep (standard deviations) ...
@@ -61,8 +63,8 @@ class Place:
 def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
                 joint: LatentModel, halves: Tuple[np.ndarray, np.ndarray], mask: np.ndarray,
                 seed: int, weights: Optional[Weights] = None,
-                progress: Callable[[float], None] = lambda share: None
-                ) -> Tuple[List[Place], List[Region]]:
+                progress: Callable[[float], None] = lambda share: None,
+                scrambled: Optional[Scrambled] = None) -> Tuple[List[Place], List[Region]]:
     """Small places that change beside what is known already.
 
     Parameters
@@ -78,6 +80,8 @@ def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
     weights : Weights, optional
         Those of `background`, with what has been summed before.
     progress : callable
+    scrambled : Scrambled, optional
+        What changes in them as well is none of the particle's.
 
     Returns
     -------
@@ -87,13 +91,16 @@ def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
         All that were looked at.
     """
     weights = weights or Weights(background)
-    regions = sweep(background, held, halves, mask, weights, lambda share: progress(0.7 * share))
+    regions = sweep(background, held, halves, mask, weights, lambda share: progress(0.7 * share),
+                    scrambled)
     groups = neighbours([r for r in regions if r.score > LEAST_SWEEP_SCORE
-                         and r.cosine > LEAST_SWEEP_COSINE])
+                         and r.cosine > LEAST_SWEEP_COSINE
+                         and r.score - r.scrambled_score > LEAST_SWEEP_SCORE])
     found: List[Place] = []
     for group in groups[:MOST_PLACES]:
         # A change that spreads over several places is taken once.
-        place = _certified(background, group, held, joint, halves, mask, seed, weights)
+        place = _certified(background, group, held, joint, halves, mask, seed, weights,
+                           scrambled)
         if place is not None:
             found.append(place)
             joint, new = join(joint, [place.joint])
@@ -133,7 +140,7 @@ def region_mask(regions: Sequence[Region], mask: np.ndarray) -> np.ndarray:
 
 def _certified(background: Background, group: List[Region], held: Tuple[LatentModel, LatentModel],
                joint: LatentModel, halves: Tuple[np.ndarray, np.ndarray], mask: np.ndarray,
-               seed: int, weights: Weights) -> Place | None:
+               seed: int, weights: Weights, scrambled: Optional[Scrambled]) -> Optional[Place]:
     """Components of one place, when both half-sets find them; None when they do not."""
     place = region_mask(group, mask)
     starts = [_start([region.pair[h] for region in group], background, place, joint)
@@ -149,7 +156,7 @@ def _certified(background: Background, group: List[Region], held: Tuple[LatentMo
         models.append(fit_components(background, place, start, halves[h], held=held[h],
                                      rounds=ROUNDS, learn_nuisance=False, weights=weights))
     evidence = confirm(certify(models[0], models[1], place, background.grid, seed), background,
-                       halves, place, joint.nuisance, beside=held)
+                       halves, place, joint.nuisance, beside=held, scrambled=scrambled)
     evidence = _strong(evidence, joint, background, everyone)
     if not evidence.count:
         return None

@@ -11,14 +11,18 @@ from pcainit.settings import InputError
 
 def auto_mask(mean: np.ndarray, grid: Grid, *, threshold: float = 0.2, near: float = 10.0,
               far: float = 20.0) -> np.ndarray:
-    """Soft solvent mask from the consensus: threshold, dilate, soft edge (cryoSPARC's three).
+    """Make a soft solvent mask from the consensus: threshold, dilate, soft edge, as cryoSPARC.
+
+    Densities count from the level around the particle, which crowding and the normalisation of
+    backgrounds make negative in real consensus maps.  Cavities that the mask encloses are part of
+    it.
 
     Parameters
     ----------
     mean : (box, box, box) float32
     grid : Grid
     threshold : float
-        Share of the largest density that counts as the particle.
+        Share of the largest density, above the level around, that counts as the particle.
     near, far : float
         The mask is 1 up to `near` from the particle and falls to 0 at `far`, Angstrom.
 
@@ -36,13 +40,51 @@ def auto_mask(mean: np.ndarray, grid: Grid, *, threshold: float = 0.2, near: flo
     if not top > 0 or -float(mean[inside].min()) > 2 * top:     # a particle's own ratio: 0.1-0.25
         raise InputError("The consensus is dark on bright: if the particles are, invert their "
                          "contrast (--invert-contrast).")
-    dense = (mean > threshold * top) & inside
+    level = solvent_level(mean, _dilated(_dense(mean, threshold * top, inside), grid, near, far))
+    dense = _dense(mean, _above(level, threshold, top), inside)
+    return _dilated(dense, grid, near, far) * inside
+
+
+def particle_body(mean: np.ndarray, mask: np.ndarray, threshold: float = 0.2) -> np.ndarray:
+    """Find what is densely filled in the consensus, and the cavities inside.
+
+    Parameters
+    ----------
+    mean, mask : (box, box, box) float32
+        The mask round the particle.
+    threshold : float
+        As for `auto_mask`.
+
+    Returns
+    -------
+    (box, box, box) bool
+    """
+    inside = radial_distance(len(mean)) < len(mean) / 2 - 1
+    level = _above(solvent_level(mean, mask), threshold, float(mean[inside].max()))
+    return ndimage.binary_fill_holes(_dense(mean, level, inside))
+
+
+def _above(level: float, threshold: float, top: float) -> float:
+    """Density that counts as the particle: a share of the way from a negative level to the top."""
+    low = min(level, 0.0)
+    return low + threshold * (top - low)
+
+
+def _dense(mean: np.ndarray, least: float, inside: np.ndarray) -> np.ndarray:
+    """Voxels of more than some density, without specks beside the particle."""
+    dense = (mean > least) & inside
     label, count = ndimage.label(dense)
     if count > 1:                       # keep what is not a speck beside the particle
         size = ndimage.sum_labels(dense, label, np.arange(1, count + 1))
         dense = np.isin(label, 1 + np.flatnonzero(size >= 0.05 * size.max()))
+    return dense
+
+
+def _dilated(dense: np.ndarray, grid: Grid, near: float, far: float) -> np.ndarray:
+    """Soft mask round dense voxels, without holes."""
     distance = ndimage.distance_transform_edt(~dense) * grid.voxel
-    return (soft_edge(distance, near, far) * inside).astype(np.float32)
+    whole = ndimage.binary_fill_holes(distance <= near)
+    return np.maximum(soft_edge(distance, near, far), whole).astype(np.float32)
 
 
 def solvent_level(volume: np.ndarray, mask: np.ndarray) -> float:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from pcainit.engine.latent_model import LatentModel
@@ -21,6 +23,13 @@ def turned(scaled: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """
     flat = scaled.reshape(len(scaled), -1)
     return (_closest_rotation(goal.reshape(len(goal), -1), flat) @ flat).reshape(scaled.shape)
+
+
+def append(first: LatentModel, other: LatentModel) -> LatentModel:
+    """Put another model's components behind those of the first, all as they are."""
+    return dataclasses.replace(first, components=np.concatenate([first.components,
+                                                                 other.components]),
+                               variances=np.append(first.variances, other.variances))
 
 
 def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:

@@ -101,6 +101,8 @@ class Slices:
     usable : (n,) bool
         False for constant images, and for those with far more power than all others (saturated).
     grid : Grid
+    seen : float
+        Share of an image's noise power that a window lets through; see `windowing`.
     """
 
     values: np.ndarray
@@ -109,6 +111,7 @@ class Slices:
     half: np.ndarray
     usable: np.ndarray
     grid: Grid
+    seen: float = 1.0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -121,7 +124,7 @@ class Slices:
     def take(self, index: np.ndarray) -> Slices:
         """Some of the particles (copies)."""
         return Slices(self.values[index], self.ctf[index], self.rotations[index],
-                      self.half[index], self.usable[index], self.grid)
+                      self.half[index], self.usable[index], self.grid, self.seen)
 
 
 def image_numbers(stack: np.ndarray, row: np.ndarray) -> np.ndarray:

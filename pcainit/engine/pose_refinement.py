@@ -9,8 +9,6 @@ about the recorded pose (`Background.offsets`).
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -19,7 +17,7 @@ from pcainit.engine.latent_model import Background, NuisanceSpread, in_parts, ru
 from pcainit.engine.particles import Slices
 from pcainit.engine.prepare import shift_phases
 from pcainit.engine.products import multiply
-from pcainit.engine.scratch import scratch_array
+from pcainit.engine.scratch import room_like
 
 # Phase (radians, standard deviation at the resolution limit) from which poses are moved.
 LARGE_PHASE = 0.5
@@ -56,20 +54,12 @@ def correct_slices(slices: Slices, offsets: np.ndarray) -> Slices:
     rotations = (turn @ slices.rotations).astype(np.float32)
     values = slices.values
     if offsets[:, _SHIFT].any():
-        values = _room_like(slices.values)
+        values = room_like(slices.values)
         for first in range(0, len(slices), 4096):
             part = slice(first, first + 4096)
             values[part] = multiply(slices.values[part],
                                     shift_phases(-offsets[part, _SHIFT], slices.grid))
     return dataclasses.replace(slices, values=values, rotations=rotations)
-
-
-def _room_like(values: np.ndarray) -> np.ndarray:
-    """An array of the same size: where that is a file, an unnamed file beside it."""
-    if not isinstance(values, np.memmap):
-        return np.empty_like(values)
-    folder = os.path.dirname(values.filename) if values.filename else tempfile.gettempdir()
-    return scratch_array(folder, values.shape, values.dtype.type)
 
 
 def improve_offsets(background: Background, index: np.ndarray, spread: NuisanceSpread

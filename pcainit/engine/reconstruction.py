@@ -101,7 +101,7 @@ def reconstruct_consensus(slices: Slices, symmetry: Optional[np.ndarray] = None)
     telling = thin(usable, TELLING_NOISE)
     sample = power(slices.values[usable[:5000]])
     count = np.bincount(grid.shell)
-    noise = np.bincount(grid.shell, sample.mean(axis=0)) / count
+    noise = np.bincount(grid.shell, sample.mean(axis=0)) / count / slices.seen
     signal = np.full(grid.n_shells, noise.mean())
     ball = soft_edge(radial_distance(grid.box), 0.45 * grid.box, 0.5 * grid.box)
     for _ in range(2):
@@ -110,9 +110,30 @@ def reconstruct_consensus(slices: Slices, symmetry: Optional[np.ndarray] = None)
         fsc = fourier_shell_correlation(one, two, grid)
         signal = _signal_power(grid.shell_profile(one, two), grid)
         mean = wiener_volume(numerator.sum(axis=0), weight.sum(axis=0), noise, signal, grid)
-        noise = residual_power(slices.values, slices.ctf, slices.rotations, telling,
-                               grid.to_fourier(mean[None]), grid)
+        noise = measure_noise(slices, mean, telling, grid)
     return Consensus(mean, noise, signal, fsc)
+
+
+def measure_noise(slices: Slices, mean: np.ndarray, index: np.ndarray,
+                  grid: Optional[Grid] = None) -> np.ndarray:
+    """Mean power that the projections of a mean leave of some particles, where they are seen.
+
+    Parameters
+    ----------
+    slices : Slices
+    mean : (box, box, box) float32
+    index : (m,) int
+    grid : Grid, optional
+        To project on; the slices' own by default.
+
+    Returns
+    -------
+    (n_shells,) float64
+        Noise variance of a Fourier sample in each shell.
+    """
+    grid = grid or slices.grid
+    return residual_power(slices.values, slices.ctf, slices.rotations, index,
+                          grid.to_fourier(mean[None]), grid) / slices.seen
 
 
 def _signal_power(cross: np.ndarray, grid: Grid) -> np.ndarray:

@@ -95,3 +95,11 @@ def scratch_array(folder: str, shape: Tuple[int, ...], dtype: type) -> np.ndarra
             if name:
                 os.close(handle)
                 os.unlink(name)
+
+
+def room_like(values: np.ndarray) -> np.ndarray:
+    """An array of the same size: where that is a file, an unnamed file beside it."""
+    if not isinstance(values, np.memmap):
+        return np.empty_like(values)
+    folder = os.path.dirname(values.filename) if values.filename else tempfile.gettempdir()
+    return scratch_array(folder, values.shape, values.dtype.type)

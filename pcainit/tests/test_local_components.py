@@ -14,15 +14,10 @@ from pcainit.engine.local_components import (
     neighbours,
     region_mask,
 )
-from pcainit.engine.local_sweep import (
-    Region,
-    detectable_share,
-    lay_regions,
-    smooth_basis,
-    sweep,
-)
+from pcainit.engine.local_sweep import Region, detectable_share, sweep
 from pcainit.engine.masks import soft_edge
 from pcainit.engine.maximisation import total_weight
+from pcainit.engine.region_sums import lay_regions, smooth_basis
 from pcainit.engine.slicing import extract_slices
 from pcainit.tests.particle_examples import GRID, ball, blobs, model_background
 from pcainit.tests.test_particle_pass import as_real, dense_columns

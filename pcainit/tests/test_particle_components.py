@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcainit.engine import latent_model
-from pcainit.engine.evidence import held_out_score
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread, run_pass
 from pcainit.engine.latents import compute_latents, measure
 from pcainit.engine.maximisation import Weights, maximise, solve_voxels, total_weight
@@ -21,6 +20,7 @@ from pcainit.engine.particle_pca import (
     random_start,
 )
 from pcainit.engine.pose_refinement import improve_offsets
+from pcainit.engine.score_test import held_out_score
 from pcainit.engine.slicing import insert_slices
 from pcainit.engine.threads import set_threads
 from pcainit.tests.particle_examples import GRID, blobs, model_background

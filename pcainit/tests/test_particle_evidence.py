@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcainit.engine import evidence
-from pcainit.engine.evidence import (
-    LEAST_COSINE,
-    certify,
-    explained_by,
-    null_cosines,
-    principal_directions,
-    strong_enough,
-)
+from pcainit.engine.evidence import LEAST_COSINE, certify, null_cosines, principal_directions
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread
 from pcainit.engine.model_axes import align_to, merge_models, put_first
@@ -24,6 +17,7 @@ from pcainit.engine.nuisance_span import (
     without_directions,
 )
 from pcainit.engine.particle_pca import colour
+from pcainit.engine.score_test import explained_by, strong_enough
 from pcainit.tests.particle_examples import GRID as GRID_OF_MODEL
 from pcainit.tests.particle_examples import ball, blobs, model_background
 
