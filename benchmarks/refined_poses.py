@@ -25,8 +25,8 @@ from pcainit.files.star import ParticleTable
 
 PROGRAMS = ("relion_reconstruct", "relion_refine")
 POSE = (*ANGLES, "rlnOriginXAngst", "rlnOriginYAngst")
-# HEALPix order, spread of the local search (degrees per angle), iterations, first resolution (A).
-STAGES = ((4, 2.0, 2, 20.0), (5, 1.0, 2, None))
+# HEALPix order, spread of the local search (degrees per angle), first resolution (A).
+STAGES = ((4, 2.0, 20.0), (5, 1.0, None))
 SEED = 1
 
 
@@ -50,6 +50,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--star", help="poses to start from (default: particles_poseerr.star, or "
                         "particles.star where there is none)")
     parser.add_argument("--first", type=int, help="only so many particles")
+    parser.add_argument("--iterations", type=int, default=2, help="of the coarse and of the fine "
+                        "local search each (default: 2)")
     parser.add_argument("--diameter", type=float, help="of the mask around the particle, A "
                         "(default: 0.85 of the box)")
     parser.add_argument("--output", default="particles_refined.star",
@@ -130,20 +132,21 @@ def refine_half(star: Path, root: Path, args: argparse.Namespace) -> Dict[str, T
     stem, threads = star.with_suffix(""), ["--j", args.threads]
     reference = stem.with_suffix(".mrc")
     _relion(["relion_reconstruct", "--i", star, "--o", reference, "--ctf", *threads], stem, root)
-    for stage, (order, spread, iterations, resolution) in enumerate(STAGES, 1):
+    for stage, (order, spread, resolution) in enumerate(STAGES, 1):
         output = "%s_stage%d" % (stem, stage)
         command: List[object] = [
-            "relion_refine", "--i", star, "--ref", reference, "--o", output, "--iter", iterations,
-            "--healpix_order", order, "--sigma_ang", spread, "--oversampling", 1,
-            "--offset_range", 3, "--offset_step", 1, "--particle_diameter", diameter,
-            "--ctf", "--ctf_corrected_ref", "--flatten_solvent", "--zero_mask", "--no_norm",
-            "--no_scale", "--dont_check_norm", "--dont_combine_weights_via_disc", "--pool", 30,
-            "--pad", 2, "--random_seed", SEED, *threads]
+            "relion_refine", "--i", star, "--ref", reference, "--o", output,
+            "--iter", args.iterations, "--healpix_order", order, "--sigma_ang", spread,
+            "--oversampling", 1, "--offset_range", 3, "--offset_step", 1,
+            "--particle_diameter", diameter, "--ctf", "--ctf_corrected_ref", "--flatten_solvent",
+            "--zero_mask", "--no_norm", "--no_scale", "--dont_check_norm",
+            "--dont_combine_weights_via_disc", "--pool", 30, "--pad", 2, "--random_seed", SEED,
+            *threads]
         if resolution:
             command += ["--ini_high", resolution]
         _relion(command, Path(output), root)
-        star = Path("%s_it%03d_data.star" % (output, iterations))
-        reference = Path("%s_it%03d_class001.mrc" % (output, iterations))
+        star = Path("%s_it%03d_data.star" % (output, args.iterations))
+        reference = Path("%s_it%03d_class001.mrc" % (output, args.iterations))
     table = ParticleTable(star)
     return dict(zip(table.text("rlnImageName"), zip(*map(table.text, POSE))))
 
