@@ -21,7 +21,7 @@ import mrcfile
 import numpy as np
 from densities import Projector, make_density, solid_of
 from scipy.spatial.transform import Rotation
-from truth_sets import ANGLES
+from truth_sets import ANGLES, data_root
 
 from pcainit.engine.grid import radial_distance
 from pcainit.engine.particles import Particles, image_numbers
@@ -69,9 +69,14 @@ class RealSet:
 def read_real(folder: Path, star: str = "particles.star", consensus: str = "consensus.mrc"
               ) -> RealSet:
     """The particles of a folder; image paths start from it or above it."""
-    table = ParticleTable(folder / star)
-    volume, _ = read_map(folder / consensus, "consensus")
-    return RealSet(table, read_particles(table), volume)
+    path = Path(folder).resolve() / star
+    table = ParticleTable(path)
+    particles = read_particles(table, str(data_root(path)))
+    volume, _ = read_map(path.parent / consensus, "consensus")
+    if len(volume) != particles.box_px:
+        raise SystemExit("%s has %d pixels, the images %d: they must be equal."
+                         % (consensus, len(volume), particles.box_px))
+    return RealSet(table, particles, volume)
 
 
 # ------------------------------- Poses ---------------------------------------
@@ -158,7 +163,7 @@ def make_twin(real: RealSet, folder: Path, neighbours: bool = False, contrast: f
     # In twice the box: what the CTF spreads beyond an image reaches into the neighbours'.
     wide = Projector(np.pad(real.consensus - np.median(real.consensus[0]), margin), real.sampling)
     images, places = np.empty((n, box, box), np.float32), centres(real)
-    for mine in micrographs(real):
+    for mine in micrographs(real) if neighbours else np.array_split(np.arange(n), n // 100 + 1):
         ctf = particles.ctf and particles.ctf.take(mine)
         seen = wide.images(ctf, rotations[mine], shifts[mine]) * strength[mine, None, None]
         if not neighbours:
@@ -188,6 +193,11 @@ def centres(real: RealSet) -> np.ndarray:
 
 def micrographs(real: RealSet) -> List[np.ndarray]:
     """The particles of each micrograph."""
+    missing = [label for label in ("rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY")
+               if not real.table.has(label)]
+    if missing:
+        raise SystemExit("%s does not say where its particles lie (%s): neighbours are not known."
+                         % (real.table.path, ", ".join(missing)))
     _, number = np.unique(real.table.text("rlnMicrographName"), return_inverse=True)
     return np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
 
