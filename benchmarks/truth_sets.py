@@ -114,7 +114,8 @@ def true_nuisance(folder: Path, table: ParticleTable) -> Dict[str, float]:
     else:                               # the set's own STAR file has the exact poses
         exact = ParticleTable(folder / "particles.star")
         row = {image: k for k, image in enumerate(exact.text("rlnImageName"))}
-        order = np.array([row[image] for image in images])
+        same = table.path == exact.path     # whose images may come again with other poses
+        order = np.array([k if same else row[image] for k, image in enumerate(images)])
         true, shift = (values[order] for values in _poses(exact))
         known["contrast_sd"] = 0.0
     known["shift_px"] = float(np.sqrt(np.mean((shifts - shift) ** 2)))
