@@ -35,7 +35,7 @@ def main() -> None:
     args = _arguments()
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
-        print("Skipped: %s is not on the PATH (Debian and Ubuntu: apt-get install relion)."
+        print("Skipped: no %s on the PATH (Debian and Ubuntu: apt-get install relion)."
               % " and ".join(missing))
         return
     for folder in args.sets:
