@@ -75,7 +75,7 @@ def load_set(folder: str | Path, star: str = "particles.star", first: Optional[i
     maps = [read_map(p, "true map")[0] for p in sorted((folder / "truth").glob("class*.mrc"))]
     return TruthSet(name, path, root, np.array([state_of[image] for image in images]),
                     np.array(maps), float(table.numbers("rlnImagePixelSize")[0]),
-                    _true_nuisance(folder, table))
+                    true_nuisance(folder, table))
 
 
 def data_root(star: Path) -> Path:
@@ -97,7 +97,8 @@ def cut_star(source: Path, target: Path, count: int) -> None:
                 out.write(line)
 
 
-def _true_nuisance(folder: Path, table: ParticleTable) -> Dict[str, float]:
+def true_nuisance(folder: Path, table: ParticleTable) -> Dict[str, float]:
+    """Spread of contrast, and how far recorded poses are off, per axis, as far as it is known."""
     rotations, shifts = _poses(table)
     images = table.text("rlnImageName")
     known: Dict[str, float] = {}
@@ -113,7 +114,8 @@ def _true_nuisance(folder: Path, table: ParticleTable) -> Dict[str, float]:
     else:                               # the set's own STAR file has the exact poses
         exact = ParticleTable(folder / "particles.star")
         row = {image: k for k, image in enumerate(exact.text("rlnImageName"))}
-        order = np.array([row[image] for image in images])
+        same = table.path == exact.path     # whose images may come again with other poses
+        order = np.array([k if same else row[image] for k, image in enumerate(images)])
         true, shift = (values[order] for values in _poses(exact))
         known["contrast_sd"] = 0.0
     known["shift_px"] = float(np.sqrt(np.mean((shifts - shift) ** 2)))

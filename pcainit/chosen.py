@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Tuple
 
@@ -13,6 +14,7 @@ from pcainit.engine.poses import symmetry_matrices
 from pcainit.engine.reconstruction import reconstruct_groups
 from pcainit.files.identity import regular
 from pcainit.files.workspace import Workspace
+from pcainit.grown_mask import settled
 from pcainit.particle_components import consensus_of
 from pcainit.settings import InputError
 
@@ -48,6 +50,8 @@ def volume_of(workspace: Workspace, rows: np.ndarray, symmetry: str = "c1"
         Too few particles, or rows that do not exist.
     """
     slices, before = workspace.slices(), workspace.get("reconstruct")
+    with contextlib.suppress(InputError):       # of a run that has gone on
+        before = settled(before, workspace.get("components"))
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < len(slices):
         raise InputError("The chosen particles are numbered from %d to %d, but the run has %d: "

@@ -161,6 +161,8 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         local=np.append(local[left], np.zeros(joint.q - certified.q, bool)),
         half_set_cosines=cosines[:joint.q],
         artefacts=np.array(artefacts), null_cosine=np.array(evidence.null),
+        strongest=np.array(held_out_score(certified.components, background, everyone,
+                                          certified.nuisance, around[2]).max(initial=0.0)),
         noise_edge=np.array(rest.variances.max() if rest.q else np.nan),
         regions_tried=np.array(len(regions)),
         detectable=np.array(detectable_share(regions, len(everyone)) if regions else (1, 0.0)),

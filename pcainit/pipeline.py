@@ -6,7 +6,7 @@ from typing import Callable, Dict, Optional
 
 import numpy as np
 
-from pcainit import batch_method, particle_components, particle_method
+from pcainit import batch_method, grown_mask, particle_components, particle_method
 from pcainit.checks import too_few
 from pcainit.engine.clean_consensus import clean_consensus
 from pcainit.engine.masks import auto_mask, check_room, fit_mask
@@ -93,7 +93,7 @@ def components(workspace: Workspace, settings: Settings, progress: Progress) -> 
     if settings.method != "simple":
         check_room(before["mask"], settings.components)
     if settings.method == "particles":
-        result = particle_components.find_components(workspace.slices(), before, settings, progress)
+        result = grown_mask.find_in_grown_mask(workspace.slices(), before, settings, progress)
     else:
         result = batch_method.find_components(before, settings)
     workspace.put("components", digest, result)
@@ -119,8 +119,9 @@ def volumes(workspace: Workspace, settings: Settings, progress: Progress) -> Non
     digest = _start(workspace, settings, "volumes")
     if digest is None:
         return
-    slices, before = workspace.slices(), workspace.get("reconstruct")
-    found, clusters = workspace.get("components"), workspace.get("cluster")
+    slices, found = workspace.slices(), workspace.get("components")
+    before = grown_mask.settled(workspace.get("reconstruct"), found)
+    clusters = workspace.get("cluster")
     if settings.method == "particles":
         result = particle_method.make_volumes(slices, before, found, clusters, settings,
                                               symmetry_matrices(settings.symmetry), progress)

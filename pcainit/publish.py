@@ -21,6 +21,7 @@ from pcainit.files.foreign import refuse_foreign
 from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.given_volumes import user_files
+from pcainit.grown_mask import settled
 from pcainit.pipeline import Arrays
 from pcainit.preparation import prepared_star
 from pcainit.result_maps import map_writers, maps_at_once
@@ -81,6 +82,7 @@ def publish(workspace: Workspace, settings: Settings, output: str | Path, *, thr
     refuse_overwriting(folder, star, *user_files(settings))
     table = same_table(star, str(meta["star_identity"]))
     stages = {name: workspace.get(name) for name in _ANALYSIS}
+    stages["reconstruct"] = settled(stages["reconstruct"], stages["components"])
     summary = summarise(workspace, settings, stages, seconds or {}, threads)
     hold(folder)
     return write_result(folder, stages, workspace.slices().grid, dict(
@@ -208,7 +210,8 @@ def publish_variance(workspace: Workspace, settings: Settings, output: str | Pat
     InputError
         The results would replace input, or files of others.
     """
-    folder, before, found = Path(output), workspace.get("reconstruct"), workspace.get("components")
+    folder, found = Path(output), workspace.get("components")
+    before = settled(workspace.get("reconstruct"), found)
     refuse_overwriting(folder, prepared_star(workspace), *user_files(settings))
     grid = workspace.slices().grid
     make_folder(folder)

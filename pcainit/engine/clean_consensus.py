@@ -37,8 +37,8 @@ MOST_RISE = 1.02
 LEADING = 6000          # particles that tell how large pose errors are, and go all steps of poses
 
 
-def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, seed: int
-                    ) -> Tuple[Consensus, Arrays]:
+def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, seed: int,
+                    seen: Optional[np.ndarray] = None) -> Tuple[Consensus, Arrays]:
     """Set junk aside and make the consensus again without it.
 
     Parameters
@@ -48,6 +48,8 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
         Of all usable particles.
     symmetry : (s, 3, 3)
     seed : int
+    seen : (box, box, box) float32, optional
+        What a window must not cut off; the particle by default.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
         that images are seen through, voxels, or 0.
     """
     solvent = auto_mask(consensus.mean, slices.grid)
-    window = choose_window(slices, consensus, solvent)
+    window = choose_window(slices, consensus, solvent if seen is None else seen)
     if window:
         slices = window_slices(slices, window)
         consensus = reconstruct_consensus(slices, symmetry)
