@@ -172,7 +172,7 @@ def test_what_is_measured():
 
 @pytest.mark.parametrize("change", [
     lambda images: images + 2.5, lambda images: 100 * images - 250,
-    lambda images: images * np.exp(FACTORS)], ids=["offset", "offset and scale", "scales"])
+    lambda images: images * np.exp(0.7 * FACTORS)], ids=["offset", "offset and scale", "scales"])
 def test_unnormalised_images_are_named_and_normalised_ones_are_not(go, prepared, tmp_path, change):
     data = prepared(change)
     summary = go(data)
@@ -183,8 +183,11 @@ def test_unnormalised_images_are_named_and_normalised_ones_are_not(go, prepared,
     assert again["images"]["background_sd"] == summary["images"]["background_sd"]
 
 
-def test_offsets_that_give_wrong_results_are_refused(go, prepared):
-    data = prepared(lambda images: 100 * images + 3000)
+@pytest.mark.parametrize("change", [
+    lambda images: 100 * images + 3000, lambda images: images * np.exp(2 * FACTORS)],
+    ids=["offset", "scales"])
+def test_what_gives_wrong_results_is_refused(go, prepared, change):
+    data = prepared(change)
     sentence = go(data)
     assert "not normalised" in sentence and "--normalise" in sentence
     assert go(data, "--normalise")["warnings"] == []
@@ -195,7 +198,7 @@ def test_high_passed_images_are_named(go, prepared, edge):
     summary = go(prepared(lambda images: filtered(images, lambda k: 1.0 * (k > edge))))
     assert len(summary["warnings"]) == 1 and "high-pass" in summary["warnings"][0]
     assert summary["verdict"].endswith(summary["warnings"][0])
-    assert summary["images"]["low_frequency"][1] < 0.1
+    assert summary["images"]["low_frequency"][1] < 0.2
 
 
 def test_chunks_and_threads_give_the_same_census(good, tmp_path):
