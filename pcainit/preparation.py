@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
@@ -11,6 +12,7 @@ import numpy as np
 
 from pcainit import checks
 from pcainit.engine.grid import Grid
+from pcainit.engine.image_census import Surroundings
 from pcainit.engine.masks import fit_mask
 from pcainit.engine.particles import Particles, Slices, fair_halves
 from pcainit.engine.poses import symmetry_matrices
@@ -84,7 +86,8 @@ class Source:
         usable = census.usable(len(self.grid.frequencies))
         return usable, fair_halves(self.particles, usable)
 
-    def result(self, slices: Slices, sums: Arrays, folder: Optional[Path]) -> Arrays:
+    def result(self, slices: Slices, census: Census, sums: Arrays, folder: Optional[Path]
+               ) -> Arrays:
         """The result of the stage, to be kept in a folder."""
         grid, star = self.grid, os.path.abspath(self.star)
         near = os.path.relpath(star, os.path.abspath(str(folder))) if folder else ""
@@ -92,7 +95,8 @@ class Source:
             sums, box_px=np.array(grid.box_px), sampling=np.array(grid.sampling),
             resolution=np.array(grid.resolution), rotations=slices.rotations, half=slices.half,
             redrawn=np.array(not np.array_equal(slices.half, self.particles.half)),
-            usable=slices.usable, star=np.array(star), star_near=np.array(near),
+            usable=slices.usable, images=np.array(json.dumps(census.describe(slices.usable))),
+            star=np.array(star), star_near=np.array(near),
             identity=np.array(self.identity), star_identity=np.array(self.star_identity))
 
 
@@ -109,8 +113,8 @@ def prepare(workspace: Workspace, star: str, data_dir: Optional[str], settings: 
     digest = settings.digest("prepare", source.identity)
     if _is_done(workspace, digest):
         return
-    slices, _, sums = source.read(workspace, settings, slice(None), "", threads, progress)
-    workspace.put("prepare", digest, source.result(slices, sums, workspace.folder))
+    slices, census, sums = source.read(workspace, settings, slice(None), "", threads, progress)
+    workspace.put("prepare", digest, source.result(slices, census, sums, workspace.folder))
 
 
 def prepared_star(workspace: Workspace) -> str:
@@ -173,7 +177,8 @@ def prepare_part(workspace: Workspace, star: str, data_dir: Optional[str], setti
             pass
     _, census, sums = source.read(workspace, settings, rows, "_" + name, threads, progress)
     workspace.put(name, digest, dict(sums, powers=census.powers, varied=census.varied,
-                                     transferred=np.array(census.transferred)))
+                                     transferred=np.array(census.transferred),
+                                     surroundings=census.surroundings.table))
 
 
 def _load_part(workspace: Workspace, source: Source, rows: slice, name: str) -> List[np.ndarray]:
@@ -203,10 +208,13 @@ def join_parts(workspace: Workspace, star: str, data_dir: Optional[str], setting
                 raise _missing(workspace, number, parts, "is missing, or was made with other "
                                "parameters or particles")
             found.append(workspace.get(name))
-        usable, half = source.judge(Census(
+        census = Census(
             np.concatenate([part["powers"] for part in found]),
             np.concatenate([part["varied"] for part in found]),
-            max(float(part["transferred"]) for part in found)))
+            max(float(part["transferred"]) for part in found),
+            Surroundings(np.concatenate([part["surroundings"] for part in found]),
+                         settings.normalise))
+        usable, half = source.judge(census)
         shape = count, len(source.grid.frequencies)
         room = [workspace.allocate(kind, shape, dtype) for kind, dtype in LARGE.items()]
         try:
@@ -223,8 +231,8 @@ def join_parts(workspace: Workspace, star: str, data_dir: Optional[str], setting
             workspace.discard_unfinished()
             raise
         slices = Slices(room[0], room[1], source.particles.rotations, half, usable, source.grid)
-        workspace.put("prepare", digest, source.result(slices, workspace.keep_slices(slices),
-                                                       workspace.folder))
+        workspace.put("prepare", digest, source.result(
+            slices, census, workspace.keep_slices(slices), workspace.folder))
     workspace.discard("*part_[0-9]*_of_[0-9]*.np[yz]")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.engine.grid import Grid
+from pcainit.engine.image_census import warn_of_images
 from pcainit.files.atomic import plain, write_arrays, write_json, write_text
 from pcainit.files.foreign import refuse_foreign
 from pcainit.files.star import ParticleTable
@@ -308,11 +309,14 @@ def record(settings: Settings, grid: Grid, method: str, threads: int, seconds: D
                 working_box=grid.box, resolution=settings.resolution, seconds=seconds)
 
 
-def left_out(workspace: Workspace) -> Dict[str, int]:
-    """How many images no result is made from, and whether that made new half-sets necessary."""
-    constant, saturated = workspace.slices().left_out()
-    return dict(constant_images=constant, saturated_images=saturated,
-                half_sets_redrawn=bool(workspace.get("prepare")["redrawn"]))
+def left_out(workspace: Workspace) -> Dict[str, Any]:
+    """What the images are like, and how many of them no result is made from."""
+    (constant, other), meta = workspace.slices().left_out(), workspace.get("prepare")
+    images = json.loads(str(meta.get("images", "{}")))
+    masked = images.pop("masked", 0)
+    return dict(constant_images=constant, saturated_images=other - masked, masked_images=masked,
+                half_sets_redrawn=bool(meta["redrawn"]), images=images,
+                warnings=warn_of_images(images))
 
 
 def versions() -> Dict[str, str]:

@@ -58,13 +58,14 @@ def write_look(summary: Dict[str, Any]) -> str:
 
 
 def _left_out(summary: Dict[str, Any]) -> list[str]:
-    """Images that no result is made from."""
+    """Images that no result is made from, and what is unusual about the others."""
     sentences = ["%s left out." % _count(summary[kind + "_images"], kind + " image")
-                 for kind in ("constant", "saturated") if summary.get(kind + "_images")]
+                 for kind in ("constant", "saturated", "masked")
+                 if summary.get(kind + "_images")]
     if summary.get("half_sets_redrawn"):
         sentences.append("Without them one of the given half-sets is much larger than the other: "
                          "the particles were shared out anew, at random.")
-    return sentences
+    return sentences + summary.get("warnings", [])
 
 
 def _reproducible(summary: Dict[str, Any]) -> str:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
 from pcainit.checks import MIN_PARTICLES
 from pcainit.engine.ctf import evaluate_ctf
 from pcainit.engine.grid import Grid, radial_distance
+from pcainit.engine.image_census import (
+    Surroundings,
+    describe_images,
+    find_masked,
+    measure_surroundings,
+)
 from pcainit.engine.particles import Particles, Slices, fair_halves, varies
 from pcainit.engine.products import multiply, power
 from pcainit.engine.threads import in_turn
@@ -107,11 +113,14 @@ class Census:
         Whether the image is more than a constant.
     transferred : float
         Largest modulus of the CTF.
+    surroundings : Surroundings
+        Of the images as they lie in their files.
     """
 
     powers: np.ndarray
     varied: np.ndarray
     transferred: float
+    surroundings: Surroundings
 
     def usable(self, n_samples: int) -> np.ndarray:
         """Which images can be used, (n,) bool.
@@ -119,8 +128,8 @@ class Census:
         Raises
         ------
         InputError
-            Too few can: all are constant, copies of each other, of extreme size, or the CTF is
-            zero.
+            Too few can: all are constant, copies of each other, of extreme size, most are masked
+            or far from normalised, or the CTF is zero.
         """
         usable, n = self.varied.copy(), len(self.varied)
         if not usable.any():
@@ -140,7 +149,12 @@ class Census:
         if not self.transferred > LEAST_CTF:
             raise InputError("The CTF of all particles is zero at this resolution: check their "
                              "defocus, or run without CTF correction (--no-ctf).")
-        return usable
+        return usable & ~find_masked(self.surroundings, usable)
+
+    def describe(self, usable: np.ndarray) -> Dict[str, Any]:
+        """See `describe_images`."""
+        masked = int((self.surroundings.blank() & self.varied & ~usable).sum())
+        return describe_images(self.surroundings, usable, masked)
 
 
 def prepare_slices(particles: Particles, grid: Grid, chunks: Iterable[Chunk], **options: Any
@@ -197,14 +211,17 @@ def crop_particles(particles: Particles, grid: Grid, chunks: Iterable[Chunk], *,
     allocate = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
     values = allocate("values", (n, p), np.complex64)
     ctf = allocate("ctf", (n, p), np.float32)
-    powers, varied = np.zeros(n), np.ones(n, bool)
+    powers, varied, surroundings = np.zeros(n), np.ones(n, bool), Surroundings.empty(n, normalise)
+    lowest = grid.shell[1:] == 1
     spatial = grid.frequencies / (grid.box_px * grid.sampling)
 
     def crop(chunk: Chunk) -> Tuple[int, float]:
         index, images = chunk[0], chunk[1]()
         with np.errstate(all="ignore"):         # what is not finite is refused here
+            measured = measure_surroundings(images)
             crops = crop_images(normalise_background(images) if normalise else images, grid)
-            strength = power(crops[:, 1:]).sum(axis=1, dtype=np.float64)
+            powered = power(crops[:, 1:])
+            strength = powered.sum(axis=1, dtype=np.float64)
             finite = np.isfinite(crops).all(axis=1) & np.isfinite(strength)
         if not finite.all():
             bad = index[int(np.argmax(~finite))]
@@ -212,6 +229,9 @@ def crop_particles(particles: Particles, grid: Grid, chunks: Iterable[Chunk], *,
                              "large ones: remove this particle."
                              % (particles.row[bad] + 1, particles.stacks[particles.stack[bad]]))
         powers[index], varied[index] = strength, varies(crops)
+        unit = measured[:, 1] if normalise else 1.0
+        surroundings.table[index] = np.column_stack([
+            measured, unit * powered[:, lowest].mean(axis=1, dtype=np.float64)])
         values[index] = multiply(-crops if invert else crops,
                                  shift_phases(particles.shifts_px[index], grid))
         transfer = (np.ones((1, 1), np.float32) if particles.ctf is None
@@ -224,4 +244,4 @@ def crop_particles(particles: Particles, grid: Grid, chunks: Iterable[Chunk], *,
         done, transferred = done + count, max(transferred, largest)
         progress(done / n)
     slices = Slices(values, ctf, particles.rotations, particles.half, np.ones(n, bool), grid)
-    return slices, Census(powers, varied, transferred)
+    return slices, Census(powers, varied, transferred, surroundings)
