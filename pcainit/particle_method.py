@@ -9,7 +9,12 @@ import numpy as np
 from pcainit.engine.batches import draw_batches
 from pcainit.engine.class_number import choose_classes
 from pcainit.engine.class_offsets import OFFSETS, class_offsets, moved
-from pcainit.engine.class_volumes import ClassModel, refine_classes, score_classes
+from pcainit.engine.class_volumes import (
+    ClassModel,
+    populated,
+    refine_classes,
+    score_classes,
+)
 from pcainit.engine.clusters import MOST_CLASSES
 from pcainit.engine.difference_filter import filter_differences
 from pcainit.engine.differences import noise_power, pairwise_differences
@@ -103,8 +108,17 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
         flat = ClassModel(np.zeros((1,) + mask.shape, np.float32), np.ones(1))
         final, whole, pair = flat, flat, (flat, flat)
     posterior, _ = score_classes(background, final, np.arange(n), spread)
-    moves = class_offsets(background, final, posterior, np.flatnonzero(consensus_result["keep"]),
-                          spread) if real > 1 else np.zeros((real, OFFSETS))
+    index = np.flatnonzero(consensus_result["keep"])
+    asked = settings.n_classes > 0
+    kept = populated(posterior[index], asked)
+    while len(kept) < len(final.weights):           # others may now win the particles
+        final, whole = (model.take(kept) for model in (final, whole))
+        pair = (pair[0].take(kept), pair[1].take(kept))
+        posterior, _ = score_classes(background, final, np.arange(n), spread)
+        kept = populated(posterior[index], asked)
+    dropped, real = real - len(kept), len(kept)
+    moves = (class_offsets(background, final, posterior, index, spread) if real > 1
+             else np.zeros((real, OFFSETS)))
     final, whole = (moved(background, mask, model, moves) for model in (final, whole))
     # Noise is looked at before the filter: common weights make the halves look more alike.
     noise = noise_power(pair[0].differences, pair[1].differences, mask)
@@ -134,7 +148,8 @@ def make_volumes(slices: Slices, consensus_result: Arrays, found: Arrays, cluste
     return dict(volumes=volumes, posterior=posterior, label=label,
                 junk=consensus_result["junk"] | ~slices.usable, weights=weights,
                 pairwise=pairwise_differences(unfiltered, np.maximum(noise, 1e-30), mask),
-                class_fsc=np.array(fsc), copies=copies, offsets=moves, held_out=np.array(held),
+                class_fsc=np.array(fsc), copies=copies, offsets=moves,
+                dropped=np.array(dropped), held_out=np.array(held),
                 coordinates=found["coordinates"], covariance=found["covariance"],
                 contrast=consensus_result["contrast"])
 

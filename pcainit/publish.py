@@ -23,6 +23,7 @@ from pcainit.files.star import ParticleTable
 from pcainit.files.workspace import Workspace, make_folder
 from pcainit.given_volumes import user_files
 from pcainit.grown_mask import settled
+from pcainit.particle_summary import summarise_nuisance, summarise_surroundings
 from pcainit.pipeline import Arrays
 from pcainit.preparation import prepared_star
 from pcainit.result_maps import map_writers, maps_at_once
@@ -260,17 +261,25 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         class_sizes=class_sizes(final),
         noise_edge=found.get("noise_edge"), **_components(found),
         pairwise_differences=final["pairwise"], **left_out(workspace),
-        nuisance=_nuisance(stages, len(slices)), copies=final.get("copies", []),
+        nuisance=summarise_nuisance(stages, len(slices)),
+        surroundings=summarise_surroundings(stages, slices.grid.voxel),
+        copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
         artefacts=int(found.get("artefacts", 0)),
         regions_tried=int(found.get("regions_tried", 0)),
         changing_places=json.loads(str(found.get("places", "[]"))),
         detectable=_detectable(found, slices.grid.voxel),
         local_components=int(found["local"].sum()) if "local" in found else 0,
-        supported_classes=stages["cluster"].get("found"),
+        supported_classes=_supported(stages),
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []), class_offsets=_offsets(final))
     return plain(summary)
+
+
+def _supported(stages: Dict[str, Arrays]) -> Optional[int]:
+    """Number of classes that the data support; None where that is not asked."""
+    found = stages["cluster"].get("found")
+    return None if found is None else int(found) - int(stages["volumes"].get("dropped", 0))
 
 
 def class_sizes(final: Arrays) -> np.ndarray:
@@ -338,13 +347,3 @@ def _offsets(final: Arrays) -> List[Dict[str, np.ndarray]]:
     """How each class as a whole lies against the consensus."""
     return [dict(shift_px=offset[:3], rotation_deg=np.degrees(offset[3:]))
             for offset in final.get("offsets", ())]
-
-
-def _nuisance(stages: Dict[str, Arrays], total: int) -> Dict[str, float] | None:
-    """Spread of contrast and pose errors, and share of junk; None where they are not measured."""
-    found = stages["components"]
-    if "spread" not in found:
-        return None
-    contrast, shift, rotation, _ = found["spread"].tolist()
-    return dict(contrast_sd=contrast, shift_px=shift, rotation_deg=float(np.degrees(rotation)),
-                junk_share=float(stages["reconstruct"]["junk"].sum() / total))

@@ -20,7 +20,7 @@ AUTO = "auto"
 # Stages in the order in which they run; each names the settings it reads itself.
 # A stage has to be redone when one of its own settings or an earlier stage changes.
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
-RESULTS = 3             # higher whenever a stage makes other results of the same settings
+RESULTS = 4             # higher whenever a stage makes other results of the same settings
 # The command of each.
 COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 MOST_PARTS = 999        # that the stage prepare can be spread over

@@ -37,7 +37,7 @@ def write_verdict(summary: Dict[str, Any]) -> str:
         if summary["artefacts"]:
             sentences.append("%s left out: reproducible, but like contrast or pose errors."
                              % _count(summary["artefacts"], "further component"))
-        sentences += _detectable(summary) + _quality(summary)
+        sentences += _surroundings(summary) + _detectable(summary) + _quality(summary)
     return " ".join([*sentences, *_left_out(summary)])
 
 
@@ -185,6 +185,24 @@ def _places(summary: Dict[str, Any]) -> list[str]:
                           "s" if len(found) == 1 else "", where)]
 
 
+def _surroundings(summary: Dict[str, Any]) -> list[str]:
+    """What scrambled residuals have shown of backgrounds and neighbours."""
+    found, sentences = summary.get("surroundings"), []
+    if not found:
+        return []
+    if found["components"]:
+        sentences.append("%s left out: residuals exchanged between particles have %s too, so "
+                         "backgrounds or neighbours make %s."
+                         % ((_count(found["components"], "reproducible component"),)
+                            + (("it",) * 2 if found["components"] == 1 else ("them",) * 2)))
+    if summary.get("regions_tried"):
+        sentences.append("The same search on scrambled residuals scores up to %.1f."
+                         % found["region_score"])
+    if found["mask_grown"]:
+        sentences.append("What varies goes on outside the automatic mask, which was extended.")
+    return sentences
+
+
 def _detectable(summary: Dict[str, Any]) -> list[str]:
     """How small a state would have been found."""
     smallest = summary.get("detectable")
@@ -207,9 +225,17 @@ def _quality(summary: Dict[str, Any]) -> list[str]:
     nuisance = summary["nuisance"]
     if not nuisance:
         return []
-    text = ("Contrast varies by %.0f %%; pose errors are about %.1f degrees and %.1f pixels per "
-            "axis." % (100 * nuisance["contrast_sd"], nuisance["rotation_deg"],
-                       nuisance["shift_px"]))
+    told = ["%.1f %s" % (nuisance[name], unit) for name, unit in
+            (("rotation_deg", "degrees"), ("shift_px", "pixels"))
+            if nuisance.get(name.split("_")[0] + "_told", True)]
+    unknown = [word for word in ("rotation", "shift") if not nuisance.get(word + "_told", True)]
+    text = "Contrast varies by %.0f %%" % (100 * nuisance["contrast_sd"])
+    if told:
+        text += "; pose errors are about %s per axis" % " and ".join(told)
+    text += "."
+    if unknown:
+        text += (" Errors of the %s cannot be told: these poses were refined on the same images "
+                 "and fit their noise." % " and ".join(word + "s" for word in unknown))
     junk = int(round(nuisance["junk_share"] * summary["particles"]))
     if junk:
         text += (" %s (%.1f %%) %s like junk and %s set aside, listed in junk.txt."

@@ -26,6 +26,9 @@ LEAST_DISTANCE, LEAST_DISTANCE_ASKED = 2.0, 1.0
 # components rather as two states than evenly: 18 kDa of apoferritin that come and go give 1.5.
 LEAST_DISTANCE_ALONE = 1.25
 SPREAD_ROUNDS = 60              # of EM for an even spread
+# An even spread must be more likely than two states by so much (natural logarithm) to be believed:
+# noise of real images has heavy tails, which speak for it (6 on apoferritin of two states).
+CLEARLY_EVEN = 10.0
 
 
 def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int,
@@ -68,7 +71,7 @@ def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: i
 
 
 def _two_states(fits: List[Mixture], held: List[np.ndarray], near: Latents) -> bool:
-    """Whether particles are of two states, if not of one, or spread evenly between two ends."""
+    """Whether particles may be of two states rather than spread evenly between two ends."""
     two = fits[1]
     gap = centre_distances(two.centres, near.precision)[0, 1]
     if not (two.bic < fits[0].bic and _surely_more(held[1], held[0])
@@ -76,7 +79,8 @@ def _two_states(fits: List[Mixture], held: List[np.ndarray], near: Latents) -> b
         return False
     points = near.score @ two.centres.T - 0.5 * np.einsum(
         "ka,nab,kb->nk", two.centres, near.precision, two.centres)
-    return float(logsumexp(points + np.log(two.weights), axis=1).sum()) > _even_spread(near)
+    return float(logsumexp(points + np.log(two.weights), axis=1).sum()) > (
+        _even_spread(near) - CLEARLY_EVEN)
 
 
 def _even_spread(near: Latents) -> float:

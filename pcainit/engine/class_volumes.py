@@ -15,6 +15,9 @@ from pcainit.engine.particles import thin
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
 STEPS = (0.5, 0.25, 0.125)
 JUDGES = 5000           # particles of each half-set, which tell better volumes from worse ones
+# Fewer particles make no volume; and of a class's weight, this share must be particles of which it
+# is the most probable class (0.001 was seen of classes that described the noise of all).
+LEAST_SIZE, LEAST_OF_WEIGHT = 10, 0.1
 # A rise of a particle's mean log-likelihood that is worth another round; of less than one in
 # proportion less.
 LEAST_RISE = 1e-3
@@ -33,6 +36,37 @@ class ClassModel:
 
     differences: np.ndarray
     weights: np.ndarray
+
+    def take(self, kept: np.ndarray) -> ClassModel:
+        """Some of the classes; one alone is the consensus."""
+        differences = self.differences[kept]
+        return ClassModel(differences if len(kept) > 1 else np.zeros_like(differences),
+                          self.weights[kept] / self.weights[kept].sum())
+
+
+def populated(posterior: np.ndarray, asked: bool = False) -> np.ndarray:
+    """Find the classes that particles really belong to.
+
+    A class of so few particles makes no volume, and one whose weight is spread over particles that
+    are more probably of others describes the noise of all.
+
+    Parameters
+    ----------
+    posterior : (m, K) float32
+    asked : bool
+        So many classes were asked for: they may be parts of a movement that overlap.
+
+    Returns
+    -------
+    (k,) int64
+        One class at least.
+    """
+    sizes = np.bincount(posterior.argmax(axis=1), minlength=posterior.shape[1])
+    weights = posterior.sum(axis=0, dtype=np.float64)
+    real = (sizes >= LEAST_SIZE) & (asked | (sizes >= LEAST_OF_WEIGHT * weights))
+    if len(real) == 1 or not real.any():
+        return np.array([int(sizes.argmax())])
+    return np.flatnonzero(real)
 
 
 def class_round(background: Background, mask: np.ndarray, model: ClassModel, index: np.ndarray,

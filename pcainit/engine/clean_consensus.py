@@ -12,7 +12,13 @@ from pcainit.engine.grid import radial_distance
 from pcainit.engine.latent_model import Background, NuisanceSpread, make_background, run_pass
 from pcainit.engine.latents import marginalise
 from pcainit.engine.masks import auto_mask, soft_edge, solvent_level
-from pcainit.engine.nuisance import MOST_LEARNT, TELLING, Quality, measure_quality
+from pcainit.engine.nuisance import (
+    MOST_LEARNT,
+    TELLING,
+    Quality,
+    measure_quality,
+    pose_information,
+)
 from pcainit.engine.particle_pca import LEAST_EARLY, fit_components, random_start
 from pcainit.engine.particles import Slices, thin
 from pcainit.engine.pose_refinement import LARGE_PHASE, correct_slices, improve_offsets, phase_error
@@ -57,7 +63,7 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
     dict
         `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (4,),
         `offsets` (n, 7): what the poses have been corrected by; `window`: radius of the circle
-        that images are seen through, voxels, or 0.
+        that images are seen through, voxels, or 0; `pose_information` (2,).
     """
     solvent = auto_mask(consensus.mean, slices.grid)
     window = choose_window(slices, consensus, solvent if seen is None else seen)
@@ -74,7 +80,7 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
     consensus = polish_consensus(slices, consensus, index, quality.spread, symmetry=symmetry)
     background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid))
     spread = measure_quality(background, thin(index, MOST_LEARNT)).spread
-    offsets = background.offsets
+    offsets, asked = background.offsets, pose_information(background, index)
     solvent = auto_mask(consensus.mean, slices.grid)
     if phase_error(spread, background, solvent) > LARGE_PHASE:
         spread = _spread_with_motion(background, solvent, index, spread, seed)
@@ -87,7 +93,7 @@ def clean_consensus(slices: Slices, consensus: Consensus, symmetry: np.ndarray, 
         keep &= ~quality.junk
     return consensus, dict(keep=keep, junk=quality.junk, contrast=quality.contrast,
                            spread=np.array(dataclasses.astuple(spread)), offsets=offsets,
-                           window=np.array(window))
+                           window=np.array(window), pose_information=asked)
 
 
 def _spread_with_motion(background: Background, solvent: np.ndarray, index: np.ndarray,

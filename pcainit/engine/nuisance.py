@@ -217,6 +217,42 @@ def measure_quality(background: Background, index: np.ndarray,
     return Quality(contrast, precision, junk, spread)
 
 
+def pose_information(background: Background, index: np.ndarray) -> np.ndarray:
+    """Compare how far the images ask poses to move with how far their noise alone would.
+
+    At true poses the scores of pose errors have the variance of their curvature, ``var(b) = G``;
+    errors add to it.  Poses that were refined on the same images sit at the optimum of each
+    image's own noise, where the scores vanish: nothing can then be read off them, whatever the
+    errors are.
+
+    Parameters
+    ----------
+    background : Background
+        With the recorded poses.
+    index : (m,) int
+
+    Returns
+    -------
+    (2,) float64
+        Mean square of the scores over the curvature, of shifts and of rotations.
+    """
+    box = background.grid.box
+    some = thin(index, TELLING)
+    none = np.zeros((0, box, box, box), np.float32)
+    result = run_pass(background, none, NuisanceSpread().precision, some, keep=True)
+    ratios = []
+    for columns in ((1, 2), (3, 4, 5)):
+        square = curvature = 0.0
+        for column in columns:
+            order = [column, 0, 6]              # contrast and fall-off integrated out
+            alone = marginalise(result.grams[:, order][:, :, order], result.scores[:, order], 1,
+                                NuisanceSpread().precision[[0, 6]])
+            square += float((alone.score.astype(np.float64) ** 2).sum())
+            curvature += float(alone.precision.sum(dtype=np.float64))
+        ratios.append(square / max(curvature, 1e-30))
+    return np.array(ratios)
+
+
 def find_junk(contrast: np.ndarray, precision: np.ndarray, rounds: int = 100) -> np.ndarray:
     """Particles whose contrast is more likely about 0 than about the common one.
 

@@ -46,7 +46,8 @@ def _nuisance(nuisance: Any) -> List[str]:
              ("rotation_deg", "orientations by %.1f degrees", 1),
              ("junk_share", "%.1f %% of the images look like junk", 100))
     words = [text % (factor * nuisance[key]) for key, text, factor in texts
-             if isinstance(nuisance.get(key), (int, float))]
+             if isinstance(nuisance.get(key), (int, float))
+             and nuisance.get(key.split("_")[0] + "_told", True)]
     return ["Quality of the particles: " + ", ".join(words)] if words else []
 
 

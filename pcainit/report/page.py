@@ -130,7 +130,8 @@ def _quality(result: Result) -> str:
         '<li><b>%s</b><span>%s</span><small>%s</small></li>'
         % (text(shown % (factor * nuisance[name])), text(title), text(explained))
         for name, title, shown, factor, explained in _QUALITY
-        if isinstance(nuisance.get(name), (int, float)))
+        if isinstance(nuisance.get(name), (int, float))
+        and nuisance.get(name.split("_")[0] + "_told", True))
     for kind, why in (("Constant", "they hold no signal"),
                       ("Saturated", "they have far more power than all others")):
         count = result.summary.get(kind.lower() + "_images") or 0
