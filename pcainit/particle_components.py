@@ -125,6 +125,7 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     parts = [joint.take(slice(0, strong)), joint.take(slice(strong, strong + weak))]
     aligned = [[align_to(m, part.components) if part.q else m.take(slice(0, 0)) for part in parts]
                for m in models]
+    scrambled = dataclasses.replace(scrambled, strongest=evidence.around_score)
     around = _surroundings(evidence, background, everyone, joint.nuisance)
     places: List[Place] = []
     regions: List[Region] = []

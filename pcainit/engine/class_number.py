@@ -29,6 +29,7 @@ SPREAD_ROUNDS = 60              # of EM for an even spread
 # An even spread must be more likely than two states by so much (natural logarithm) to be believed:
 # noise of real images has heavy tails, which speak for it (6 on apoferritin of two states).
 CLEARLY_EVEN = 10.0
+LEAST_EXCESS = 1e-3             # variance that it starts from at least, over that of the noise
 
 
 def choose_classes(particles: Measurements, half: np.ndarray, most: int, seed: int,
@@ -86,8 +87,7 @@ def _two_states(fits: List[Mixture], held: List[np.ndarray], near: Latents) -> b
 def _even_spread(near: Latents) -> float:
     """Log-likelihood of all particles, against the mean, if they spread as one Gaussian does."""
     precision, score = near.precision.astype(np.float64), near.score.astype(np.float64)
-    q = score.shape[1]
-    spread = np.eye(q) * q / max(float(precision.mean(axis=0).trace()), 1e-30)
+    q, spread = score.shape[1], _excess_spread(precision, score)
     for _ in range(SPREAD_ROUNDS):
         covariance = np.linalg.inv(precision + np.linalg.inv(spread))
         mean = np.einsum("nab,nb->na", covariance, score)
@@ -97,6 +97,20 @@ def _even_spread(near: Latents) -> float:
     covariance = np.linalg.inv(precision + np.linalg.inv(spread))
     power = np.einsum("na,nab,nb->", score, covariance, score)
     return 0.5 * float(power - np.linalg.slogdet(np.eye(q) + spread @ precision)[1].sum())
+
+
+def _excess_spread(precision: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """What points vary by beyond their noise, by the method of moments, (q, q) float64.
+
+    EM starts from there: from afar it hardly ever comes down to axes along which nothing varies.
+    """
+    known = precision.mean(axis=0)
+    known = known + np.eye(len(known)) * max(1e-9 * float(known.trace()), 1e-30)
+    inverse = np.linalg.inv(np.linalg.cholesky(known))
+    seen = inverse @ (score.T @ score / len(score)) @ inverse.T
+    values, axes = np.linalg.eigh(seen)
+    axes = inverse.T @ axes
+    return (axes * np.maximum(values - 1, LEAST_EXCESS)) @ axes.T
 
 
 def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np.ndarray:

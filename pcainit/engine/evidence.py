@@ -31,6 +31,9 @@ LEAST_SCORE = 5.0
 # ball that comes and goes in its cavity 0.3 (exchanged, it is still in the middle), what comes and
 # goes outside 0.1; neighbours that keep to a particle's axes have 0.2 to 0.6.
 MOST_SCRAMBLED_INSIDE, MOST_SCRAMBLED_OUTSIDE = 0.5, 0.18
+# ... and it must have this share of the strongest score that surroundings make: a leftover of them
+# has 0.2 to 0.25 in apoferritin's cavity, the ball there 0.9.
+LEAST_OF_SURROUNDINGS = 0.35
 # Of the strongest direction's score, this much may be another's in scrambled particles: the three
 # of four ribosome states have 0.005 to 0.014.
 LEAK = 0.02
@@ -59,6 +62,8 @@ class Evidence:
     around : (2, a, box, box, box) float32, optional
         The halves' principal vectors that agree and are confirmed, but that scrambled particles
         have too: backgrounds and neighbours.
+    around_score : float
+        Largest score of these.
     """
 
     cosines: np.ndarray
@@ -67,6 +72,7 @@ class Evidence:
     pairs: np.ndarray
     artefacts: int = 0
     around: Optional[np.ndarray] = None
+    around_score: float = 0.0
 
     @property
     def count(self) -> int:
@@ -181,6 +187,8 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
     """
     if not evidence.count:
         return evidence
+    if scrambled is not None:
+        least *= scrambled.redundancy
     scores = _crossed_scores(evidence.pairs, background, halves, spread, beside)
     share = nuisance_share(evidence.basis, background, mask, contrast=beside is None)
     real, around = scores.min(axis=0) > least, np.zeros(evidence.count, bool)
@@ -193,7 +201,7 @@ def confirm(evidence: Evidence, background: Background, halves: Tuple[np.ndarray
                             np.arange(evidence.count, len(evidence.cosines))])
     return Evidence(evidence.cosines[order], evidence.null, evidence.basis[keep],
                     evidence.pairs[:, keep], int((real & ~around & ~clean).sum()),
-                    evidence.pairs[:, around])
+                    evidence.pairs[:, around], float(scores.mean(axis=0)[around].max(initial=0)))
 
 
 def _crossed_scores(pairs: np.ndarray, background: Background,
@@ -213,7 +221,11 @@ def _also_scrambled(pairs: np.ndarray, scores: np.ndarray, scrambled: Scrambled,
                                              beside)
     null, real = null.mean(axis=0), scores.mean(axis=0)
     inside = (pairs.astype(np.float64) ** 2 * scrambled.body).sum(axis=(2, 3, 4)).mean(axis=0)
-    most = np.where(inside > 0.5, MOST_SCRAMBLED_INSIDE, MOST_SCRAMBLED_OUTSIDE)
+    loose = null <= MOST_SCRAMBLED_INSIDE * real
+    strongest = max(real[~loose].max(initial=0.0), scrambled.strongest)
+    # What is far weaker than the surroundings may be what is left of them.
+    most = np.where((inside > 0.5) & (real > LEAST_OF_SURROUNDINGS * strongest),
+                    MOST_SCRAMBLED_INSIDE, MOST_SCRAMBLED_OUTSIDE)
     own = null <= most * real
     # A little of other heterogeneity comes through the exchange.
     leak = LEAK * real[own].max(initial=0.0)

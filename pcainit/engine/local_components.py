@@ -93,9 +93,9 @@ def find_places(background: Background, held: Tuple[LatentModel, LatentModel],
     weights = weights or Weights(background)
     regions = sweep(background, held, halves, mask, weights, lambda share: progress(0.7 * share),
                     scrambled)
-    groups = neighbours([r for r in regions if r.score > LEAST_SWEEP_SCORE
-                         and r.cosine > LEAST_SWEEP_COSINE
-                         and r.score - r.scrambled_score > LEAST_SWEEP_SCORE])
+    least = LEAST_SWEEP_SCORE * (1.0 if scrambled is None else scrambled.redundancy)
+    groups = neighbours([r for r in regions if r.score - max(r.scrambled_score, 0) > least
+                         and r.cosine > LEAST_SWEEP_COSINE])
     found: List[Place] = []
     for group in groups[:MOST_PLACES]:
         # A change that spreads over several places is taken once.

@@ -45,12 +45,18 @@ class Scrambled:
         By what a score of standard deviations grows from these to all particles.
     body : (box, box, box) bool
         Where the particle itself is; see `masks.particle_body`.
+    redundancy : float
+        Root of how many copies there are of an image (expanded symmetry): scores grow by it.
+    strongest : float
+        Largest score of what surroundings were found to make.
     """
 
     background: Background
     halves: Tuple[np.ndarray, np.ndarray]
     scale: float
     body: np.ndarray
+    redundancy: float = 1.0
+    strongest: float = 0.0
 
 
 def scramble_residuals(background: Background, halves: Tuple[np.ndarray, np.ndarray],
@@ -88,7 +94,19 @@ def scramble_residuals(background: Background, halves: Tuple[np.ndarray, np.ndar
     return Scrambled(
         dataclasses.replace(background, slices=slices, rank=view_rank(slices.rotations),
                             offsets=np.zeros((len(slices), NUISANCES), np.float32), room=Reused()),
-        (first, second), float(np.sqrt(total / max(len(slices), 1))), body)
+        (first, second), float(np.sqrt(total / max(len(slices), 1))), body,
+        count_copies(background.slices, np.concatenate(halves)) ** 0.5)
+
+
+def count_copies(slices: Slices, index: np.ndarray) -> float:
+    """Mean number of copies of an image among some particles.
+
+    Copies have the same value at the zero frequency, which shifts and windows leave alone.
+    """
+    mean = slices.values[index, 0].real
+    if not mean.any():                      # images whose own mean was taken off
+        return 1.0
+    return len(index) / max(len(np.unique(mean)), 1)
 
 
 def _transfer(slices: Slices) -> np.ndarray:

@@ -29,7 +29,8 @@ def ball(grid, radius):
     return np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
 
 
-def model_background(n, *, seed=0, grid=GRID, differences=None, coordinates=None, noise=1.0):
+def model_background(n, *, seed=0, grid=GRID, differences=None, coordinates=None, noise=1.0,
+                     mean=None):
     """`Background` of n particles that follow the model exactly, and its solvent mask.
 
     Parameters
@@ -38,9 +39,11 @@ def model_background(n, *, seed=0, grid=GRID, differences=None, coordinates=None
         What is added to the mean volume, times `coordinates` (n, q).
     noise : float
         Variance of a Fourier sample.
+    mean : (box, box, box) float32, optional
+        A few blobs by default.
     """
     rng = np.random.default_rng([seed, 77])
-    mean = blobs(grid, PLACES)
+    mean = blobs(grid, PLACES) if mean is None else mean
     rotations = Rotation.random(n, random_state=seed).as_matrix().astype(np.float32)
     k = np.hypot(*grid.frequencies.T) / grid.sample_cutoff
     ctf = np.cos(1.5 * k + rng.uniform(0, 1, (n, 1))).astype(np.float32)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcainit.engine import evidence
+from pcainit.engine import score_test
 from pcainit.engine.evidence import LEAST_COSINE, certify, null_cosines, principal_directions
 from pcainit.engine.grid import Grid
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread
@@ -235,7 +235,7 @@ def test_a_sample_is_asked_first_and_all_where_it_leaves_a_doubt(second, looks, 
         asked.append(len(index))
         return np.array(scores[len(index)])
 
-    monkeypatch.setattr(evidence, "held_out_score", score)
+    monkeypatch.setattr(score_test, "held_out_score", score)
     found = strong_enough(None, None, np.arange(100000), NuisanceSpread())
     assert found.tolist() == [True, expected]
     assert asked == [20000, 100000][:looks]
