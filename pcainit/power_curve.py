@@ -12,8 +12,8 @@ from pcainit.engine.clean_consensus import polish_consensus
 from pcainit.engine.latent_model import NuisanceSpread
 from pcainit.engine.masks import auto_mask
 from pcainit.engine.particles import Slices
-from pcainit.engine.positive_control import add_domain, choose_places, make_domain
 from pcainit.engine.poses import symmetry_matrices
+from pcainit.engine.positive_control import add_domain, choose_places, make_domain
 from pcainit.grown_mask import find_in_grown_mask, settled
 from pcainit.particle_components import analysed_slices, consensus_of
 from pcainit.settings import Settings
@@ -202,8 +202,8 @@ def likeness(domain: np.ndarray, old: np.ndarray, new: np.ndarray) -> float:
     -------
     float
     """
-    flat, before = domain.ravel().astype(np.float64), old.reshape(len(old), -1)
+    flat, before = domain.ravel().astype(np.float64), old.reshape(-1, domain.size)
     rest = flat - (before @ flat) @ before if len(old) else flat
     size = float(np.linalg.norm(rest))
-    along = new.reshape(len(new), -1) @ (rest / max(size, 1e-30))
+    along = new.reshape(-1, domain.size) @ (rest / max(size, 1e-30))
     return float(np.linalg.norm(along))
