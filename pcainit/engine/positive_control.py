@@ -30,12 +30,13 @@ VOLUME_PER_KDA = 1210.0         # cubic Angstrom of protein
 # Sizes of domains that are looked at, kDa, and what share of the particle's mass they may have.
 SIZES = (4, 8, 15, 30, 60, 120, 240, 480)
 LEAST_OF_MASS, MOST_OF_MASS = 0.01, 0.3
+EDGE = 4.0                      # Angstrom by which a domain's surface is blurred (1 sd)
 PLACES = 6
 LEAST_FILLED = 0.75             # share of a domain that lies in the mask
 LARGEST_SHARE = 0.5
 TELLING = 3000                  # particles tell the score of all
 # Expected score from which a domain is found in 8 of 10 cases.
-FOUND_SCORE = 12.0
+FOUND_SCORE = 25.0
 LEAST_PARTICLES = 50            # fewer make no state, however clear
 CHUNK = 2048
 
@@ -112,6 +113,7 @@ def make_domain(centre: np.ndarray, kda: float, density: float, grid: Grid) -> n
     size = 2 * np.pi * np.sqrt(z * z + y * y + x * x) * (ball_radius(kda) / grid.voxel)
     safe = np.maximum(size, 1e-2)
     shape = np.where(size < 1e-2, 1.0, 3 * (np.sin(safe) - safe * np.cos(safe)) / safe ** 3)
+    shape = shape * np.exp(-0.5 * (size * EDGE / ball_radius(kda)) ** 2)
     integral = density * kda * VOLUME_PER_KDA / grid.voxel ** 3
     phase = np.exp(-2j * np.pi * (z * centre[0] + y * centre[1] + x * centre[2]))
     return grid.band_limit(fft.irfftn(integral * shape * phase, s=(grid.box,) * 3))
@@ -141,9 +143,9 @@ def choose_places(mask: np.ndarray, kda: float, grid: Grid, seed: int, count: in
     kernel = fft.rfftn(fft.ifftshift(ball).astype(np.float64))
     filled = fft.irfftn(fft.rfftn((mask > 0.5).astype(np.float64)) * kernel, s=mask.shape)
     filled = np.where(mask > 0.5, filled / ball.sum(), 0)
-    allowed = np.argwhere(filled >= min(LEAST_FILLED, float(filled.max())) - 1e-6)
-    if not len(allowed):
+    if not filled.any():
         return np.zeros((0, 3), int)
+    allowed = np.argwhere(filled >= min(LEAST_FILLED, float(filled.max())) - 1e-6)
     chosen = [int(np.random.default_rng([seed, 61]).integers(len(allowed)))]
     nearest = np.full(len(allowed), np.inf)
     while len(chosen) < min(count, len(allowed)):
@@ -220,7 +222,9 @@ def expect_share(strength: np.ndarray, null: np.ndarray, stray: np.ndarray, insi
         None when not even a half of the particles would do.
     """
     most = np.where(inside, MOST_SCRAMBLED_INSIDE, MOST_SCRAMBLED_OUTSIDE)
-    needed = np.maximum(FOUND_SCORE * stray, np.maximum(null, 0) * (1 / most - 1))
+    # Where noise is overestimated all scores are lower; where backgrounds raise them, a good part
+    # must be the domain's own.
+    needed = np.maximum(FOUND_SCORE * stray - np.minimum(null, 0), null * (1 / most - 1))
     variance = float(np.percentile(needed / np.maximum(strength, 1e-30), 80))   # p (1 - p)
     if not variance < LARGEST_SHARE * (1 - LARGEST_SHARE):
         return None
@@ -263,7 +267,8 @@ def predict_power(background: Background, index: np.ndarray, mask: np.ndarray, s
         # Standard deviations of the score, as `held_out_score` counts them.
         stray = np.sqrt(np.maximum(null.stray / (2 * null.expected), 1))
         unsure = stray * np.sqrt(count / len(others))
-        score = np.sqrt(count / 2) * null.excess / np.sqrt(null.expected) - unsure
+        score = np.sqrt(count / 2) * null.excess / np.sqrt(null.expected)
+        score = np.sign(score) * np.maximum(np.abs(score) - unsure, 0)
         square = (domains.astype(np.float64) ** 2)
         inside = (square * scrambled.body).sum(axis=(1, 2, 3)) > 0.5 * square.sum(axis=(1, 2, 3))
         share = expect_share(np.sqrt(count * real.expected / 2), score, stray, inside, count)
