@@ -20,7 +20,14 @@ from pcainit.engine.positive_control import (
 )
 from pcainit.engine.simulation import Simulation
 from pcainit.engine.slicing import extract_slices
-from pcainit.power_curve import SHARES, choose_size, find_with_control, fit_share, is_found, likeness
+from pcainit.power_curve import (
+    SHARES,
+    choose_size,
+    find_with_control,
+    fit_share,
+    is_found,
+    likeness,
+)
 from pcainit.settings import Settings
 from pcainit.tests.particle_examples import GRID, ball, blobs, model_background, simulated_slices
 
