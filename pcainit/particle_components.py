@@ -41,6 +41,7 @@ from pcainit.engine.particle_pca import fit_components
 from pcainit.engine.particles import Slices, thin
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.poses import symmetry_matrices, view_directions
+from pcainit.engine.positive_control import measure_density, predict_power
 from pcainit.engine.reconstruction import Consensus
 from pcainit.engine.score_test import (
     explained_by,
@@ -153,6 +154,9 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     rest = joint.take(slice(strong + weak, None))
     wanted = max(settings.components - strong - weak, 0 if certified.q else 1)
     joint, _ = join(certified, [rest.take(slice(0, wanted))])
+    scale = measure_density(consensus.mean, auto_mask(consensus.mean, grid), grid)
+    power = predict_power(background, everyone, mask, scale, append(certified, around[2]),
+                          scrambled, settings.seed)
     progress(1.0)
     cosines = np.concatenate([_cosines(crossed_models), evidence.cosines[evidence.count:]])
     order = np.arange(joint.q)
@@ -168,6 +172,7 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         regions_tried=np.array(len(regions)), surroundings=np.array(around[2].q),
         scrambled_score=np.array(max((r.scrambled_most for r in regions), default=0.0)),
         detectable=np.array(detectable_share(regions, len(everyone)) if regions else (1, 0.0)),
+        power=np.array(json.dumps(dict(short=power, long=None, density=scale.density))),
         places=np.array(json.dumps([describe_place(place, grid) for place in places])),
         place_mask=np.max([np.zeros_like(mask), *(place.mask for place in places)], axis=0),
         given=describe_given(settings, found=inside(given, certified.components)))

@@ -6,7 +6,7 @@ from typing import Callable, Dict, Optional
 
 import numpy as np
 
-from pcainit import batch_method, grown_mask, particle_components, particle_method
+from pcainit import batch_method, grown_mask, particle_components, particle_method, power_curve
 from pcainit.checks import too_few
 from pcainit.engine.clean_consensus import clean_consensus
 from pcainit.engine.masks import auto_mask, check_room, fit_mask
@@ -93,7 +93,7 @@ def components(workspace: Workspace, settings: Settings, progress: Progress) -> 
     if settings.method != "simple":
         check_room(before["mask"], settings.components)
     if settings.method == "particles":
-        result = grown_mask.find_in_grown_mask(workspace.slices(), before, settings, progress)
+        result = power_curve.find_with_control(workspace.slices(), before, settings, progress)
     else:
         result = batch_method.find_components(before, settings)
     workspace.put("components", digest, result)

@@ -265,7 +265,7 @@ def summarise(workspace: Workspace, settings: Settings, stages: Dict[str, Arrays
         surroundings=summarise_surroundings(stages, slices.grid.voxel),
         copies=final.get("copies", []),
         artefact_share=found.get("artefact", []), explained_by_view=found.get("explained", []),
-        artefacts=int(found.get("artefacts", 0)),
+        artefacts=int(found.get("artefacts", 0)), power=json.loads(str(found.get("power", "null"))),
         regions_tried=int(found.get("regions_tried", 0)),
         changing_places=json.loads(str(found.get("places", "[]"))),
         detectable=_detectable(found, slices.grid.voxel),

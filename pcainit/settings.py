@@ -138,6 +138,12 @@ class Settings:
         "which finds rare and small changes. Yes saves a quarter to a third of the time.",
         expert=True,
         methods=("particles",))
+    positive_control: bool = _setting(
+        False, "components", "Test with added domains?",
+        "Domains of protein are added to some of your own particles and searched for, several "
+        "times: tells from what share on a domain that comes and goes would be found. Yes takes "
+        "as long as about eight more searches for components. A quick estimate is always made.",
+        expert=True, methods=("particles",))
     given_components: Tuple[str, ...] = _setting(
         (), "components", "Given components",
         "Component volumes of another program, for instance of cryoSPARC's 3D Variability: "

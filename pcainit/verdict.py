@@ -204,12 +204,41 @@ def _surroundings(summary: Dict[str, Any]) -> list[str]:
 
 
 def _detectable(summary: Dict[str, Any]) -> list[str]:
-    """How small a state would have been found."""
-    smallest = summary.get("detectable")
-    if not smallest:
-        return []
-    return ["A state that lacks what lies within %.0f A of most places would have been found from "
-            "a share of about %.2g %%." % (smallest["radius"], 100 * smallest["share"])]
+    """How small a change would have been found."""
+    power = summary.get("power") or {}
+    tried = [size for size in power.get("long") or [] if size["tried"]]
+    if tried:
+        return [_tried(size) for size in tried]
+    sizes = power.get("short") or []
+    seen = [size for size in sizes if size["share"] is not None]
+    sentences = []
+    if seen:
+        larger = seen[len(seen) // 2]
+        text = ("A %g kDa domain that comes and goes within the mask would be found in 8 of 10 "
+                "cases from a share of about %s on" % (larger["kda"], _percent(larger["share"])))
+        if larger is not seen[0]:
+            text += "; %g kDa from %s" % (seen[0]["kda"], _percent(seen[0]["share"]))
+        sentences.append(text + ".")
+    unseen = [size["kda"] for size in sizes if size["share"] is None]
+    if unseen:
+        sentences.append("A %g kDa domain would not be found in these particles at any share."
+                         % max(unseen))
+    return sentences
+
+
+def _tried(size: Dict[str, Any]) -> str:
+    """What the search found of domains that were added to the particles."""
+    counts = ", ".join("%d at %s" % (found, _percent(share))
+                       for found, share in zip(size["found"], size["shares"]))
+    text = ("A %g kDa domain was added to these particles at %s; found: %s."
+            % (size["kda"], _count(size["tried"], "place"), counts))
+    if size["share"] is None:
+        return text
+    return text[:-1] + "; 8 of 10 cases from a share of about %s on." % _percent(size["share"])
+
+
+def _percent(share: float) -> str:
+    return "%.2g %%" % (100 * share)
 
 
 def _merged(summary: Dict[str, Any]) -> str:

@@ -56,7 +56,8 @@ def main(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     reporter = Reporter()
     if args.particles:
-        settings = dataclasses.replace(settings, no_local_search=True)
+        settings = dataclasses.replace(settings, no_local_search=True,
+                                       positive_control=False)
         refuse_overwriting(output, args.particles, *user_files(settings))
     with held(output), held(Path(args.work)) if args.work else contextlib.nullcontext():
         if args.particles:

@@ -13,8 +13,8 @@ from pcainit.settings import AUTO, METHODS, MOST_PARTS, Settings, shorten
 
 INPUT_TAB = ("no_ctf", "invert_contrast", "normalise")
 COMPONENTS_TAB = ("reconstructions", "particles_per_reconstruction", "components", "stratify",
-                  "no_local_search", "given_components", "given_use", "given_mean", "symmetry",
-                  "mask_threshold", "mask_near", "mask_far", "seed")
+                  "no_local_search", "positive_control", "given_components", "given_use",
+                  "given_mean", "symmetry", "mask_threshold", "mask_near", "mask_far", "seed")
 # Settings that are files: pointers in the form.  The engine gets a list of the maps.
 POINTERS = {"given_components": "SetOfVolumes, SetOfVolumesFlex, Volume", "given_mean": "Volume"}
 DEFAULT_CLASSES = 4

@@ -29,7 +29,7 @@ def test_every_setting_is_described():
 
 
 def test_every_setting_has_another_value_here():
-    assert {*OTHER, *GIVEN, "no_local_search"} == set(Settings.fields())
+    assert {*OTHER, *GIVEN, "no_local_search", "positive_control"} == set(Settings.fields())
 
 
 @pytest.mark.parametrize("name", [*OTHER, *GIVEN])

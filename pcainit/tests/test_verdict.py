@@ -76,13 +76,25 @@ def test_random_batches():
 def test_what_the_search_of_regions_says():
     places = [dict(radius=31.6, x=-2.0, y=39.4, z=35.0)]
     text = verdict(regions_tried=36, changing_places=places, local_components=1,
-                   detectable=dict(share=0.0234, radius=45.0))
+                   power=dict(short=[dict(kda=15, share=None), dict(kda=30, share=0.25),
+                                     dict(kda=60, share=0.1234)], long=None, density=0.1))
     assert ("A search of 36 small regions found 1 further place that changes (32 A around (-2, 39, "
             "35); Angstrom from the box's centre). 3 classes" in text)
-    assert text.endswith("A state that lacks what lies within 45 A of most places would have been "
-                         "found from a share of about 2.3 %.")
-    nothing = verdict(regions_tried=36, changing_places=[], local_components=0, detectable=None)
-    assert "search" not in nothing and "would have been" not in nothing
+    assert text.endswith("A 60 kDa domain that comes and goes within the mask would be found in 8 "
+                         "of 10 cases from a share of about 12 % on; 30 kDa from 25 %. A 15 kDa "
+                         "domain would not be found in these particles at any share.")
+    nothing = verdict(regions_tried=36, changing_places=[], local_components=0, power=None)
+    assert "search" not in nothing and "would be" not in nothing
+
+
+def test_what_added_domains_say():
+    size = dict(kda=60, shares=[0.05, 0.1, 0.2, 0.4], found=[0, 1, 3, 3], tried=3, share=0.13)
+    text = verdict(power=dict(short=[dict(kda=60, share=0.1)], long=[size], density=0.1))
+    assert text.endswith("A 60 kDa domain was added to these particles at 3 places; found: 0 at 5 "
+                         "%, 1 at 10 %, 3 at 20 %, 3 at 40 %; 8 of 10 cases from a share of about "
+                         "13 % on.")
+    text = verdict(power=dict(short=[], long=[dict(size, found=[0] * 4, share=None)], density=0.1))
+    assert text.endswith("3 places; found: 0 at 5 %, 0 at 10 %, 0 at 20 %, 0 at 40 %.")
 
 
 def test_components_that_were_given():
