@@ -9,7 +9,7 @@ import numpy as np
 from pcainit.engine.clean_consensus import clean_consensus
 from pcainit.engine.latent_model import LatentModel, NuisanceSpread, make_background
 from pcainit.engine.mask_growth import grow_mask
-from pcainit.engine.masks import auto_mask
+from pcainit.engine.masks import auto_mask, particle_body
 from pcainit.engine.particles import Slices
 from pcainit.engine.pose_refinement import correct_slices
 from pcainit.engine.poses import symmetry_matrices
@@ -52,7 +52,7 @@ def find_in_grown_mask(slices: Slices, before: Arrays, settings: Settings, progr
                                        settings.seed, mask)
     again = dict(mean=consensus.mean, noise=consensus.noise, signal=consensus.signal,
                  fsc=consensus.fsc, mask=mask, **extra)
-    wider = find_components(slices, again, settings, progress)
+    wider = find_components(slices, again, settings, progress, confirmed=True)
     if wider["strongest"] <= found["strongest"]:        # no gain: more noise came in
         return found
     return dict(wider, **{_AGAIN + name: value for name, value in again.items()})
@@ -68,10 +68,14 @@ def _grown(slices: Slices, before: Arrays, found: Arrays) -> np.ndarray:
     """The mask, extended by where certified components go on outside."""
     slices = correct_slices(slices, before["offsets"])
     consensus = consensus_of(before)
-    background = make_background(slices, consensus, auto_mask(consensus.mean, slices.grid),
-                                 before["offsets"])
     count = found["half_components"].shape[1]
     spread = NuisanceSpread(*found["spread"].tolist())
-    one, two = (LatentModel(components, found["eigenvalues"][:count], spread)
+    solvent = auto_mask(consensus.mean, slices.grid)
+    background = make_background(slices, consensus, solvent, before["offsets"])
+    body = particle_body(consensus.mean, solvent)
+    outer = [j for j in range(count) if (found["components"][j] ** 2)[body].sum() < 0.5]
+    if not outer:
+        return before["mask"]
+    one, two = (LatentModel(components[outer], found["eigenvalues"][outer], spread)
                 for components in found["half_components"])
     return grow_mask(background, (one, two), half_sets(slices, before["keep"]), before["mask"])

@@ -86,8 +86,8 @@ def _part(progress: Progress, done: float, size: float) -> Progress:
     return lambda share: progress(done + size * share)
 
 
-def find_components(slices: Slices, before: Arrays, settings: Settings, progress: Progress
-                    ) -> Arrays:
+def find_components(slices: Slices, before: Arrays, settings: Settings, progress: Progress,
+                    confirmed: bool = False) -> Arrays:
     """Components of each half-set and of all particles, and what of them is certified.
 
     Parameters
@@ -97,6 +97,8 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
         Result of the stage reconstruct.
     settings : Settings
     progress : callable
+    confirmed : bool
+        See `Scrambled`.
 
     Returns
     -------
@@ -115,7 +117,8 @@ def find_components(slices: Slices, before: Arrays, settings: Settings, progress
     models = _half_models(slices, background, consensus, before, halves, settings, given,
                           _part(progress, 0.0, 0.5))
     body = particle_body(consensus.mean, auto_mask(consensus.mean, grid))
-    scrambled = scramble_residuals(background, halves, body, settings.seed)
+    scrambled = dataclasses.replace(
+        scramble_residuals(background, halves, body, settings.seed), confirmed=confirmed)
     evidence = confirm(certify(models[0], models[1], mask, grid, settings.seed), background,
                        halves, mask, models[0].nuisance, scrambled=scrambled,
                        least=LEAST_STARTED_SCORE if len(given) else LEAST_SCORE)

@@ -226,6 +226,8 @@ def _also_scrambled(pairs: np.ndarray, scores: np.ndarray, scrambled: Scrambled,
     # What is far weaker than the surroundings may be what is left of them.
     most = np.where((inside > 0.5) & (real > LEAST_OF_SURROUNDINGS * strongest),
                     MOST_SCRAMBLED_INSIDE, MOST_SCRAMBLED_OUTSIDE)
+    if scrambled.confirmed:
+        most[real > 0.5 * real.max()] = MOST_SCRAMBLED_INSIDE
     own = null <= most * real
     # A little of other heterogeneity comes through the exchange.
     leak = LEAK * real[own].max(initial=0.0)

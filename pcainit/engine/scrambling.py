@@ -49,6 +49,8 @@ class Scrambled:
         Root of how many copies there are of an image (expanded symmetry): scores grow by it.
     strongest : float
         Largest score of what surroundings were found to make.
+    confirmed : bool
+        Whether a narrower look has found what goes on outside the particle.
     """
 
     background: Background
@@ -57,6 +59,7 @@ class Scrambled:
     body: np.ndarray
     redundancy: float = 1.0
     strongest: float = 0.0
+    confirmed: bool = False
 
 
 def scramble_residuals(background: Background, halves: Tuple[np.ndarray, np.ndarray],
