@@ -21,6 +21,7 @@ Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 
 _AGAIN = "again_"
+MOST_INSIDE = 0.45      # of a component that may go on outside the mask lies in the particle
 
 
 def find_in_grown_mask(slices: Slices, before: Arrays, settings: Settings, progress: Progress
@@ -73,7 +74,7 @@ def _grown(slices: Slices, before: Arrays, found: Arrays) -> np.ndarray:
     solvent = auto_mask(consensus.mean, slices.grid)
     background = make_background(slices, consensus, solvent, before["offsets"])
     body = particle_body(consensus.mean, solvent)
-    outer = [j for j in range(count) if (found["components"][j] ** 2)[body].sum() < 0.5]
+    outer = [j for j in range(count) if (found["components"][j] ** 2)[body].sum() < MOST_INSIDE]
     if not outer:
         return before["mask"]
     one, two = (LatentModel(components[outer], found["eigenvalues"][outer], spread)

@@ -58,4 +58,4 @@ def test_an_even_spread_is_one(share, q):
 
 
 def test_states_that_are_too_near_are_one():
-    assert judged(seen(states(0.5, 1, 0.9, 0), 0)) == (False, 1)
+    assert judged(seen(states(0.5, 1, 0.6, 0), 0)) == (False, 1)
