@@ -24,7 +24,7 @@ READ = ["prepare 1/3", "prepare 2/3", "prepare 3/3", "prepare join 3"]
 OTHER = {"resolution": 25.0, "no_ctf": True, "invert_contrast": True, "normalise": True,
          "mask_threshold": 0.3, "mask_near": 8.0, "mask_far": 24.0, "symmetry": "c2",
          "reconstructions": 30, "particles_per_reconstruction": 45, "stratify": True, "seed": 3,
-         "components": 3, "no_local_search": True, "given_use": 1}
+         "components": 3, "no_local_search": True, "positive_control": True, "given_use": 1}
 
 
 @pytest.fixture(scope="module")
