@@ -112,7 +112,8 @@ def _draw_plane(truth: Truth, rows: np.ndarray, crowding: float, rng: np.random.
     """
     box, sampling = truth.particles.box_px, truth.particles.sampling
     more = rng.integers(0, len(truth.state), PER_PLANE - len(rows))
-    turns = Rotation.from_euler("z", rng.uniform(0, 360, PER_PLANE), degrees=True).as_matrix()
+    about_z = np.radians(rng.uniform(0, 360, PER_PLANE))[:, None] * np.array([0.0, 0.0, 1.0])
+    turns = Rotation.from_rotvec(about_z).as_matrix()
     members = np.concatenate([rows, more])
     rotations = truth.rotations[members].copy()
     rotations[len(rows):] = turns[len(rows):] @ rotations[len(rows):]
