@@ -30,7 +30,7 @@ LEAST_SCORE = 5.0
 # most of it lies inside the particle. On real apoferritin a pedestal of the background has 0.8, a
 # ball that comes and goes in its cavity 0.3 (exchanged, it is still in the middle), what comes and
 # goes outside 0.1; neighbours that keep to a particle's axes have 0.2 to 0.6.
-MOST_SCRAMBLED_INSIDE, MOST_SCRAMBLED_OUTSIDE = 0.5, 0.18
+MOST_SCRAMBLED_INSIDE, MOST_SCRAMBLED_OUTSIDE = 0.4, 0.18
 # ... and it must have this share of the strongest score that surroundings make: a leftover of them
 # has 0.2 to 0.25 in apoferritin's cavity, the ball there 0.9.
 LEAST_OF_SURROUNDINGS = 0.35
