@@ -1,4 +1,5 @@
 """Installation of the pcainit plugin."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import re
 from pathlib import Path
@@ -6,8 +7,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
-VERSION = re.search(r'^__version__ = "(.+?)"', (HERE / "pcainit" / "__init__.py").read_text(),
-                    re.MULTILINE).group(1)
+VERSION = re.search(
+    r'^__version__ = "(.+?)"', (HERE / "pcainit" / "__init__.py").read_text(), re.MULTILINE
+).group(1)
 README = HERE / "README.md"
 
 # Scipion brings these itself; the command line works without them.
@@ -29,25 +31,36 @@ setup(
         "Topic :: Scientific/Engineering :: Bio-Informatics",
     ],
     packages=find_packages(include=["pcainit", "pcainit.*"]),
-    include_package_data=True,          # the files of MANIFEST.in
+    include_package_data=True,  # the files of MANIFEST.in
     python_requires=">=3.8",
     install_requires=[
         "numpy",
         "scipy",
         "scikit-learn>=1.2",
         "numba>=0.57",
-        "threadpoolctl>=3.1",       # older ones print an error with numpy's BLAS
+        "threadpoolctl>=3.1",  # older ones print an error with numpy's BLAS
         "mrcfile>=1.4",
         "matplotlib",
         "gemmi>=0.7",
     ],
     extras_require={
         "scipion": SCIPION,
-        "test": SCIPION + ["scipion-app", "scipion-em-relion", "scipion-em-cryosparc2",
-                           # Their classes make the sets that the tests read.
-                           "scipion-em-cryodrgn", "scipion-em-recovar", "scipion-em-flexutils",
-                           "scipion-em-xmipp",
-                           "pytest", "hypothesis", "ruff", "mypy"],
+        "test": SCIPION
+        + [
+            "scipion-app",
+            "scipion-em-relion",
+            "scipion-em-cryosparc2",
+            # Their classes make the sets that the tests read.
+            "scipion-em-cryodrgn",
+            "scipion-em-recovar",
+            "scipion-em-flexutils",
+            "scipion-em-xmipp",
+            "pytest",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "import-linter",
+        ],
     },
     entry_points={
         "pyworkflow.plugin": ["pcainit = pcainit"],

@@ -5,6 +5,7 @@ python benchmarks/batch_speed.py SET/particles.star [--resolution 20] [--runs 5]
 `pcainit run --method batches` against `relion_reconstruct --ctf` on random batches of the same
 particles.  A few of RELION's are timed and multiplied: it needs the same time for each.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import random
 import shutil
 import statistics
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 from jobs import (
     data_root,
@@ -54,20 +55,45 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timed", type=int, default=5, help="of RELION's, per run (default: 5)")
     parser.add_argument("--runs", type=int, default=5, help="medians of so many (default: 5)")
     parser.add_argument("--threads", type=int, default=2, help="ours; RELION's program has one")
-    parser.add_argument("--relion", default="", help="further options of relion_reconstruct, as "
-                        "one word with = before it, for instance --relion='--skip_gridding'")
+    parser.add_argument(
+        "--relion",
+        default="",
+        help="further options of relion_reconstruct, as "
+        "one word with = before it, for instance --relion='--skip_gridding'",
+    )
     parser.add_argument("--output", help="markdown file to write")
     parser.add_argument("--keep", help="folder for the results (default: removed)")
     return parser.parse_args()
 
 
 def _ours(star: Path, root: Path, output: Path, args: argparse.Namespace) -> Run:
-    summary, seconds, memory = run_pcainit(star, output, root, [
-        "--method", "batches", "--reconstructions", args.reconstructions,
-        "--particles-per-reconstruction", args.size, "--resolution", args.resolution,
-        "--classes", args.classes, "--threads", args.threads])
-    return dict(ours=seconds, our_memory=memory, seconds=summary["seconds"], box=summary["box"],
-                working_box=summary["working_box"], count=summary["particles"])
+    summary, seconds, memory = run_pcainit(
+        star,
+        output,
+        root,
+        [
+            "--method",
+            "batches",
+            "--reconstructions",
+            args.reconstructions,
+            "--particles-per-reconstruction",
+            args.size,
+            "--resolution",
+            args.resolution,
+            "--classes",
+            args.classes,
+            "--threads",
+            args.threads,
+        ],
+    )
+    return dict(
+        ours=seconds,
+        our_memory=memory,
+        seconds=summary["seconds"],
+        box=summary["box"],
+        working_box=summary["working_box"],
+        count=summary["particles"],
+    )
 
 
 def _theirs(star: Path, root: Path, work: Path, number: int, args: argparse.Namespace) -> Run:
@@ -77,8 +103,20 @@ def _theirs(star: Path, root: Path, work: Path, number: int, args: argparse.Name
         batch = work / ("batch_%d_%d.star" % (number, k))
         _write_batch(star, batch, args.size, random.Random(1000 * number + k))
         taken, used = run_measured(
-            ["relion_reconstruct", "--i", batch, "--o", batch.with_suffix(".mrc"), "--ctf",
-             "--maxres", args.resolution, *args.relion.split()], batch.with_suffix(".log"), root)
+            [
+                "relion_reconstruct",
+                "--i",
+                batch,
+                "--o",
+                batch.with_suffix(".mrc"),
+                "--ctf",
+                "--maxres",
+                args.resolution,
+                *args.relion.split(),
+            ],
+            batch.with_suffix(".log"),
+            root,
+        )
         seconds.append(taken)
         memory = max(memory, used)
     return dict(theirs=sum(seconds) / len(seconds), their_memory=memory)
@@ -92,26 +130,35 @@ def _write_batch(star: Path, target: Path, size: int, rng: random.Random) -> Non
     target.write_text("".join(line for k, line in enumerate(lines) if k not in dropped))
 
 
-def _page(runs: List[Run], args: argparse.Namespace) -> str:
-    def middle(values: List[float], pattern: str = "%.1f") -> str:
+def _page(runs: list[Run], args: argparse.Namespace) -> str:
+    def middle(values: list[float], pattern: str = "%.1f") -> str:
         return (pattern + " (" + pattern + " to " + pattern + ")") % (
-            statistics.median(values), min(values), max(values))
+            statistics.median(values),
+            min(values),
+            max(values),
+        )
 
     total = [r["theirs"] * args.reconstructions for r in runs]
-    rows = [["`pcainit run --method batches`, whole process (s)",
-             middle([r["ours"] for r in runs])],
-            ["- reading and cropping the images (s)",
-             middle([r["seconds"]["prepare"] for r in runs])],
-            ["- consensus and all reconstructions (s)",
-             middle([r["seconds"]["reconstruct"] for r in runs])],
-            ["one `relion_reconstruct` (s)", middle([r["theirs"] for r in runs], "%.2f")],
-            ["%d of them (s)" % args.reconstructions, middle(total)],
-            ["RELION's reconstructions over our whole job",
-             middle([t / r["ours"] for t, r in zip(total, runs)])],
-            ["the same, %d of RELION's side by side at no loss" % args.threads,
-             middle([t / args.threads / r["ours"] for t, r in zip(total, runs)])],
-            ["peak memory of ours (MB)", middle([r["our_memory"] for r in runs], "%.0f")],
-            ["peak memory of RELION's (MB)", middle([r["their_memory"] for r in runs], "%.0f")]]
+    rows = [
+        ["`pcainit run --method batches`, whole process (s)", middle([r["ours"] for r in runs])],
+        ["- reading and cropping the images (s)", middle([r["seconds"]["prepare"] for r in runs])],
+        [
+            "- consensus and all reconstructions (s)",
+            middle([r["seconds"]["reconstruct"] for r in runs]),
+        ],
+        ["one `relion_reconstruct` (s)", middle([r["theirs"] for r in runs], "%.2f")],
+        ["%d of them (s)" % args.reconstructions, middle(total)],
+        [
+            "RELION's reconstructions over our whole job",
+            middle([t / r["ours"] for t, r in zip(total, runs)]),
+        ],
+        [
+            "the same, %d of RELION's side by side at no loss" % args.threads,
+            middle([t / args.threads / r["ours"] for t, r in zip(total, runs)]),
+        ],
+        ["peak memory of ours (MB)", middle([r["our_memory"] for r in runs], "%.0f")],
+        ["peak memory of RELION's (MB)", middle([r["their_memory"] for r in runs], "%.0f")],
+    ]
     first = runs[0]
     return (
         "# Speed of the batch method\n\n%s\n\n%d particles of %d px (working box %d), %d "
@@ -119,11 +166,23 @@ def _page(runs: List[Run], args: argparse.Namespace) -> str:
         "threads, from reading all images to the report. RELION's program runs on one thread: %d "
         "reconstructions of random batches are timed in each run, their mean stands for all %d; "
         "PCA, clusters and averages would come on top. Its options are the program's defaults "
-        "(padding 2, gridding correction)%s.\n\n%s" % (
-            provenance([args.particles]), first["count"], first["box"], first["working_box"],
-            args.reconstructions, args.size, args.resolution, len(runs), args.threads, args.timed,
-            args.reconstructions, args.relion and ", but for `%s`" % args.relion,
-            markdown_table(["", "seconds or as named"], rows)))
+        "(padding 2, gridding correction)%s.\n\n%s"
+        % (
+            provenance([args.particles]),
+            first["count"],
+            first["box"],
+            first["working_box"],
+            args.reconstructions,
+            args.size,
+            args.resolution,
+            len(runs),
+            args.threads,
+            args.timed,
+            args.reconstructions,
+            args.relion and ", but for `%s`" % args.relion,
+            markdown_table(["", "seconds or as named"], rows),
+        )
+    )
 
 
 if __name__ == "__main__":

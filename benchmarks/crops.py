@@ -3,25 +3,26 @@
 The states, views, CTFs and contrasts are drawn by the package's simulator; slices of the true maps
 are read by its compiled code, and white noise of unit variance is added to the Fourier samples.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Iterator, Tuple
+from typing import Iterator
 
 import numpy as np
 
-from pcainit.engine.ctf import evaluate_ctf
-from pcainit.engine.grid import Grid
-from pcainit.engine.particles import CTF, Slices
-from pcainit.engine.simulation import Simulation, Truth, draw_truth
-from pcainit.engine.slicing import extract_slices
-from pcainit.engine.threads import side_by_side
+from pcainit.engine.compiled.threads import parallel_map
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.images.ctf import evaluate_ctf
+from pcainit.engine.images.particles import CTF, Slices
+from pcainit.engine.projection.slices import extract_slices
+from pcainit.engine.simulation.simulate import Simulation, Truth, draw_truth
 
 RESOLUTION = 20.0
-CHUNK = 4096                    # particles made at a time: memory stays bounded
-PARTS = 4                       # of a chunk, whose noise and CTF are made side by side
+CHUNK = 4096  # particles made at a time: memory stays bounded
+PARTS = 4  # of a chunk, whose noise and CTF are made side by side
 STATES = Simulation(populations=(0.5, 0.3, 0.2), snr=0.05, contrast_sd=0.1)
 
 
@@ -63,20 +64,29 @@ def grid_of_box(box: int) -> Grid:
 
 def simulate_crops(count: int, grid: Grid, seed: int = 0) -> Iterator[Chunk]:
     """All particles, chunk by chunk; threads as `set_threads` allows."""
-    scaled = draw_truth(dataclasses.replace(STATES, particles=100, box_px=grid.box_px,
-                                            sampling=grid.sampling, seed=seed))
-    transforms = [grid.to_fourier(grid.from_particle_box(
-        phantom.volume(grid.box_px, grid.sampling))[None]) for phantom in scaled.phantoms]
+    scaled = draw_truth(
+        dataclasses.replace(
+            STATES, particles=100, box_px=grid.box_px, sampling=grid.sampling, seed=seed
+        )
+    )
+    transforms = [
+        grid.to_fourier(grid.from_particle_box(phantom.volume(grid.box_px, grid.sampling))[None])
+        for phantom in scaled.phantoms
+    ]
     for number, first in enumerate(range(0, count, CHUNK)):
         rows = slice(first, min(first + CHUNK, count))
         # The box matters for the phantoms only, which are those from above.
-        truth = draw_truth(dataclasses.replace(
-            STATES, particles=rows.stop - first, box_px=16, seed=1000 * seed + number + 1))
+        truth = draw_truth(
+            dataclasses.replace(
+                STATES, particles=rows.stop - first, box_px=16, seed=1000 * seed + number + 1
+            )
+        )
         values = np.empty((len(truth.state), len(grid.frequencies)), np.complex64)
         for k, transform in enumerate(transforms):
             mine = np.flatnonzero(truth.state == k)
-            values[mine] = extract_slices(transform, truth.rotations[mine].astype(np.float32),
-                                          grid)[..., 0]
+            values[mine] = extract_slices(
+                transform, truth.rotations[mine].astype(np.float32), grid
+            )[..., 0]
         ctf = _degrade(values, truth, grid, [seed, number])
         yield Chunk(rows, truth, values, ctf)
 
@@ -85,31 +95,37 @@ def _degrade(values: np.ndarray, truth: Truth, grid: Grid, seed: list) -> np.nda
     """CTF, contrast and noise, in place; the CTF is returned."""
     spatial = grid.frequencies / (grid.box_px * grid.sampling)
     ctf = np.empty(values.shape, np.float32)
-    parameters: CTF = truth.particles.ctf       # type: ignore[assignment]
+    parameters: CTF = truth.particles.ctf  # type: ignore[assignment]
 
-    def work(part: Tuple[int, np.ndarray]) -> None:
+    def work(part: tuple[int, np.ndarray]) -> None:
         number, index = part
         some = slice(int(index[0]), int(index[-1]) + 1)
         ctf[some] = evaluate_ctf(parameters.take(some), spatial)
         noise = np.random.default_rng([*seed, number]).standard_normal(
-            (len(index), 2 * values.shape[1]), np.float32)
+            (len(index), 2 * values.shape[1]), np.float32
+        )
         noise *= np.float32(np.sqrt(0.5))
-        noise[:, 0] *= np.float32(np.sqrt(2))   # the first sample is real
+        noise[:, 0] *= np.float32(np.sqrt(2))  # the first sample is real
         noise[:, 1] = 0
         values[some] *= ctf[some] * truth.contrast[some, None].astype(np.float32)
         values[some] += noise.view(np.complex64)
 
     parts = np.array_split(np.arange(len(values)), min(PARTS, len(values)))
-    side_by_side(work, enumerate(parts))
+    parallel_map(work, enumerate(parts))
     return ctf
 
 
 def slices_in_memory(count: int, grid: Grid, seed: int = 0) -> Slices:
     """All particles at once, read-only, as the stages have them."""
     p = len(grid.frequencies)
-    slices = Slices(np.empty((count, p), np.complex64), np.empty((count, p), np.float32),
-                    np.empty((count, 3, 3), np.float32), np.empty(count, np.int8),
-                    np.ones(count, bool), grid)
+    slices = Slices(
+        np.empty((count, p), np.complex64),
+        np.empty((count, p), np.float32),
+        np.empty((count, 3, 3), np.float32),
+        np.empty(count, np.int8),
+        np.ones(count, bool),
+        grid,
+    )
     for chunk in simulate_crops(count, grid, seed):
         fill(slices, chunk)
     for name in ("values", "ctf", "rotations", "half", "usable"):

@@ -1,4 +1,5 @@
 """Files of the work folder and kept kernels that are damaged, and parts that do not fit."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -6,14 +7,15 @@ import os
 import random
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 import numpy as np
 from fault_bench import Bench, spread
 
-from pcainit.files.workspace import Workspace
-from pcainit.settings import STAGES, InputError
-from pcainit.tests.accidents import WORK_FILES, Example, command, differing, flip, forked
+from pcainit.errors import InputError
+from pcainit.pipeline.stage_order import STAGES
+from pcainit.pipeline.store import Workspace
+from pcainit.tests.robustness.accidents import WORK_FILES, Example, command, differing, flip, forked
 
 PARTS = 3
 
@@ -37,15 +39,19 @@ def _read_back(bench: Bench) -> None:
             for _ in range(bench.count(tries)):
                 if kind == "cut short":
                     os.truncate(str(path), rng.randrange(len(whole)))
-                else:       # half of them in the headers at both ends, where most can go wrong
+                else:  # half of them in the headers at both ends, where most can go wrong
                     end = rng.choice([300, len(whole)])
-                    place = rng.randrange(end) if rng.random() < 0.7 else len(
-                        whole) - 1 - rng.randrange(min(end, 1000))
+                    place = (
+                        rng.randrange(end)
+                        if rng.random() < 0.7
+                        else len(whole) - 1 - rng.randrange(min(end, 1000))
+                    )
                     flip(path, 8 * place + rng.randrange(8))
                 try:
                     read = _content(folder, name)
                     same = right.keys() == read.keys() and all(
-                        right[key].tobytes() == read[key].tobytes() for key in right)
+                        right[key].tobytes() == read[key].tobytes() for key in right
+                    )
                     outcome, wrong = "content unharmed", [] if same else ["other content: " + name]
                 except InputError:
                     outcome, wrong = "noticed", []
@@ -55,10 +61,10 @@ def _read_back(bench: Bench) -> None:
                 path.write_bytes(whole)
 
 
-def _content(folder: Path, name: str) -> Dict[str, np.ndarray]:
+def _content(folder: Path, name: str) -> dict[str, np.ndarray]:
     workspace = Workspace(folder)
     if name.endswith(".npz"):
-        return workspace.get(name[:-len(".npz")])
+        return workspace.get(name[: -len(".npz")])
     slices = workspace.slices()
     return dict(values=slices.values, ctf=slices.ctf)
 
@@ -83,17 +89,21 @@ def _other(path: Path) -> None:
     path.write_bytes(os.urandom(path.stat().st_size))
 
 
-DAMAGE: List[Callable[[Path], None]] = [_middle, _half, Path.unlink, _late, _empty, _other]
+DAMAGE: list[Callable[[Path], None]] = [_middle, _half, Path.unlink, _late, _empty, _other]
 
 
 def _given_again(bench: Bench) -> None:
     """Each file damaged in several ways, all stages given again, or only the later ones."""
     for name in WORK_FILES:
-        for damage in DAMAGE[:bench.count(len(DAMAGE))]:
+        for damage in DAMAGE[: bench.count(len(DAMAGE))]:
             folder = bench.copy()
             damage(folder / "work" / name)
-            bench.continued("%s damaged or removed, all stages given again" % name,
-                            forked(["--version"]), bench.example.stages(folder), folder)
+            bench.continued(
+                "%s damaged or removed, all stages given again" % name,
+                forked(["--version"]),
+                bench.example.stages(folder),
+                folder,
+            )
     for upto in range(1, 5):
         for name in [*(stage + ".npz" for stage in STAGES[:upto]), "values.npy", "ctf.npy"]:
             folder = bench.copy(upto)
@@ -126,15 +136,20 @@ def _parts(bench: Bench) -> None:
         begin(*(k for k in range(PARTS) if k != missing))
         refused("join with a part missing", join, "Part %d of %d" % (missing + 1, PARTS))
     begin(*range(PARTS))
-    refused("join of another number of parts", [
-        "4" if word == str(PARTS) and join[k - 1] == "--join" else word
-        for k, word in enumerate(join)], "of 4")
+    refused(
+        "join of another number of parts",
+        [
+            "4" if word == str(PARTS) and join[k - 1] == "--join" else word
+            for k, word in enumerate(join)
+        ],
+        "of 4",
+    )
     begin(*range(PARTS))
     assert forked(other[1]).code == 0
     refused("join with a part of other parameters", join, "Part 2 of %d" % PARTS)
     names = sorted(path.name for path in begin(*range(PARTS)).glob("*part*"))
     for name in names:
-        for damage in (_middle, _half)[:bench.count(2)]:
+        for damage in (_middle, _half)[: bench.count(2)]:
             damage(begin(*range(PARTS)) / name)
             refused("join with a damaged file of a part", join, "Part ")
 
@@ -149,13 +164,21 @@ def _kernels(bench: Bench) -> None:
         return command(bench.example.run(output), env=dict(NUMBA_CACHE_DIR=str(place)))
 
     outcome = run(kept)
-    bench.note("no compiled kernels kept yet", "same result", [outcome.error[-300:]] if
-               outcome.code else differing(bench.reference, output))
+    bench.note(
+        "no compiled kernels kept yet",
+        "same result",
+        [outcome.error[-300:]] if outcome.code else differing(bench.reference, output),
+    )
     files = sorted(path.relative_to(kept) for path in kept.rglob("*.nbc"))
-    small = sorted(files, key=lambda name: (kept / name).stat().st_size)[:len(files) // 2]
+    small = sorted(files, key=lambda name: (kept / name).stat().st_size)[: len(files) // 2]
     for k in spread(len(small), bench.count(8)):
         shutil.rmtree(str(mine), ignore_errors=True)
         shutil.copytree(str(kept), str(mine))
         (_middle, _half, _other)[k % 3](mine / small[k - 1])
-        bench.continued("kept kernel damaged", run(mine), [bench.example.run(output)], output,
-                        by=lambda words: run(mine))
+        bench.continued(
+            "kept kernel damaged",
+            run(mine),
+            [bench.example.run(output)],
+            output,
+            by=lambda words: run(mine),
+        )

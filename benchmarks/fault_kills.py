@@ -1,4 +1,5 @@
 """Commands that are killed, and given again."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, Sequence
 
 from fault_bench import Bench, spread
 
-from pcainit.tests.accidents import STAGES, forked
+from pcainit.tests.robustness.accidents import STAGES, forked
 
 PARTS = 3
 
@@ -69,8 +70,9 @@ def _stages(bench: Bench) -> None:
         for k in range(most):
             folder = begin()
             outcome = forked(words, seconds=total * (k + 0.5) / most)
-            bench.continued("%s killed after a share of its time" % name, outcome, chain, folder,
-                            killed=True)
+            bench.continued(
+                "%s killed after a share of its time" % name, outcome, chain, folder, killed=True
+            )
         for point in spread(count, bench.count(2)):
             folder = begin()
             forked(words, "kill", point)
@@ -81,8 +83,8 @@ def _stages(bench: Bench) -> None:
 def _parts(bench: Bench) -> None:
     folder = bench.empty()
     chain = bench.example.stages(folder, PARTS)
-    events = [forked(words).events for words in chain[:PARTS + 1]]
-    asked, wrong = bench.finish(chain[PARTS + 1:])
+    events = [forked(words).events for words in chain[: PARTS + 1]]
+    asked, wrong = bench.finish(chain[PARTS + 1 :])
     bench.continued("undisturbed, in parts", forked(["--version"]), chain, folder)
     for which, label in ((1, "prepare --chunk killed"), (PARTS, "prepare --join killed")):
         for point in spread(events[which], bench.count(8)):

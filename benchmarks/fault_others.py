@@ -1,18 +1,19 @@
 """The other commands, killed and given again."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 import numpy as np
 from fault_bench import Bench, spread
 
-from pcainit.files.atomic import write_text
-from pcainit.tests.accidents import differing, forked, results
+from pcainit.io.atomic import write_text
+from pcainit.tests.robustness.accidents import differing, forked, results
 
 
-def _commands(bench: Bench) -> Dict[str, Callable[[Path], List[Any]]]:
+def _commands(bench: Bench) -> dict[str, Callable[[Path], list[Any]]]:
     """Name -> words of each command, for an output folder."""
     maps = bench.stages / "result" / "volumes"
     rows, table = bench.folder / "rows.txt", bench.folder / "table.txt"
@@ -24,8 +25,15 @@ def _commands(bench: Bench) -> Dict[str, Callable[[Path], List[Any]]]:
         "latents": lambda out: ["latents", star, table, "-o", out, "--classes", "3", *options],
         "volumes": lambda out: ["volumes", maps, *truth, "-o", out, *options],
         "variance": lambda out: ["variance", star, "-o", out, *options],
-        "select": lambda out: ["select", "--work", bench.stages / "work", "--rows", rows, "-o",
-                               out / "chosen.mrc"],
+        "select": lambda out: [
+            "select",
+            "--work",
+            bench.stages / "work",
+            "--rows",
+            rows,
+            "-o",
+            out / "chosen.mrc",
+        ],
         "compare": lambda out: ["compare", maps, truth[0], "-o", out, *options],
         "preview": lambda out: ["preview", star, "-o", out, "--most", "100", *options],
         "simulate": lambda out: ["simulate", out, "--particles", "200", "--box", "24"],
@@ -44,5 +52,8 @@ def run(bench: Bench) -> None:
             killed = forked(words(folder), "kill", point)
             assert killed.code < 0
             again = forked(words(folder))
-            bench.note("%s killed at an event" % name, "killed, again: same result", [
-                again.trouble or again.sentence] if again.code else differing(reference, folder))
+            bench.note(
+                "%s killed at an event" % name,
+                "killed, again: same result",
+                [again.trouble or again.sentence] if again.code else differing(reference, folder),
+            )

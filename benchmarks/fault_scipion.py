@@ -1,4 +1,5 @@
 """Scipion's own process killed, with the engine's, and Continue."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ def run(bench: Bench) -> None:
     """Kills of a protocol, in steps of its own and in the engine's."""
     folder = bench.empty()
     with contextlib.redirect_stdout(sys.stderr), scipion_project(folder) as (scipion, _):
-        from pcainit.tests import scipion_kills as kills
-        from pcainit.tests import scipion_runs as runs
+        from pcainit.tests.scipion import kills, runs
+
         undisturbed = scipion.new_volumes(numberOfThreads=1)
         events = kills.count_events(scipion, undisturbed, folder)
         results, outputs = runs.results(undisturbed), kills.outputs(undisturbed)
@@ -29,6 +30,9 @@ def run(bench: Bench) -> None:
                 found, known = runs.results(protocol), kills.outputs(protocol)
                 wrong = [name for name in results if found.get(name) != results[name]]
                 wrong += [name for name in outputs if known.get(name) != outputs[name]]
-            bench.note("protocol killed %s, Continue" % (
-                "in " + left[0] if left else "before or after its steps"),
-                "killed, again: same result and outputs", wrong)
+            bench.note(
+                "protocol killed %s, Continue"
+                % ("in " + left[0] if left else "before or after its steps"),
+                "killed, again: same result and outputs",
+                wrong,
+            )

@@ -1,10 +1,11 @@
 """Commands that are told to stop, and given again."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 from fault_bench import Bench, spread
 
-from pcainit.tests.accidents import forked
+from pcainit.tests.robustness.accidents import forked
 
 
 def run(bench: Bench) -> None:

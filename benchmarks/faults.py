@@ -10,6 +10,7 @@ its process is, and presses Continue.  One row for each fault; "lost or wrong" m
 Faults that need root (mounting small disks) are left out without it.  Exit status 1 if anything is
 lost or wrong.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -20,20 +21,19 @@ import os
 import sys
 import traceback
 from collections import Counter
-from typing import Dict, Sequence
+from typing import Sequence
 
 from fault_bench import Bench
 from jobs import deliver, markdown_table, provenance, work_folder
 
-from pcainit.files.atomic import write_json
+from pcainit.io.atomic import write_json
 
-GROUPS = ("kills", "stops", "others", "inputs", "files", "machine", "surroundings",
-          "scipion")
+GROUPS = ("kills", "stops", "others", "inputs", "files", "machine", "surroundings", "scipion")
 
 
 def _try_all(bench: Bench, groups: Sequence[str], jobs: int) -> None:
     """Each group of faults in a fork of this process, so many at a time; all in one table."""
-    running: Dict[int, Bench] = {}
+    running: dict[int, Bench] = {}
     waiting, done = list(groups), {}
     while waiting or running:
         if waiting and len(running) < jobs:
@@ -65,25 +65,41 @@ def _try_all(bench: Bench, groups: Sequence[str], jobs: int) -> None:
 def main() -> int:
     """Try all faults and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=float, default=1.0,
-                        help="how many points of each fault, times the usual number (default: 1)")
+    parser.add_argument(
+        "--points",
+        type=float,
+        default=1.0,
+        help="how many points of each fault, times the usual number (default: 1)",
+    )
     parser.add_argument("--only", nargs="+", default=GROUPS, choices=GROUPS)
     parser.add_argument("--jobs", type=int, default=1, help="groups at a time (default: 1)")
     parser.add_argument("--output", help="markdown file to write")
     parser.add_argument("--keep", help="folder for the runs (default: removed)")
     args = parser.parse_args()
-    for name in ("pcainit.pipeline", "pcainit.publish", "pcainit.report", "pcainit.preview"):
-        importlib.import_module(name)           # once, before the forks
+    for name in (
+        "pcainit.pipeline.runner",
+        "pcainit.output.publish",
+        "pcainit.output.report",
+        "pcainit.pipeline.routes.preview",
+    ):
+        importlib.import_module(name)  # once, before the forks
     with work_folder(args.keep) as work:
         bench = Bench(work, args.points)
         _try_all(bench, args.only, args.jobs)
     total = sum(sum(found.values()) for found in bench.found.values())
     bad = sum(len(wrong) for wrong in bench.wrong.values())
-    deliver("# Faults\n\n%s\n\n600 particles of 32 px, 24 A, all stages. Compared: volumes, "
-            "components, masks, particles.star, every array of latents.npz and analysis.npz, "
-            "summary.json apart from seconds.\n\n%s\n%d cases; lost or wrong: %s.\n" % (
-                provenance(), markdown_table(["fault", "times tried", "outcome", "lost or wrong"],
-                                             bench.rows()), total, bad or "nothing"), args.output)
+    deliver(
+        "# Faults\n\n%s\n\n600 particles of 32 px, 24 A, all stages. Compared: volumes, "
+        "components, masks, particles.star, every array of latents.npz and analysis.npz, "
+        "summary.json apart from seconds.\n\n%s\n%d cases; lost or wrong: %s.\n"
+        % (
+            provenance(),
+            markdown_table(["fault", "times tried", "outcome", "lost or wrong"], bench.rows()),
+            total,
+            bad or "nothing",
+        ),
+        args.output,
+    )
     return 1 if bad else 0
 
 

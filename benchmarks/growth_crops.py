@@ -1,26 +1,47 @@
 """A work folder as the stage prepare leaves it, from simulated crops."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List, TextIO
+from typing import Any, TextIO
 
 import crops
 import numpy as np
 
-from pcainit.engine.particles import Slices
-from pcainit.engine.poses import euler_from_rotation
-from pcainit.engine.threads import set_threads
-from pcainit.files.identity import content_identity, file_identity
-from pcainit.files.workspace import LARGE, Workspace
-from pcainit.preparation import Source
+from pcainit.engine.compiled.threads import set_threads
+from pcainit.engine.geometry.poses import euler_from_rotation
+from pcainit.engine.images.particles import Slices
+from pcainit.io.fingerprint import content_identity, file_identity
+from pcainit.pipeline.prepare import Source
+from pcainit.pipeline.stage_order import stage_digest
+from pcainit.pipeline.store import LARGE, Workspace
 from pcainit.settings import Settings
 
-LABELS = ("rlnImageName", "rlnMicrographName", "rlnOpticsGroup", "rlnRandomSubset", "rlnDefocusU",
-          "rlnDefocusV", "rlnDefocusAngle", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi",
-          "rlnOriginXAngst", "rlnOriginYAngst")
-OPTICS = ("rlnOpticsGroupName", "rlnOpticsGroup", "rlnVoltage", "rlnSphericalAberration",
-          "rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality")
+LABELS = (
+    "rlnImageName",
+    "rlnMicrographName",
+    "rlnOpticsGroup",
+    "rlnRandomSubset",
+    "rlnDefocusU",
+    "rlnDefocusV",
+    "rlnDefocusAngle",
+    "rlnAngleRot",
+    "rlnAngleTilt",
+    "rlnAnglePsi",
+    "rlnOriginXAngst",
+    "rlnOriginYAngst",
+)
+OPTICS = (
+    "rlnOpticsGroupName",
+    "rlnOpticsGroup",
+    "rlnVoltage",
+    "rlnSphericalAberration",
+    "rlnAmplitudeContrast",
+    "rlnImagePixelSize",
+    "rlnImageSize",
+    "rlnImageDimensionality",
+)
 
 
 def make_work(folder: Path, count: int, box: int, threads: int) -> None:
@@ -40,22 +61,34 @@ def make_work(folder: Path, count: int, box: int, threads: int) -> None:
     settings, workspace = Settings(resolution=crops.RESOLUTION), Workspace(folder)
     shape = count, len(grid.frequencies)
     values, ctf = (workspace.allocate(name, shape, dtype) for name, dtype in LARGE.items())
-    slices = Slices(values, ctf, np.empty((count, 3, 3), np.float32), np.empty(count, np.int8),
-                    np.ones(count, bool), grid)
+    slices = Slices(
+        values,
+        ctf,
+        np.empty((count, 3, 3), np.float32),
+        np.empty(count, np.int8),
+        np.ones(count, bool),
+        grid,
+    )
     star = folder / "particles.star"
     with open(star, "w", encoding="ascii") as out:
-        out.write("\ndata_optics\n\n" + _head(OPTICS) + "simulated 1 300.0 2.7 0.1 %r %d 2\n"
-                  % (grid.sampling, grid.box_px))
+        out.write(
+            "\ndata_optics\n\n"
+            + _head(OPTICS)
+            + "simulated 1 300.0 2.7 0.1 %r %d 2\n" % (grid.sampling, grid.box_px)
+        )
         out.write("\ndata_particles\n\n" + _head(LABELS))
         for chunk in crops.simulate_crops(count, grid):
             crops.fill(slices, chunk)
             _write_rows(out, chunk, grid.sampling)
         out.write("\n")
     identity = content_identity(str(star))
-    without: Any = None                         # of the particles only the slices are needed
+    without: Any = None  # of the particles only the slices are needed
     source = Source(str(star), without, grid, identity, identity + file_identity(()))
-    workspace.put("prepare", settings.digest("prepare", source.identity),
-                  source.result(slices, workspace.keep_slices(slices), folder))
+    workspace.put(
+        "prepare",
+        stage_digest(settings, "prepare", source.identity),
+        source.result(slices, workspace.keep_slices(slices), folder),
+    )
 
 
 def _head(labels: Any) -> str:
@@ -65,11 +98,19 @@ def _head(labels: Any) -> str:
 def _write_rows(out: TextIO, chunk: crops.Chunk, sampling: float) -> None:
     particles = chunk.truth.particles
     parameters: Any = particles.ctf
-    numbers = np.column_stack([
-        parameters.defocus_u, parameters.defocus_v, parameters.defocus_angle,
-        euler_from_rotation(particles.rotations), particles.shifts_px * sampling])
+    numbers = np.column_stack(
+        [
+            parameters.defocus_u,
+            parameters.defocus_v,
+            parameters.defocus_angle,
+            euler_from_rotation(particles.rotations),
+            particles.shifts_px * sampling,
+        ]
+    )
     first: int = chunk.rows.start
-    rows: List[str] = ["%06d@particles.mrcs mic%05d.mrc 1 %d %s\n" % (
-        first + k + 1, (first + k) // 100, half, " ".join("%.5f" % number for number in row))
-        for k, (half, row) in enumerate(zip(particles.half.tolist(), numbers.tolist()))]
+    rows: list[str] = [
+        "%06d@particles.mrcs mic%05d.mrc 1 %d %s\n"
+        % (first + k + 1, (first + k) // 100, half, " ".join("%.5f" % number for number in row))
+        for k, (half, row) in enumerate(zip(particles.half.tolist(), numbers.tolist()))
+    ]
     out.write("".join(rows))

@@ -1,4 +1,5 @@
 """Starting programs and measuring them; markdown tables."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -10,13 +11,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run_measured(command: Sequence[Any], log: Path, cwd: Optional[Path] = None,
-                 started: Callable[[int], None] = lambda pid: None) -> Tuple[float, float]:
+def run_measured(
+    command: Sequence[Any],
+    log: Path,
+    cwd: Path | None = None,
+    started: Callable[[int], None] = lambda pid: None,
+) -> tuple[float, float]:
     """Run a program; seconds on the clock and peak memory (MB) of the whole process.
 
     Ends the benchmark with the log's last lines when the program fails.  `started` is told the
@@ -26,8 +31,13 @@ def run_measured(command: Sequence[Any], log: Path, cwd: Optional[Path] = None,
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths)))
     begin = time.perf_counter()
     with open(log, "w") as out:
-        process = subprocess.Popen([str(word) for word in command], stdout=out, cwd=cwd,
-                                   stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdout=out,
+            cwd=cwd,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
         started(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
@@ -37,8 +47,9 @@ def run_measured(command: Sequence[Any], log: Path, cwd: Optional[Path] = None,
     return time.perf_counter() - begin, usage.ru_maxrss / 1024
 
 
-def run_pcainit(star: Path, output: Path, root: Path, options: Iterable[Any]
-                ) -> Tuple[dict, float, float]:
+def run_pcainit(
+    star: Path, output: Path, root: Path, options: Iterable[Any]
+) -> tuple[dict, float, float]:
     """`pcainit run`; its summary, seconds and peak memory (MB)."""
     command = [sys.executable, "-m", "pcainit", "run", star, "-o", output, "--data-dir", root]
     seconds, memory = run_measured([*command, *options], output.parent / (output.name + ".log"))
@@ -56,7 +67,7 @@ def data_root(star: Path) -> Path:
 
 
 @contextlib.contextmanager
-def work_folder(keep: Optional[str]) -> Iterator[Path]:
+def work_folder(keep: str | None) -> Iterator[Path]:
     """The folder `keep`, or one that is removed afterwards."""
     if keep:
         Path(keep).mkdir(parents=True, exist_ok=True)
@@ -78,13 +89,22 @@ def provenance(sets: Iterable[str] = ()) -> str:
         else:
             words.append(full.get(str(Path(word)), word) if not word.startswith("-") else word)
     git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True,
-                            text=True).stdout.strip() or "unknown"
-    changed = subprocess.run([*git, "status", "--porcelain", "--", "pcainit"],
-                             capture_output=True, text=True).stdout.strip()
+    commit = (
+        subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip()
+        or "unknown"
+    )
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--", "pcainit"], capture_output=True, text=True
+    ).stdout.strip()
     return "`python benchmarks/%s %s`; commit %s%s; %d processors." % (
-        Path(sys.argv[0]).name, " ".join(words), commit,
-        " with changes not yet committed" if changed else "", len(os.sched_getaffinity(0)))
+        Path(sys.argv[0]).name,
+        " ".join(words),
+        commit,
+        " with changes not yet committed" if changed else "",
+        len(os.sched_getaffinity(0)),
+    )
 
 
 def show(value: Any, pattern: str = "%.3f") -> str:
@@ -98,11 +118,11 @@ def show(value: Any, pattern: str = "%.3f") -> str:
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows of cells as a markdown table."""
-    lines: List[Sequence[str]] = [head, ["---"] * len(head), *rows]
+    lines: list[Sequence[str]] = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
-def deliver(text: str, output: Optional[str]) -> None:
+def deliver(text: str, output: str | None) -> None:
     """Print, and write to a file if one is named."""
     print(text, flush=True)
     if output:

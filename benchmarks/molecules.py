@@ -1,15 +1,15 @@
 """Molecules in several states, from third-party coordinates, and their density maps."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Tuple
 
 import gemmi
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-FINE = 2                                # maps are made on a finer grid and cropped
+FINE = 2  # maps are made on a finer grid and cropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,9 @@ class Atoms:
     def without(self, *names: str) -> Atoms:
         return self[~np.isin(self.parts, names)]
 
-    def turned(self, names: Tuple[str, ...], axis: np.ndarray, angle: float,
-               about: np.ndarray) -> Atoms:
+    def turned(
+        self, names: tuple[str, ...], axis: np.ndarray, angle: float, about: np.ndarray
+    ) -> Atoms:
         """Parts turned by an angle (degrees) about an axis through a point."""
         turn = Rotation.from_rotvec(np.radians(angle) * axis / np.linalg.norm(axis))
         places, chosen = self.places.copy(), np.isin(self.parts, names)
@@ -44,12 +45,18 @@ class Atoms:
 
 # ------------------------------- Molecules -----------------------------------
 
+
 def ribosome(path: str) -> Atoms:
     """The first 70S of 4V5A, in the parts 50S, stalk (L1), 30S body, head, S2 and factors."""
     import mmtf
+
     data = mmtf.parse(path)
-    polymers = {chain for entity in data.entity_list if entity["type"] == "polymer"
-                for chain in entity["chainIndexList"]}
+    polymers = {
+        chain
+        for entity in data.entity_list
+        if entity["type"] == "polymer"
+        for chain in entity["chainIndexList"]
+    }
     places = np.c_[data.x_coord_list, data.y_coord_list, data.z_coord_list]
     keep, elements, parts, atom, group = [], [], [], 0, 0
     for chain in range(data.num_chains):
@@ -67,10 +74,10 @@ def ribosome(path: str) -> Atoms:
 
 def _part(chain: str, residue: int) -> str:
     if chain in ("AW", "AY"):
-        return "factors"                # tRNA-fMet and recycling factor
+        return "factors"  # tRNA-fMet and recycling factor
     if chain == "AB":
         return "S2"
-    if chain == "AA":                   # 16S rRNA: helices 29 to 43 are the head
+    if chain == "AA":  # 16S rRNA: helices 29 to 43 are the head
         return "head" if 930 <= residue <= 1388 else "body"
     if chain in ("AC", "AG", "AI", "AJ", "AM", "AN", "AS"):
         return "head"
@@ -79,7 +86,7 @@ def _part(chain: str, residue: int) -> str:
     return "stalk" if chain == "BC" else "50S"
 
 
-def small_subunit(path: str) -> List[Atoms]:
+def small_subunit(path: str) -> list[Atoms]:
     """30S: whole, with its head turned by 10 degrees, and without protein S2."""
     whole = ribosome(path).without("50S", "stalk", "factors").centred()
     neck = whole.centre("head") - whole.centre("body")
@@ -87,7 +94,7 @@ def small_subunit(path: str) -> List[Atoms]:
     return [whole, turned, whole.without("S2")]
 
 
-def ratchet(path: str) -> List[Atoms]:
+def ratchet(path: str) -> list[Atoms]:
     """70S: with factors; its 30S turned by 7 degrees, no factors; neither factors nor L1."""
     whole = ribosome(path).centred()
     small = ("body", "head", "S2")
@@ -96,7 +103,7 @@ def ratchet(path: str) -> List[Atoms]:
     return [whole, turned, whole.without("stalk", "factors")]
 
 
-def swivel(path: str) -> List[Atoms]:
+def swivel(path: str) -> list[Atoms]:
     """70S: with factors; without; the head of its 30S turned by 14 degrees, without factors."""
     whole = ribosome(path).centred()
     neck = whole.centre("head") - whole.centre("body")
@@ -104,22 +111,29 @@ def swivel(path: str) -> List[Atoms]:
     return [whole, empty, empty.turned(("head",), neck, -14.0, whole.centre("head"))]
 
 
-def large_subunit(path: str) -> List[Atoms]:
+def large_subunit(path: str) -> list[Atoms]:
     """50S, always the same."""
     whole = ribosome(path)
     return [whole[np.isin(whole.parts, ("50S", "stalk"))].centred()]
 
 
-def channel(path: str) -> List[Atoms]:
+def channel(path: str) -> list[Atoms]:
     """CFTR with ATP, and with its second nucleotide-binding domain swung out by 20 degrees."""
     model = gemmi.read_structure(path)[0]
-    atoms = [(atom.pos.tolist(), atom.element.name, residue.seqid.num)
-             for chain in model for residue in chain for atom in residue
-             if not residue.is_water()]
+    atoms = [
+        (atom.pos.tolist(), atom.element.name, residue.seqid.num)
+        for chain in model
+        for residue in chain
+        for atom in residue
+        if not residue.is_water()
+    ]
     numbers = np.array([number for _, _, number in atoms])
     parts = np.where((numbers >= 1208) & (numbers <= 1480), "NBD2", "rest")
-    whole = Atoms(np.array([place for place, _, _ in atoms]),
-                  np.array([element for _, element, _ in atoms]), parts).centred()
+    whole = Atoms(
+        np.array([place for place, _, _ in atoms]),
+        np.array([element for _, element, _ in atoms]),
+        parts,
+    ).centred()
     hinge = whole.places[np.isin(numbers, range(1195, 1208))].mean(axis=0)
     arm = whole.centre("NBD2") - hinge
     axis = np.cross(arm, whole.centre("rest") - hinge)
@@ -128,6 +142,7 @@ def channel(path: str) -> List[Atoms]:
 
 
 # ------------------------------- Maps ----------------------------------------
+
 
 def density(atoms: Atoms, box: int, pixel: float, belt: bool) -> np.ndarray:
     """Electron scattering density (z, y, x), made on a finer grid and cropped in Fourier space."""
@@ -158,7 +173,7 @@ def density(atoms: Atoms, box: int, pixel: float, belt: bool) -> np.ndarray:
         volume += _belt(fine, step, volume)
     spectrum = np.fft.fftshift(np.fft.fftn(volume))
     keep = slice(fine // 2 - box // 2, fine // 2 + box // 2)
-    cropped = np.fft.ifftn(np.fft.ifftshift(spectrum[keep, keep, keep])).real / FINE ** 3
+    cropped = np.fft.ifftn(np.fft.ifftshift(spectrum[keep, keep, keep])).real / FINE**3
     return cropped.astype(np.float32)
 
 

@@ -1,17 +1,18 @@
 """What the particles themselves allow: each told by the true maps."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import numpy as np
 from truth_sets import TruthSet
 
-from pcainit import pipeline
-from pcainit.engine.slicing import extract_slices, residual_power
-from pcainit.engine.threads import set_threads
-from pcainit.files.workspace import Workspace
+from pcainit.engine.compiled.threads import set_threads
+from pcainit.engine.projection.slices import extract_slices, residual_power
+from pcainit.pipeline import runner
+from pcainit.pipeline.store import Workspace
 from pcainit.settings import Settings
 
-PART = 1000                 # particles at a time
+PART = 1000  # particles at a time
 
 
 def oracle_labels(truth: TruthSet, resolution: float, threads: int = 1) -> np.ndarray:
@@ -35,16 +36,23 @@ def oracle_labels(truth: TruthSet, resolution: float, threads: int = 1) -> np.nd
     """
     set_threads(threads)
     workspace = Workspace(None)
-    pipeline.prepare(workspace, str(truth.star), str(truth.root), Settings(resolution=resolution),
-                     threads, lambda share: None)
+    runner.prepare(
+        workspace,
+        str(truth.star),
+        str(truth.root),
+        Settings(resolution=resolution),
+        threads,
+        lambda share: None,
+    )
     slices = workspace.slices()
     grid, everyone = slices.grid, np.arange(len(slices))
     maps = np.array([grid.from_particle_box(volume) for volume in truth.maps])
     mean = np.average(maps, axis=0, weights=truth.populations).astype(np.float32)
-    noise = residual_power(slices.values, slices.ctf, slices.rotations, everyone,
-                           grid.to_fourier(mean[None]), grid)
+    noise = residual_power(
+        slices.values, slices.ctf, slices.rotations, everyone, grid.to_fourier(mean[None]), grid
+    )
     weight = grid.multiplicity / noise[grid.shell]
-    weight[0] = 0                       # what a constant leaves of it
+    weight[0] = 0  # what a constant leaves of it
     transforms, scores = grid.to_fourier(maps), np.empty((len(slices), len(maps)))
     for first in range(0, len(slices), PART):
         part = slice(first, first + PART)

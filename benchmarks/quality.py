@@ -2,12 +2,13 @@
 
 python benchmarks/quality.py SET... [--classes 4] [--methods particles,batches,simple] [--ceiling]
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import numpy as np
 from jobs import deliver, markdown_table, provenance, run_pcainit, show, work_folder
@@ -42,7 +43,7 @@ ROWS = {
     "seconds": ("seconds, whole process", "%.0f"),
     "memory": ("peak memory (MB)", "%.0f"),
 }
-LONGEST_LIST = 12       # a continuous set has more states than a table has room for
+LONGEST_LIST = 12  # a continuous set has more states than a table has room for
 NOTE = """Correlations are of difference maps (each volume minus the weighted mean of all) with the
 true ones (low-passed at the resolution), matched one to one; a state without a volume of its own
 counts 0 in the mean, which is over %s. "True volumes" is the EM without alignment started from the
@@ -66,14 +67,19 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="+", metavar="SET", help="folders with known truth")
     parser.add_argument("--resolution", type=float, default=20.0, help="A (default: 20)")
-    parser.add_argument("--classes", default="auto", help="a number, or auto (default); the "
-                        "methods that cannot decide are given the true number then")
+    parser.add_argument(
+        "--classes",
+        default="auto",
+        help="a number, or auto (default); the "
+        "methods that cannot decide are given the true number then",
+    )
     parser.add_argument("--methods", default="particles,batches,simple")
     parser.add_argument("--seeds", default="0", help="for instance 0,1,2: medians are shown too")
     parser.add_argument("--star", default="particles.star", help="which STAR file of the set")
     parser.add_argument("--first", type=int, help="only so many particles")
-    parser.add_argument("--ceiling", action="store_true",
-                        help="also the same EM from the true volumes")
+    parser.add_argument(
+        "--ceiling", action="store_true", help="also the same EM from the true volumes"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", help="markdown file to write")
     parser.add_argument("--keep", help="folder for the runs' results (default: removed)")
@@ -82,11 +88,11 @@ def _arguments() -> argparse.Namespace:
 
 def _benchmark(truth: TruthSet, args: argparse.Namespace, work: Path) -> str:
     states = len(truth.maps)
-    columns: List[Tuple[str, Figures]] = []
-    nuisance: Optional[dict] = None
+    columns: list[tuple[str, Figures]] = []
+    nuisance: dict | None = None
     for method in args.methods.split(","):
         if states < 2 and method != "particles":
-            continue                    # nothing to find, and these find something always
+            continue  # nothing to find, and these find something always
         runs = []
         for seed in args.seeds.split(","):
             figures, summary = _one(truth, method, seed, args, work)
@@ -100,38 +106,64 @@ def _benchmark(truth: TruthSet, args: argparse.Namespace, work: Path) -> str:
         wanted = _wanted(args.classes, states)
         floor, top = ceiling(truth, args.resolution, wanted, args.threads, nuisance)
         columns.append(("true volumes", top))
-    title = "## %s: %d particles, %g A, classes %s" % (truth.name, len(truth.states),
-                                                      args.resolution, args.classes)
-    return "\n".join([title, "", table_of(columns), _note(truth, args, floor),
-                      "\n".join(_verdicts(columns)), ""])
+    title = "## %s: %d particles, %g A, classes %s" % (
+        truth.name,
+        len(truth.states),
+        args.resolution,
+        args.classes,
+    )
+    return "\n".join(
+        [title, "", table_of(columns), _note(truth, args, floor), "\n".join(_verdicts(columns)), ""]
+    )
 
 
 def _wanted(classes: str, states: int) -> int:
     return states if classes == "auto" else min(int(classes), states)
 
 
-def _one(truth: TruthSet, method: str, seed: str, args: argparse.Namespace, work: Path
-         ) -> Tuple[Figures, dict]:
+def _one(
+    truth: TruthSet, method: str, seed: str, args: argparse.Namespace, work: Path
+) -> tuple[Figures, dict]:
     classes = args.classes
     if method != "particles" and classes == "auto":
         classes = str(len(truth.maps))
-    options: List[Any] = ["--method", method, "--classes", classes, "--seed", seed,
-                          "--resolution", args.resolution, "--threads", args.threads]
-    if method == "simple":              # as large as its users make them
+    options: list[Any] = [
+        "--method",
+        method,
+        "--classes",
+        classes,
+        "--seed",
+        seed,
+        "--resolution",
+        args.resolution,
+        "--threads",
+        args.threads,
+    ]
+    if method == "simple":  # as large as its users make them
         size = min(2500, len(truth.states) // int(classes))
         options += ["--particles-per-reconstruction", size]
     output = work / ("%s_%s_%s" % (truth.name.replace(", ", "_").replace(" ", ""), method, seed))
     summary, seconds, memory = run_pcainit(truth.star, output, truth.root, options)
     figures = score_run(truth, output, summary, _wanted(args.classes, len(truth.maps)))
-    print("%s %s seed %s: %d classes, ARI %.3f, correlation %s, %.0f s" % (
-        truth.name, method, seed, figures["classes"], figures["ari"],
-        show(figures.get("corr_mean_mask")), seconds), flush=True)
+    print(
+        "%s %s seed %s: %d classes, ARI %.3f, correlation %s, %.0f s"
+        % (
+            truth.name,
+            method,
+            seed,
+            figures["classes"],
+            figures["ari"],
+            show(figures.get("corr_mean_mask")),
+            seconds,
+        ),
+        flush=True,
+    )
     return dict(figures, seconds=seconds, memory=memory), summary
 
 
-def median(runs: List[Figures]) -> Figures:
+def median(runs: list[Figures]) -> Figures:
     """Median over seeds of every figure; of lists, if they are equally long, of each item."""
-    out: Dict[str, Any] = {}
+    out: dict[str, Any] = {}
     for name in runs[0]:
         values = [run.get(name) for run in runs]
         if name == "verdict" or any(v is None for v in values):
@@ -143,12 +175,12 @@ def median(runs: List[Figures]) -> Figures:
     return out
 
 
-def _median_of_known(items: tuple) -> Optional[float]:
+def _median_of_known(items: tuple) -> float | None:
     known = [0.0 if item is None else item for item in items]
     return float(np.median(known)) if any(item is not None for item in items) else None
 
 
-def table_of(columns: List[Tuple[str, Figures]]) -> str:
+def table_of(columns: list[tuple[str, Figures]]) -> str:
     """Figures as rows, runs as columns; rows that nobody has are left out."""
     rows = []
     for name, (label, pattern) in ROWS.items():
@@ -167,13 +199,20 @@ def _short(value: Any) -> Any:
 def _note(truth: TruthSet, args: argparse.Namespace, floor: Figures) -> str:
     over = "%d classes" % _wanted(args.classes, len(truth.maps))
     populations = show(_short(truth.populations.tolist()), "%.3g")
-    return NOTE % (over, show(floor.get("ari")), populations, truth.nuisance["contrast_sd"],
-                   truth.nuisance["shift_px"], truth.nuisance["rotation_deg"])
+    return NOTE % (
+        over,
+        show(floor.get("ari")),
+        populations,
+        truth.nuisance["contrast_sd"],
+        truth.nuisance["shift_px"],
+        truth.nuisance["rotation_deg"],
+    )
 
 
-def _verdicts(columns: List[Tuple[str, Figures]]) -> List[str]:
-    return ["- %s: %s" % (name, figures["verdict"]) for name, figures in columns
-            if "verdict" in figures]
+def _verdicts(columns: list[tuple[str, Figures]]) -> list[str]:
+    return [
+        "- %s: %s" % (name, figures["verdict"]) for name, figures in columns if "verdict" in figures
+    ]
 
 
 if __name__ == "__main__":

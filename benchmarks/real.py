@@ -5,13 +5,14 @@ python benchmarks/real.py FOLDER [--symmetry o] [--resolutions 20,15,12] [--mass
 FOLDER holds the particles.star, stack and consensus.mrc of a real homogeneous molecule; the sets
 are made by real_sets.py.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Tuple
 
 from jobs import deliver, markdown_table, provenance, run_pcainit, show, work_folder
 from oracle import oracle_labels
@@ -30,12 +31,12 @@ from scores import agreement
 from truth_sets import load_set
 
 POSITIVES = ("outside:60:0.4", "outside:20:0.15", "cavity:60:0.4", "subunit:18:0.4")
-CONTRAST, POSE_ERROR = 0.1, (1.5, 0.5)      # of the worst twin: sd; degrees and pixels per axis
+CONTRAST, POSE_ERROR = 0.1, (1.5, 0.5)  # of the worst twin: sd; degrees and pixels per axis
 # Share of the oracle's ARI from which classes count as the true ones, and share of the true
 # difference from which components do.
 FOUND, CAPTURED = 0.5, 0.3
-Column = Tuple[str, Callable[[Figures], Any], str]      # head, figure, how it is printed
-COLUMNS: List[Column] = [
+Column = Tuple[str, Callable[[Figures], Any], str]  # head, figure, how it is printed
+COLUMNS: list[Column] = [
     ("set", lambda run: run["name"], "%s"),
     ("A", lambda run: run["resolution"], "%g"),
     ("certified, of all", lambda run: [run["significant"], len(run["cosines"])], "%d"),
@@ -80,7 +81,7 @@ class Case:
     name: str
     folder: str
     make: Callable[[Path], None]
-    options: Tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -101,26 +102,40 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, metavar="FOLDER",
-                        help="particles.star, its stack, consensus.mrc")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="particles.star, its stack, consensus.mrc"
+    )
     parser.add_argument("--star", default="particles.star", help="which STAR file of the folder")
     parser.add_argument("--symmetry", default="c1", help="of the particles (default: c1)")
-    parser.add_argument("--mass", type=float, default=480.0, help="of the particle, kDa (default: "
-                        "480, of ferritin's shell)")
+    parser.add_argument(
+        "--mass",
+        type=float,
+        default=480.0,
+        help="of the particle, kDa (default: 480, of ferritin's shell)",
+    )
     parser.add_argument("--resolutions", default="20,15,12", help="A (default: 20,15,12)")
-    parser.add_argument("--positives", default=",".join(POSITIVES), help="kind:kDa:share of each, "
-                        "kinds outside, cavity and subunit (default: %s)" % ",".join(POSITIVES))
-    parser.add_argument("--only", default="", help="sets with one of these words, for instance "
-                        "twin,cavity (default: all)")
+    parser.add_argument(
+        "--positives",
+        default=",".join(POSITIVES),
+        help="kind:kDa:share of each, "
+        "kinds outside, cavity and subunit (default: %s)" % ",".join(POSITIVES),
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        help="sets with one of these words, for instance twin,cavity (default: all)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the sets and of the runs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", help="markdown file to write")
-    parser.add_argument("--keep", help="folder for sets and results (default: removed); sets that "
-                        "it has are used again")
+    parser.add_argument(
+        "--keep",
+        help="folder for sets and results (default: removed); sets that it has are used again",
+    )
     return parser.parse_args()
 
 
-def cases(real: RealSet, args: argparse.Namespace) -> List[Case]:
+def cases(real: RealSet, args: argparse.Namespace) -> list[Case]:
     """What to run, in the order of the table."""
     group, seed = args.symmetry, args.seed
 
@@ -137,15 +152,26 @@ def cases(real: RealSet, args: argparse.Namespace) -> List[Case]:
     if group.lower() != "c1":
         symmetric = ("--symmetry", group)
         words = ", --symmetry " + group
-        out += [Case("as refined" + words, "given", given, symmetric),
-                Case("random", "random", at_random),
-                Case("random" + words, "random", at_random, symmetric),
-                Case("expanded", "expanded", expanded)]
-    out += [_twin(real, seed, "twin", "twin0"),
-            _twin(real, seed, "twin, neighbours", "twin1", neighbours=True),
-            _twin(real, seed, "twin, neighbours, contrast %g, poses off by %g degrees and %g px"
-                  % (CONTRAST, *POSE_ERROR), "twin2", neighbours=True, contrast=CONTRAST,
-                  pose_error=POSE_ERROR)]
+        out += [
+            Case("as refined" + words, "given", given, symmetric),
+            Case("random", "random", at_random),
+            Case("random" + words, "random", at_random, symmetric),
+            Case("expanded", "expanded", expanded),
+        ]
+    out += [
+        _twin(real, seed, "twin", "twin0"),
+        _twin(real, seed, "twin, neighbours", "twin1", neighbours=True),
+        _twin(
+            real,
+            seed,
+            "twin, neighbours, contrast %g, poses off by %g degrees and %g px"
+            % (CONTRAST, *POSE_ERROR),
+            "twin2",
+            neighbours=True,
+            contrast=CONTRAST,
+            pose_error=POSE_ERROR,
+        ),
+    ]
     return out + [_positive(real, args, word) for word in filter(None, args.positives.split(","))]
 
 
@@ -157,25 +183,38 @@ def _positive(real: RealSet, args: argparse.Namespace, word: str) -> Case:
     density = parse_density(word)
     where = {"cavity": "in the cavity", "subunit": "taken away"}.get(density[0], density[0])
     name = "positive: %g kDa %s, %g %%" % (density[1], where, 100 * density[2])
-    return Case(name, word.replace(":", "_"), lambda path: make_positive(
-        real, path, [density], args.mass, args.symmetry, args.seed))
+    return Case(
+        name,
+        word.replace(":", "_"),
+        lambda path: make_positive(real, path, [density], args.mass, args.symmetry, args.seed),
+    )
 
 
-def _one(case: Case, folder: Path, resolution: float, args: argparse.Namespace, work: Path
-         ) -> Figures:
+def _one(
+    case: Case, folder: Path, resolution: float, args: argparse.Namespace, work: Path
+) -> Figures:
     truth = load_set(folder)
-    output = work / ("run_%s%s_%g" % (case.folder, "_symmetric" if case.options else "",
-                                      resolution))
-    summary, seconds, _ = run_pcainit(truth.star, output, truth.root, [
-        "--resolution", resolution, "--seed", args.seed, "--threads", args.threads,
-        *case.options])
+    output = work / (
+        "run_%s%s_%g" % (case.folder, "_symmetric" if case.options else "", resolution)
+    )
+    summary, seconds, _ = run_pcainit(
+        truth.star,
+        output,
+        truth.root,
+        ["--resolution", resolution, "--seed", args.seed, "--threads", args.threads, *case.options],
+    )
     figures = score_run(truth, output, summary, len(truth.maps))
-    figures.update(name=case.name, resolution=resolution, seconds=seconds,
-                   sizes=summary["class_sizes"], true=truth.populations.tolist())
+    figures.update(
+        name=case.name,
+        resolution=resolution,
+        seconds=seconds,
+        sizes=summary["class_sizes"],
+        true=truth.populations.tolist(),
+    )
     if len(truth.maps) > 1:
         figures["oracle"] = agreement(truth.states, oracle_labels(truth, resolution, args.threads))
     else:
-        del figures["ari"]              # of one state it is 0 or 1
+        del figures["ari"]  # of one state it is 0 or 1
     figures["judged"] = judge(figures)
     print("%s, %g A: %s" % (case.name, resolution, figures["judged"]), flush=True)
     return figures
@@ -193,23 +232,40 @@ def judge(run: Figures) -> str:
     return "certified" if (run.get("captured") or 0) > CAPTURED else "something else"
 
 
-def _page(runs: List[Figures], args: argparse.Namespace, count: int) -> str:
+def _page(runs: list[Figures], args: argparse.Namespace, count: int) -> str:
     rows = [[show(figure(run), pattern) for _, figure, pattern in COLUMNS] for run in runs]
     nulls = [run for run in runs if "oracle" not in run]
     positives = [run for run in runs if "oracle" in run]
-    total: Dict[str, int] = {word: sum(run["judged"] == word for run in runs) for word in (
-        "**false alarm**", "found", "certified", "something else", "missed")}
-    ending = ("**%d of %d runs with nothing to find gave a false alarm; of %d with something, %d "
-              "found it, %d certified it without its classes, %d found something else, %d "
-              "nothing.**"
-              % (total["**false alarm**"], len(nulls), len(positives), total["found"],
-                 total["certified"], total["something else"], total["missed"]))
-    return "\n".join([
-        "# Real particles\n", provenance([str(args.folder)]) + "\n",
-        NOTE % (count, FOUND, CAPTURED),
-        markdown_table([head for head, _, _ in COLUMNS], rows), ending, "",
-        *("- %s, %g A: %s" % (run["name"], run["resolution"], run["verdict"]) for run in runs),
-        ""])
+    total: dict[str, int] = {
+        word: sum(run["judged"] == word for run in runs)
+        for word in ("**false alarm**", "found", "certified", "something else", "missed")
+    }
+    ending = (
+        "**%d of %d runs with nothing to find gave a false alarm; of %d with something, %d "
+        "found it, %d certified it without its classes, %d found something else, %d "
+        "nothing.**"
+        % (
+            total["**false alarm**"],
+            len(nulls),
+            len(positives),
+            total["found"],
+            total["certified"],
+            total["something else"],
+            total["missed"],
+        )
+    )
+    return "\n".join(
+        [
+            "# Real particles\n",
+            provenance([str(args.folder)]) + "\n",
+            NOTE % (count, FOUND, CAPTURED),
+            markdown_table([head for head, _, _ in COLUMNS], rows),
+            ending,
+            "",
+            *("- %s, %g A: %s" % (run["name"], run["resolution"], run["verdict"]) for run in runs),
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ background, real noise, poses refined against that noise.  As they are, they ans
 finds something where nothing is; with a density added to some of them, whether it finds that; and
 a simulated twin with the same poses, CTF and places tells which of their traits is at fault.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import argparse
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import mrcfile
 import numpy as np
@@ -23,16 +24,16 @@ from densities import Projector, make_density, solid_of
 from scipy.spatial.transform import Rotation
 from truth_sets import ANGLES, data_root
 
-from pcainit.engine.grid import radial_distance
-from pcainit.engine.particles import Particles, image_numbers
-from pcainit.engine.poses import euler_from_rotation, symmetry_matrices
-from pcainit.files.maps import read_map, write_map
-from pcainit.files.stacks import read_chunks
-from pcainit.files.star import ParticleTable, read_particles
+from pcainit.engine.geometry.grid import radial_distance
+from pcainit.engine.geometry.poses import euler_from_rotation, symmetry_matrices
+from pcainit.engine.images.particles import Particles, image_numbers
+from pcainit.io.maps import read_map, write_map
+from pcainit.io.stacks import read_chunks
+from pcainit.io.star import ParticleTable, read_particles
 
-BACKGROUND = 0.375              # of the box: radius beyond which images are normalised
-PART = 256                      # images at a time
-Density = Tuple[str, float, float]      # kind, kDa, share of the particles
+BACKGROUND = 0.375  # of the box: radius beyond which images are normalised
+PART = 256  # images at a time
+Density = Tuple[str, float, float]  # kind, kDa, share of the particles
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,26 +61,31 @@ class RealSet:
         """All images in the order of the rows, (n, box, box) float32."""
         box = self.particles.box_px
         out = np.empty((len(self.particles), box, box), np.float32)
-        for index, read in read_chunks(self.particles.stacks, self.particles.stack,
-                                       self.particles.row, PART):
+        for index, read in read_chunks(
+            self.particles.stacks, self.particles.stack, self.particles.row, PART
+        ):
             out[index] = read()
         return out
 
 
-def read_real(folder: Path, star: str = "particles.star", consensus: str = "consensus.mrc"
-              ) -> RealSet:
+def read_real(
+    folder: Path, star: str = "particles.star", consensus: str = "consensus.mrc"
+) -> RealSet:
     """The particles of a folder; image paths start from it or above it."""
     path = Path(folder).resolve() / star
     table = ParticleTable(path)
     particles = read_particles(table, str(data_root(path)))
     volume, _ = read_map(path.parent / consensus, "consensus")
     if len(volume) != particles.box_px:
-        raise SystemExit("%s has %d pixels, the images %d: they must be equal."
-                         % (consensus, len(volume), particles.box_px))
+        raise SystemExit(
+            "%s has %d pixels, the images %d: they must be equal."
+            % (consensus, len(volume), particles.box_px)
+        )
     return RealSet(table, particles, volume)
 
 
 # ------------------------------- Poses ---------------------------------------
+
 
 def random_poses(particles: Particles, group: str, rng: np.random.Generator) -> np.ndarray:
     """Each particle at one of its symmetry-related poses, (n, 3, 3)."""
@@ -105,14 +111,22 @@ def make_expanded(real: RealSet, folder: Path, group: str) -> None:
     """A set with each image at all of its equivalent poses."""
     symmetry = symmetry_matrices(group)
     rotations = (real.particles.rotations[:, None] @ symmetry).reshape(-1, 3, 3)
-    write_set(folder, real, [real.consensus], images=real.images(), rotations=rotations,
-              copies=len(symmetry))
+    write_set(
+        folder,
+        real,
+        [real.consensus],
+        images=real.images(),
+        rotations=rotations,
+        copies=len(symmetry),
+    )
 
 
 # ------------------------------- Positives -----------------------------------
 
-def make_positive(real: RealSet, folder: Path, densities: Sequence[Density], mass: float,
-                  group: str, seed: int) -> None:
+
+def make_positive(
+    real: RealSet, folder: Path, densities: Sequence[Density], mass: float, group: str, seed: int
+) -> None:
     """A set in which densities are added to some of the images, each to others (classes 1, 2...).
 
     Poses are drawn among the equivalent ones, or the place would be the same on all copies.
@@ -122,22 +136,31 @@ def make_positive(real: RealSet, folder: Path, densities: Sequence[Density], mas
     solid, level = solid_of(real.consensus, real.sampling, mass)
     bounds = np.cumsum([share for _, _, share in densities])
     states = (np.searchsorted(bounds, rng.random(len(images)), side="right") + 1) % (
-        len(densities) + 1)
+        len(densities) + 1
+    )
     maps = [real.consensus]
     for state, (kind, kda, _) in enumerate(densities, 1):
         density = make_density(kind, kda, solid, level, real.sampling, rng)
         mine = np.flatnonzero(states == state)
         images[mine] += Projector(density, real.sampling).images(
-            particles.ctf and particles.ctf.take(mine), rotations[mine], particles.shifts_px[mine])
+            particles.ctf and particles.ctf.take(mine), rotations[mine], particles.shifts_px[mine]
+        )
         maps.append(real.consensus + density)
     write_set(folder, real, maps, states=states, images=images, rotations=rotations)
 
 
 # ------------------------------- Twins ---------------------------------------
 
-def make_twin(real: RealSet, folder: Path, neighbours: bool = False, contrast: float = 0.0,
-              pose_error: Tuple[float, float] = (0.0, 0.0), noise: float = 0.95, seed: int = 0
-              ) -> None:
+
+def make_twin(
+    real: RealSet,
+    folder: Path,
+    neighbours: bool = False,
+    contrast: float = 0.0,
+    pose_error: tuple[float, float] = (0.0, 0.0),
+    noise: float = 0.95,
+    seed: int = 0,
+) -> None:
     """A simulated set: the consensus at the same poses, CTF and places, in white noise.
 
     Parameters
@@ -167,14 +190,14 @@ def make_twin(real: RealSet, folder: Path, neighbours: bool = False, contrast: f
         ctf = particles.ctf and particles.ctf.take(mine)
         seen = wide.images(ctf, rotations[mine], shifts[mine]) * strength[mine, None, None]
         if not neighbours:
-            images[mine] = seen[:, margin:margin + box, margin:margin + box]
+            images[mine] = seen[:, margin : margin + box, margin : margin + box]
             continue
         corner = places[mine] - places[mine].min(axis=0)
         micrograph = np.zeros(corner.max(axis=0)[::-1] + 2 * box, np.float32)
         for (x, y), image in zip(corner, seen):
-            micrograph[y:y + 2 * box, x:x + 2 * box] += image
+            micrograph[y : y + 2 * box, x : x + 2 * box] += image
         for k, (x, y) in zip(mine, corner + margin):
-            images[k] = micrograph[y:y + box, x:x + box]
+            images[k] = micrograph[y : y + box, x : x + box]
     images += noise * rng.standard_normal(images.shape, dtype=np.float32)
     outside = images[:, radial_distance(box)[box // 2] > BACKGROUND * box]
     images -= outside.mean(axis=1)[:, None, None]
@@ -191,22 +214,35 @@ def centres(real: RealSet) -> np.ndarray:
     return np.rint(np.stack(both, axis=1)).astype(int)
 
 
-def micrographs(real: RealSet) -> List[np.ndarray]:
+def micrographs(real: RealSet) -> list[np.ndarray]:
     """The particles of each micrograph."""
-    missing = [label for label in ("rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY")
-               if not real.table.has(label)]
+    missing = [
+        label
+        for label in ("rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY")
+        if not real.table.has(label)
+    ]
     if missing:
-        raise SystemExit("%s does not say where its particles lie (%s): neighbours are not known."
-                         % (real.table.path, ", ".join(missing)))
+        raise SystemExit(
+            "%s does not say where its particles lie (%s): neighbours are not known."
+            % (real.table.path, ", ".join(missing))
+        )
     _, number = np.unique(real.table.text("rlnMicrographName"), return_inverse=True)
     return np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
 
 
 # ------------------------------- Files ---------------------------------------
 
-def write_set(folder: Path, real: RealSet, maps: Sequence[np.ndarray], images: np.ndarray,
-              states: Optional[np.ndarray] = None, rotations: Optional[np.ndarray] = None,
-              copies: int = 1, true: Optional[np.ndarray] = None) -> None:
+
+def write_set(
+    folder: Path,
+    real: RealSet,
+    maps: Sequence[np.ndarray],
+    images: np.ndarray,
+    states: np.ndarray | None = None,
+    rotations: np.ndarray | None = None,
+    copies: int = 1,
+    true: np.ndarray | None = None,
+) -> None:
     """Write a set as benchmarks/README.md describes it.
 
     Parameters
@@ -235,15 +271,19 @@ def write_set(folder: Path, real: RealSet, maps: Sequence[np.ndarray], images: n
     # An image that comes several times with poses of its own stays one image.
     image = image_numbers(real.particles.stack, real.particles.row)
     first = np.unique(image, return_index=True)[1][image]
-    names = ["%06d@particles.mrcs" % (k + 1) for k in (
-        first if states is None and true is None else range(len(images)))]
+    names = [
+        "%06d@particles.mrcs" % (k + 1)
+        for k in (first if states is None and true is None else range(len(images)))
+    ]
     states = np.zeros(len(images), int) if states is None else states
     _write_table(folder / "truth" / "truth.csv", ("rlnImageName", "class"), zip(names, states))
     if true is not None:
-        _write_table(folder / "truth" / "poses.csv",
-                     ("rlnImageName", "rot", "tilt", "psi", "x_px", "y_px", "contrast"),
-                     ((name, *row) for name, row in zip(names, true.tolist())))
-    columns: Dict[str, List[str]] = {"rlnImageName": list(np.repeat(names, copies))}
+        _write_table(
+            folder / "truth" / "poses.csv",
+            ("rlnImageName", "rot", "tilt", "psi", "x_px", "y_px", "contrast"),
+            ((name, *row) for name, row in zip(names, true.tolist())),
+        )
+    columns: dict[str, list[str]] = {"rlnImageName": list(np.repeat(names, copies))}
     if rotations is not None:
         for label, values in zip(ANGLES, euler_from_rotation(rotations).T):
             columns[label] = ["%.6f" % value for value in values]
@@ -253,11 +293,11 @@ def write_set(folder: Path, real: RealSet, maps: Sequence[np.ndarray], images: n
             out.writelines(line * (copies if "@" in line else 1) for line in lines)
         table = ParticleTable(star)
     else:
-        table = ParticleTable(table.path)       # `write_with` changes it
+        table = ParticleTable(table.path)  # `write_with` changes it
     table.write_with(star, columns)
 
 
-def _write_table(path: Path, head: Tuple[str, ...], rows: object) -> None:
+def _write_table(path: Path, head: tuple[str, ...], rows: object) -> None:
     with open(path, "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(head)
@@ -275,11 +315,19 @@ def main() -> None:
     elif args.kind == "expanded":
         make_expanded(real, args.set, args.symmetry)
     elif args.kind == "add":
-        make_positive(real, args.set, [parse_density(word) for word in args.density], args.mass,
-                      *rest)
+        make_positive(
+            real, args.set, [parse_density(word) for word in args.density], args.mass, *rest
+        )
     else:
-        make_twin(real, args.set, args.neighbours, args.contrast, tuple(args.pose_error),
-                  args.noise, args.seed)
+        make_twin(
+            real,
+            args.set,
+            args.neighbours,
+            args.contrast,
+            tuple(args.pose_error),
+            args.noise,
+            args.seed,
+        )
     print("made", args.set, flush=True)
 
 
@@ -289,8 +337,9 @@ def parse_density(word: str) -> Density:
         kind, kda, share = word.split(":")
         return kind, float(kda), float(share)
     except ValueError:
-        raise SystemExit("--density is %r: give kind:kDa:share, as in outside:60:0.4." % word
-                         ) from None
+        raise SystemExit(
+            "--density is %r: give kind:kDa:share, as in outside:60:0.4." % word
+        ) from None
 
 
 def _arguments() -> argparse.Namespace:
@@ -300,14 +349,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("kind", choices=("given", "random", "expanded", "add", "twin"))
     parser.add_argument("--star", default="particles.star", help="which STAR file of the folder")
     parser.add_argument("--symmetry", default="c1", help="of the particles (random, expanded, add)")
-    parser.add_argument("--density", nargs="+", default=["outside:60:0.4"],
-                        metavar="KIND:KDA:SHARE",
-                        help="add: outside, cavity or subunit (taken away); one for each class")
+    parser.add_argument(
+        "--density",
+        nargs="+",
+        default=["outside:60:0.4"],
+        metavar="KIND:KDA:SHARE",
+        help="add: outside, cavity or subunit (taken away); one for each class",
+    )
     parser.add_argument("--mass", type=float, default=480.0, help="add: of the particle, kDa")
     parser.add_argument("--neighbours", action="store_true", help="twin: all of the micrograph's")
     parser.add_argument("--contrast", type=float, default=0.0, help="twin: standard deviation")
-    parser.add_argument("--pose-error", type=float, nargs=2, default=(0.0, 0.0),
-                        metavar=("DEGREES", "PIXELS"), help="twin: of the recorded poses, per axis")
+    parser.add_argument(
+        "--pose-error",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("DEGREES", "PIXELS"),
+        help="twin: of the recorded poses, per axis",
+    )
     parser.add_argument("--noise", type=float, default=0.95, help="twin: standard deviation")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -8,6 +8,7 @@ truth (`particles_poseerr.star`, or `particles.star` where there is none), refin
 by itself with local searches, and writes `particles_refined.star` beside them: the same images,
 their refined poses and their halves.  Needs `relion_reconstruct` and `relion_refine` on the PATH.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ import argparse
 import shutil
 import time
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 from jobs import run_measured, work_folder
 from truth_sets import ANGLES, cut_star, data_root, true_nuisance
 
-from pcainit.files.star import ParticleTable
+from pcainit.io.star import ParticleTable
 
 PROGRAMS = ("relion_reconstruct", "relion_refine")
 POSE = (*ANGLES, "rlnOriginXAngst", "rlnOriginYAngst")
@@ -35,8 +36,10 @@ def main() -> None:
     args = _arguments()
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
-        print("Skipped: no %s on the PATH (Debian and Ubuntu: apt-get install relion)."
-              % " and ".join(missing))
+        print(
+            "Skipped: no %s on the PATH (Debian and Ubuntu: apt-get install relion)."
+            % " and ".join(missing)
+        )
         return
     for folder in args.sets:
         with work_folder(args.keep) as work:
@@ -45,17 +48,31 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sets", nargs="+", metavar="SET", type=Path,
-                        help="folders with known truth")
-    parser.add_argument("--star", help="poses to start from (default: particles_poseerr.star, or "
-                        "particles.star where there is none)")
+    parser.add_argument(
+        "sets", nargs="+", metavar="SET", type=Path, help="folders with known truth"
+    )
+    parser.add_argument(
+        "--star",
+        help="poses to start from (default: particles_poseerr.star, or "
+        "particles.star where there is none)",
+    )
     parser.add_argument("--first", type=int, help="only so many particles")
-    parser.add_argument("--iterations", type=int, default=2, help="of the coarse and of the fine "
-                        "local search each (default: 2)")
-    parser.add_argument("--diameter", type=float, help="of the mask around the particle, A "
-                        "(default: 0.85 of the box)")
-    parser.add_argument("--output", default="particles_refined.star",
-                        help="name of the STAR file in the set's folder, or a path")
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        default=2,
+        help="of the coarse and of the fine local search each (default: 2)",
+    )
+    parser.add_argument(
+        "--diameter",
+        type=float,
+        help="of the mask around the particle, A (default: 0.85 of the box)",
+    )
+    parser.add_argument(
+        "--output",
+        default="particles_refined.star",
+        help="name of the STAR file in the set's folder, or a path",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--keep", help="folder for RELION's files (default: removed)")
     return parser.parse_args()
@@ -88,20 +105,21 @@ def refine(folder: Path, args: argparse.Namespace, work: Path) -> str:
         star = short
     table = ParticleTable(star)
     images, half = table.text("rlnImageName"), halves(table)
-    found: Dict[str, Tuple[str, ...]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for number in (1, 2):
         part = work / ("half%d.star" % number)
         keep_rows(star, part, half == number)
         found.update(refine_half(part, root, args))
     poses = [found[image] for image in images]
     columns = {label: [pose[k] for pose in poses] for k, label in enumerate(POSE)}
-    target = folder / args.output       # a path of its own stays as it is
+    target = folder / args.output  # a path of its own stays as it is
     target.parent.mkdir(parents=True, exist_ok=True)
     table.write_with(target, dict(columns, rlnRandomSubset=half))
     before, after = (pose_errors(folder, path) for path in (star, target))
-    return ("%s: %d particles, %.0f s; error per axis before %.2f degrees, %.2f px; after %.2f "
-            "degrees, %.2f px" % (target, len(images), time.perf_counter() - begin, *before,
-                                  *after))
+    return (
+        "%s: %d particles, %.0f s; error per axis before %.2f degrees, %.2f px; after %.2f "
+        "degrees, %.2f px" % (target, len(images), time.perf_counter() - begin, *before, *after)
+    )
 
 
 def halves(table: ParticleTable) -> np.ndarray:
@@ -118,13 +136,13 @@ def keep_rows(source: Path, target: Path, keep: Sequence[bool]) -> None:
         out.writelines(line for line in lines if "@" not in line or next(rows))
 
 
-def pose_errors(folder: Path, star: Path) -> Tuple[float, float]:
+def pose_errors(folder: Path, star: Path) -> tuple[float, float]:
     """How far the poses of a STAR file are off: degrees and pixels per axis."""
     known = true_nuisance(folder, ParticleTable(star))
     return known["rotation_deg"], known["shift_px"]
 
 
-def refine_half(star: Path, root: Path, args: argparse.Namespace) -> Dict[str, Tuple[str, ...]]:
+def refine_half(star: Path, root: Path, args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Reconstruct one half, refine it against that; image -> its angles and origins."""
     table = ParticleTable(star)
     pixel = float(table.numbers("rlnImagePixelSize")[0])
@@ -134,14 +152,44 @@ def refine_half(star: Path, root: Path, args: argparse.Namespace) -> Dict[str, T
     _relion(["relion_reconstruct", "--i", star, "--o", reference, "--ctf", *threads], stem, root)
     for stage, (order, spread, resolution) in enumerate(STAGES, 1):
         output = "%s_stage%d" % (stem, stage)
-        command: List[object] = [
-            "relion_refine", "--i", star, "--ref", reference, "--o", output,
-            "--iter", args.iterations, "--healpix_order", order, "--sigma_ang", spread,
-            "--oversampling", 1, "--offset_range", 3, "--offset_step", 1,
-            "--particle_diameter", diameter, "--ctf", "--ctf_corrected_ref", "--flatten_solvent",
-            "--zero_mask", "--no_norm", "--no_scale", "--dont_check_norm",
-            "--dont_combine_weights_via_disc", "--pool", 30, "--pad", 2, "--random_seed", SEED,
-            *threads]
+        command: list[object] = [
+            "relion_refine",
+            "--i",
+            star,
+            "--ref",
+            reference,
+            "--o",
+            output,
+            "--iter",
+            args.iterations,
+            "--healpix_order",
+            order,
+            "--sigma_ang",
+            spread,
+            "--oversampling",
+            1,
+            "--offset_range",
+            3,
+            "--offset_step",
+            1,
+            "--particle_diameter",
+            diameter,
+            "--ctf",
+            "--ctf_corrected_ref",
+            "--flatten_solvent",
+            "--zero_mask",
+            "--no_norm",
+            "--no_scale",
+            "--dont_check_norm",
+            "--dont_combine_weights_via_disc",
+            "--pool",
+            30,
+            "--pad",
+            2,
+            "--random_seed",
+            SEED,
+            *threads,
+        ]
         if resolution:
             command += ["--ini_high", resolution]
         _relion(command, Path(output), root)
@@ -151,7 +199,7 @@ def refine_half(star: Path, root: Path, args: argparse.Namespace) -> Dict[str, T
     return dict(zip(table.text("rlnImageName"), zip(*map(table.text, POSE))))
 
 
-def _relion(command: List[object], stem: Path, root: Path) -> None:
+def _relion(command: list[object], stem: Path, root: Path) -> None:
     """Run one of RELION's programs where the image paths start from."""
     run_measured(command, Path("%s_%s.log" % (stem, command[0])), cwd=root)
 

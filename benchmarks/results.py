@@ -1,31 +1,40 @@
 """One run on a set with known truth, as figures; and the ceiling it is measured against."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 import numpy as np
 import scores
 from truth_sets import TruthSet
 
-from pcainit import particle_components, pipeline
-from pcainit.engine.class_volumes import ClassModel, class_round, score_classes
-from pcainit.engine.grid import Grid
-from pcainit.engine.latent_model import NuisanceSpread, make_background
-from pcainit.engine.masks import auto_mask
-from pcainit.engine.pose_refinement import correct_slices
-from pcainit.engine.threads import set_threads
-from pcainit.files.maps import read_map
-from pcainit.files.workspace import Workspace
+from pcainit.engine.compiled.threads import set_threads
+from pcainit.engine.consensus.poses import correct_slices
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.geometry.masks import auto_mask
+from pcainit.engine.model.class_model import ClassModel, class_round, score_classes
+from pcainit.engine.model.image_model import NuisanceSpread, make_background
+from pcainit.io.maps import read_map
+from pcainit.pipeline import components as particle_components
+from pcainit.pipeline import runner
+from pcainit.pipeline.store import Workspace
 from pcainit.settings import Settings
 
 Figures = Dict[str, Any]
 
 
-def score_volumes(truth: TruthSet, resolution: float, volumes: np.ndarray, weights: np.ndarray,
-                  labels: np.ndarray, mask: np.ndarray, wanted: int) -> Figures:
+def score_volumes(
+    truth: TruthSet,
+    resolution: float,
+    volumes: np.ndarray,
+    weights: np.ndarray,
+    labels: np.ndarray,
+    mask: np.ndarray,
+    wanted: int,
+) -> Figures:
     """Figures that volumes and classes have in common, whoever made them.
 
     Parameters
@@ -49,19 +58,24 @@ def score_volumes(truth: TruthSet, resolution: float, volumes: np.ndarray, weigh
     for place, weight in (("whole", None), ("mask", mask)):
         table = scores.correlations(found, true, weight)
         match = scores.best_match(table)
-        figures["corr_" + place] = [float(table[match[c], c]) if c in match else None
-                                    for c in range(len(maps))]
+        figures["corr_" + place] = [
+            float(table[match[c], c]) if c in match else None for c in range(len(maps))
+        ]
         figures["corr_mean_" + place] = scores.mean_of_matches(table, wanted)
-    figures["fsc"] = [scores.fsc_crossing(found[match[c]] * mask, true[c] * mask, truth.sampling,
-                                          grid.cutoff)
-                      if c in match else None for c in range(len(maps))]
+    figures["fsc"] = [
+        scores.fsc_crossing(found[match[c]] * mask, true[c] * mask, truth.sampling, grid.cutoff)
+        if c in match
+        else None
+        for c in range(len(maps))
+    ]
     spread = scores.diversity(true[sorted(match)], mask)
     figures["diversity"] = scores.diversity(found[list(match.values())], mask) / max(spread, 1e-30)
     if wanted == len(maps):
         recall, precision = scores.recall_and_precision(truth.states, labels)
         rare = int(truth.populations.argmin())
-        figures.update(rare=rare, recall=recall[rare], precision=precision[rare],
-                       recalls=list(recall.values()))
+        figures.update(
+            rare=rare, recall=recall[rare], precision=precision[rare], recalls=list(recall.values())
+        )
     return figures
 
 
@@ -70,16 +84,29 @@ def score_run(truth: TruthSet, output: Path, summary: dict, wanted: int) -> Figu
     volumes = np.array([read_map(p)[0] for p in sorted((output / "volumes").glob("class_*.mrc"))])
     mask = np.clip(read_map(output / "components" / "mask.mrc")[0], 0, 1)
     latents = np.load(output / "latents.npz")
-    figures = score_volumes(truth, summary["resolution"], volumes, summary["class_weights"],
-                            latents["class"], mask, wanted)
+    figures = score_volumes(
+        truth,
+        summary["resolution"],
+        volumes,
+        summary["class_weights"],
+        latents["class"],
+        mask,
+        wanted,
+    )
     copies = np.asarray(summary["copies"], bool)
-    figures.update(classes=len(volumes) - int(copies.sum()), weights=summary["class_weights"],
-                   verdict=summary["verdict"], noise_diversity=_over_noise(summary),
-                   null=summary["null_cosine"], significant=summary["significant_components"])
+    figures.update(
+        classes=len(volumes) - int(copies.sum()),
+        weights=summary["class_weights"],
+        verdict=summary["verdict"],
+        noise_diversity=_over_noise(summary),
+        null=summary["null_cosine"],
+        significant=summary["significant_components"],
+    )
     if summary["method"] == "particles":
         count = summary["significant_components"]
-        figures.update(artefact=summary["artefact_share"][:count],
-                       cosines=summary["half_set_cosines"])
+        figures.update(
+            artefact=summary["artefact_share"][:count], cosines=summary["half_set_cosines"]
+        )
         figures.update(summary["nuisance"])
         _score_junk(figures, truth.states, latents["junk"])
     if len(truth.maps) > 1:
@@ -102,7 +129,7 @@ def _over_noise(summary: dict) -> list | None:
     return [float(values.min()), float(np.median(values)), float(values.max())]
 
 
-def _captured(truth: TruthSet, output: Path, summary: dict) -> Optional[float]:
+def _captured(truth: TruthSet, output: Path, summary: dict) -> float | None:
     """Inside the mask, on the working grid; of `particles` the certified components only."""
     analysis = np.load(output / "analysis.npz")
     if "components" not in analysis:
@@ -126,8 +153,14 @@ def merged_maps(truth: TruthSet, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(maps, np.float32), np.array([populations[g].sum() for g in groups])
 
 
-def ceiling(truth: TruthSet, resolution: float, wanted: int, threads: int,
-            nuisance: Optional[dict] = None, rounds: int = 10) -> tuple[Figures, Figures]:
+def ceiling(
+    truth: TruthSet,
+    resolution: float,
+    wanted: int,
+    threads: int,
+    nuisance: dict | None = None,
+    rounds: int = 10,
+) -> tuple[Figures, Figures]:
     """The same EM without alignment on the same images, started from the true volumes.
 
     Parameters
@@ -154,19 +187,23 @@ def ceiling(truth: TruthSet, resolution: float, wanted: int, threads: int,
     def quiet(share: float) -> None:
         pass
 
-    pipeline.prepare(workspace, str(truth.star), str(truth.root), settings, threads, quiet)
-    pipeline.reconstruct(workspace, settings, quiet)
+    runner.prepare(workspace, str(truth.star), str(truth.root), settings, threads, quiet)
+    runner.reconstruct(workspace, settings, quiet)
     slices, before = workspace.slices(), workspace.get("reconstruct")
     grid, mask = slices.grid, before["mask"]
     consensus = particle_components.consensus_of(before)
     slices = correct_slices(slices, before["offsets"])
-    background = make_background(slices, consensus, auto_mask(consensus.mean, grid),
-                                 before["offsets"])
+    background = make_background(
+        slices, consensus, auto_mask(consensus.mean, grid), before["offsets"]
+    )
     spread = NuisanceSpread(*before["spread"].tolist())
     if nuisance:
-        spread = dataclasses.replace(spread, contrast=nuisance["contrast_sd"],
-                                     shift_px=nuisance["shift_px"],
-                                     rotation=float(np.radians(nuisance["rotation_deg"])))
+        spread = dataclasses.replace(
+            spread,
+            contrast=nuisance["contrast_sd"],
+            shift_px=nuisance["shift_px"],
+            rotation=float(np.radians(nuisance["rotation_deg"])),
+        )
     maps, populations = merged_maps(truth, wanted)
     start = np.array([grid.from_particle_box(m) for m in maps])
     start = scores.differences(start, populations) * mask
@@ -179,9 +216,8 @@ def ceiling(truth: TruthSet, resolution: float, wanted: int, threads: int,
             model, _, _ = class_round(background, mask, model, kept, spread)
         labels = score_classes(background, model, everyone, spread)[0].argmax(axis=1)
         volumes = np.array([grid.to_particle_box(consensus.mean + d) for d in model.differences])
-        figures = score_volumes(truth, resolution, volumes, model.weights, labels, large_mask,
-                                wanted)
+        figures = score_volumes(
+            truth, resolution, volumes, model.weights, labels, large_mask, wanted
+        )
         results.append(dict(figures, classes=len(volumes), weights=model.weights.tolist()))
     return results[0], results[1]
-
-

@@ -1,4 +1,5 @@
 """The figures of merit on cases whose answer is known."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_captured_share(maps):
     assert scores.captured_share(basis, maps, even) == pytest.approx(1)
     assert scores.captured_share(basis[:0], maps, even) == 0
     part = scores.captured_share(basis[:1], maps, even)
-    assert part == pytest.approx(np.linalg.svd(flat)[1][0] ** 2 / np.sum(flat ** 2))
+    assert part == pytest.approx(np.linalg.svd(flat)[1][0] ** 2 / np.sum(flat**2))
 
 
 def test_recall_and_precision_leave_junk_out():

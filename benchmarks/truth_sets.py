@@ -4,19 +4,19 @@ A set is a folder with `particles.star`, its stack, `truth/truth.csv` (rlnImageN
 junk), the true maps `truth/class00.mrc`... on the data's greyscale and, if known,
 `truth/poses.csv` (true poses and contrasts).  `pcainit simulate` makes such folders.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional
 
 import numpy as np
 
-from pcainit.engine.poses import rotation_from_euler
-from pcainit.files.maps import read_map
-from pcainit.files.star import ParticleTable
+from pcainit.engine.geometry.poses import rotation_from_euler
+from pcainit.io.maps import read_map
+from pcainit.io.star import ParticleTable
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 
@@ -47,7 +47,7 @@ class TruthSet:
     states: np.ndarray
     maps: np.ndarray
     sampling: float
-    nuisance: Dict[str, float]
+    nuisance: dict[str, float]
 
     @property
     def populations(self) -> np.ndarray:
@@ -56,8 +56,12 @@ class TruthSet:
         return counts / counts.sum()
 
 
-def load_set(folder: str | Path, star: str = "particles.star", first: Optional[int] = None,
-             work: Optional[Path] = None) -> TruthSet:
+def load_set(
+    folder: str | Path,
+    star: str = "particles.star",
+    first: int | None = None,
+    work: Path | None = None,
+) -> TruthSet:
     """Read a set; with `first`, its first rows only, as a STAR file of their own in `work`."""
     folder = Path(folder).resolve()
     path, name = folder / star, folder.name
@@ -73,9 +77,15 @@ def load_set(folder: str | Path, star: str = "particles.star", first: Optional[i
     with open(folder / "truth" / "truth.csv", newline="") as file:
         state_of = {row["rlnImageName"]: int(row["class"]) for row in csv.DictReader(file)}
     maps = [read_map(p, "true map")[0] for p in sorted((folder / "truth").glob("class*.mrc"))]
-    return TruthSet(name, path, root, np.array([state_of[image] for image in images]),
-                    np.array(maps), float(table.numbers("rlnImagePixelSize")[0]),
-                    true_nuisance(folder, table))
+    return TruthSet(
+        name,
+        path,
+        root,
+        np.array([state_of[image] for image in images]),
+        np.array(maps),
+        float(table.numbers("rlnImagePixelSize")[0]),
+        true_nuisance(folder, table),
+    )
 
 
 def data_root(star: Path) -> Path:
@@ -97,24 +107,26 @@ def cut_star(source: Path, target: Path, count: int) -> None:
                 out.write(line)
 
 
-def true_nuisance(folder: Path, table: ParticleTable) -> Dict[str, float]:
+def true_nuisance(folder: Path, table: ParticleTable) -> dict[str, float]:
     """Spread of contrast, and how far recorded poses are off, per axis, as far as it is known."""
     rotations, shifts = _poses(table)
     images = table.text("rlnImageName")
-    known: Dict[str, float] = {}
+    known: dict[str, float] = {}
     if (folder / "truth" / "poses.csv").is_file():
         with open(folder / "truth" / "poses.csv", newline="") as file:
             row_of = {row["rlnImageName"]: row for row in csv.DictReader(file)}
         rows = [row_of[image] for image in images]
-        column = {name: np.array([float(row[name]) for row in rows])
-                  for name in ("rot", "tilt", "psi", "x_px", "y_px", "contrast")}
+        column = {
+            name: np.array([float(row[name]) for row in rows])
+            for name in ("rot", "tilt", "psi", "x_px", "y_px", "contrast")
+        }
         true = rotation_from_euler(column["rot"], column["tilt"], column["psi"])
         shift = np.stack([column["x_px"], column["y_px"]], axis=1)
         known["contrast_sd"] = float(column["contrast"].std() / column["contrast"].mean())
-    else:                               # the set's own STAR file has the exact poses
+    else:  # the set's own STAR file has the exact poses
         exact = ParticleTable(folder / "particles.star")
         row = {image: k for k, image in enumerate(exact.text("rlnImageName"))}
-        same = table.path == exact.path     # whose images may come again with other poses
+        same = table.path == exact.path  # whose images may come again with other poses
         order = np.array([k if same else row[image] for k, image in enumerate(images)])
         true, shift = (values[order] for values in _poses(exact))
         known["contrast_sd"] = 0.0
@@ -131,6 +143,6 @@ def _poses(table: ParticleTable) -> tuple[np.ndarray, np.ndarray]:
 
 def rotation_error(one: np.ndarray, two: np.ndarray) -> float:
     """Root-mean-square angle per axis between two sets of rotations, degrees."""
-    squares = ((one - two) ** 2).sum(axis=(1, 2)) / 2       # 4 sin^2(angle / 2)
+    squares = ((one - two) ** 2).sum(axis=(1, 2)) / 2  # 4 sin^2(angle / 2)
     angle = 2 * np.arcsin(np.sqrt(np.clip(squares / 4, 0, 1)))
-    return float(np.degrees(np.sqrt(np.mean(angle ** 2) / 3)))
+    return float(np.degrees(np.sqrt(np.mean(angle**2) / 3)))

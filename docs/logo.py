@@ -2,6 +2,7 @@
 
 usage: python docs/logo.py        (writes pcainit/logo.png)
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from pathlib import Path
 
@@ -21,8 +22,12 @@ for colour, centre in zip(COLOURS, CENTRES):
     ax.scatter(*points.T, s=95, color=colour, alpha=0.55, linewidths=0)
     ax.scatter(*centre, s=900, color=colour, edgecolors="white", linewidths=4, zorder=3)
 for end in ((1.75, -1.5), (-1.6, 1.75)):
-    ax.annotate("", xy=end, xytext=(-1.6, -1.5),
-                arrowprops=dict(arrowstyle="-|>", color="#444444", lw=6, mutation_scale=30))
+    ax.annotate(
+        "",
+        xy=end,
+        xytext=(-1.6, -1.5),
+        arrowprops=dict(arrowstyle="-|>", color="#444444", lw=6, mutation_scale=30),
+    )
 ax.set_xlim(-1.75, 1.8)
 ax.set_ylim(-1.7, 1.8)
 ax.set_axis_off()

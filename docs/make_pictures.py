@@ -9,6 +9,7 @@ photographed with the folder's name in front. With "-" in place of RESULT, only 
 report needs chromium; form and viewer need Scipion, Xvfb, openbox and ImageMagick, and are left
 out where these are missing.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import contextlib
 import importlib.util
@@ -23,12 +24,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-WIDTHS = (1280, 1920)       # a laptop, and a projector
+WIDTHS = (1280, 1920)  # a laptop, and a projector
 TALLEST = 9000
-LARGEST = 300e3             # bytes
-CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--hide-scrollbars")
+LARGEST = 300e3  # bytes
+CHROMIUM = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
 HOSTS = """[localhost]
 PARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s
 NAME = localhost
@@ -59,17 +68,26 @@ def main(star, result, out, routes):
 
 def report_pictures(result, out, prefix=""):
     """The whole page at each width."""
-    from pcainit.report import write_report
+    from pcainit.output.report import write_report
+
     with open(result / "summary.json", encoding="utf-8") as file:
         write_report(result, json.load(file))
     for width in WIDTHS:
         with tempfile.TemporaryDirectory() as folder:
             shot = Path(folder, "shot.png")
-            subprocess.run([shutil.which("chromium") or "chromium-browser", *CHROMIUM,
-                            "--user-data-dir=%s/profile" % folder, "--screenshot=%s" % shot,
-                            "--window-size=%d,%d" % (width, TALLEST),
-                            (result / "report.html").resolve().as_uri()],
-                           check=True, timeout=120, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [
+                    shutil.which("chromium") or "chromium-browser",
+                    *CHROMIUM,
+                    "--user-data-dir=%s/profile" % folder,
+                    "--screenshot=%s" % shot,
+                    "--window-size=%d,%d" % (width, TALLEST),
+                    (result / "report.html").resolve().as_uri(),
+                ],
+                check=True,
+                timeout=120,
+                stderr=subprocess.DEVNULL,
+            )
             page = Image.open(shot).convert("RGB")
         for number, part in enumerate(halves(page), 1):
             save(part, out / str(width) / ("%sreport_%d.png" % (prefix, number)))
@@ -89,7 +107,8 @@ def save(picture, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     for colours in (256, 128, 64, 32):
         picture.quantize(colours, Image.Quantize.MAXCOVERAGE, 3, dither=Image.Dither.NONE).save(
-            path, optimize=True)
+            path, optimize=True
+        )
         if path.stat().st_size <= LARGEST:
             break
     print("%s  %d x %d, %.0f kB" % (path, *picture.size, path.stat().st_size / 1e3))
@@ -101,14 +120,29 @@ def scipion_pictures(star, result, out, routes):
     for width in WIDTHS:
         with tempfile.TemporaryDirectory() as home, screen(width):
             Path(home, "hosts.conf").write_text(HOSTS)
-            environment = dict(os.environ, SCIPION_HOME=home, SCIPION_USER_DATA=home,
-                               SCIPION_HOSTS="%s/hosts.conf" % home, SCIPION_DOMAIN="pwem",
-                               SCIPION_NOTIFY="False")
+            environment = dict(
+                os.environ,
+                SCIPION_HOME=home,
+                SCIPION_USER_DATA=home,
+                SCIPION_HOSTS="%s/hosts.conf" % home,
+                SCIPION_DOMAIN="pwem",
+                SCIPION_NOTIFY="False",
+            )
             result = result if str(result) == "-" else result.resolve()
-            subprocess.run([sys.executable, script, str(star.resolve()), str(result),
-                            str(out.resolve() / str(width)), str(width),
-                            *("%s=%s" % (name, path.resolve()) for name, path in routes)],
-                           check=True, timeout=1200, env=environment)
+            subprocess.run(
+                [
+                    sys.executable,
+                    script,
+                    str(star.resolve()),
+                    str(result),
+                    str(out.resolve() / str(width)),
+                    str(width),
+                    *("%s=%s" % (name, path.resolve()) for name, path in routes),
+                ],
+                check=True,
+                timeout=1200,
+                env=environment,
+            )
 
 
 def grab(window, path):
@@ -128,9 +162,11 @@ def grab(window, path):
 def screen(width):
     """A virtual screen with a window manager."""
     reading, writing = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(writing), "-screen", "0",
-                               "%dx%dx24" % (width, width * 5 // 8)],
-                              pass_fds=[writing], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "%dx%dx24" % (width, width * 5 // 8)],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
     os.close(writing)
     with os.fdopen(reading) as answer:
         os.environ["DISPLAY"] = ":" + answer.readline().strip()
@@ -148,6 +184,12 @@ if __name__ == "__main__":
     plain = [word for word in sys.argv[1:] if "=" not in word]
     if not 2 <= len(plain) <= 3:
         sys.exit(__doc__)
-    main(Path(plain[0]), Path(plain[1]), Path(*plain[2:] or [Path(__file__).parent / "pictures"]),
-         [(name, Path(path)) for name, _, path in (word.partition("=") for word in sys.argv[1:]
-                                                   if "=" in word)])
+    main(
+        Path(plain[0]),
+        Path(plain[1]),
+        Path(*plain[2:] or [Path(__file__).parent / "pictures"]),
+        [
+            (name, Path(path))
+            for name, _, path in (word.partition("=") for word in sys.argv[1:] if "=" in word)
+        ],
+    )

@@ -4,6 +4,7 @@ usage: python docs/scipion_pictures.py PARTICLES.star RESULT OUT WIDTH [ROUTE=FO
 
 Needs a display of WIDTH pixels and Scipion's environment variables.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
 import os
@@ -19,7 +20,7 @@ from make_pictures import grab
 from pyworkflow.gui.form import FormWindow
 from pyworkflow.project import Manager
 
-from pcainit.preview import make_preview
+from pcainit.pipeline.routes.preview import make_preview
 from pcainit.protocols import (
     PcaInitProtChosenVolume,
     PcaInitProtCompare,
@@ -32,19 +33,27 @@ from pcainit.viewers import PcaInitViewerCompare, PcaInitViewerInitialVolumes
 from pcainit.viewers.preview_dialog import PreviewDialog
 from pcainit.wizards import MASK_SLIDERS
 
-FORMS = {"form": PcaInitProtInitialVolumes, "form_chosen": PcaInitProtChosenVolume,
-         "form_volumes": PcaInitProtVolumePca, "form_latents": PcaInitProtLatents,
-         "form_compare": PcaInitProtCompare}
-ROUTES = {"run": PcaInitProtInitialVolumes, "variance": PcaInitProtInitialVolumes,
-          "volumes": PcaInitProtVolumePca, "latents": PcaInitProtLatents,
-          "compare": PcaInitProtCompare}
-CHOSEN = 2          # the class that the picture of the lasso draws around
+FORMS = {
+    "form": PcaInitProtInitialVolumes,
+    "form_chosen": PcaInitProtChosenVolume,
+    "form_volumes": PcaInitProtVolumePca,
+    "form_latents": PcaInitProtLatents,
+    "form_compare": PcaInitProtCompare,
+}
+ROUTES = {
+    "run": PcaInitProtInitialVolumes,
+    "variance": PcaInitProtInitialVolumes,
+    "volumes": PcaInitProtVolumePca,
+    "latents": PcaInitProtLatents,
+    "compare": PcaInitProtCompare,
+}
+CHOSEN = 2  # the class that the picture of the lasso draws around
 
 
 def main(star, result, out, width, routes):
     """Open everything in one project window, photograph it, and end the process."""
     pyworkflow.Config.setDomain("pwem")
-    pyworkflow.Config.getDomain().getViewers()              # loads the plugins
+    pyworkflow.Config.getDomain().getViewers()  # loads the plugins
     out.mkdir(parents=True, exist_ok=True)
     manager = Manager()
     if not manager.hasProject("pictures"):
@@ -58,13 +67,12 @@ def main(star, result, out, width, routes):
                 wizard_pictures(window, star, result, out)
                 viewer_pictures(window, "run", result, out, width, "")
             for route, folder in routes:
-                viewer_pictures(window, route, Path(folder), out, width,
-                                Path(folder).name + "_")
+                viewer_pictures(window, route, Path(folder), out, width, Path(folder).name + "_")
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         sys.stdout.flush()
-        os._exit(0)     # Scipion's own threads would keep the process alive
+        os._exit(0)  # Scipion's own threads would keep the process alive
 
     window.root.after(1000, work)
     window.show()
@@ -75,8 +83,13 @@ def form_pictures(window, out):
     for name, protocol_class in FORMS.items():
         protocol = window.project.newProtocol(protocol_class)
         protocol.expertLevel.set(1)
-        form = FormWindow(protocol_class._label, protocol, window.viewWidget._executeSaveProtocol,
-                          window, updateProtocolCallback=window.viewWidget._updateProtocol)
+        form = FormWindow(
+            protocol_class._label,
+            protocol,
+            window.viewWidget._executeSaveProtocol,
+            window,
+            updateProtocolCallback=window.viewWidget._updateProtocol,
+        )
         form.adjustSize()
         tabs = _notebook(form.root)
         for number, tab in enumerate(tabs.tabs(), 1):
@@ -92,13 +105,23 @@ def wizard_pictures(window, star, result, out):
     chosen = json.loads((result / "summary.json").read_text(encoding="utf-8"))["resolution"]
     low = -(-preview.finest // 0.5) * 0.5
     for name, sliders in (
-            ("resolution", [("resolution", "Resolution (Å)", chosen, low,
-                             min(60, preview.coarsest), 0.5)]),
-            ("mask", [(name, fields[name]["label"], fields[name]["default"], *limits)
-                      for name, *limits in MASK_SLIDERS])):
+        (
+            "resolution",
+            [("resolution", "Resolution (Å)", chosen, low, min(60, preview.coarsest), 0.5)],
+        ),
+        (
+            "mask",
+            [
+                (name, fields[name]["label"], fields[name]["default"], *limits)
+                for name, *limits in MASK_SLIDERS
+            ],
+        ),
+    ):
+
         def photograph(name=name):
-            dialog, = [child for child in window.root.winfo_children()
-                       if isinstance(child, PreviewDialog)]
+            (dialog,) = [
+                child for child in window.root.winfo_children() if isinstance(child, PreviewDialog)
+            ]
             grab(dialog, out / ("wizard_%s.png" % name))
             dialog.cancel()
 
@@ -115,7 +138,7 @@ def viewer_pictures(window, route, result, out, width, prefix):
     shutil.copytree(result, protocol._resultFolder())
     kind = PcaInitViewerCompare if route == "compare" else PcaInitViewerInitialVolumes
     viewer = kind(project=project, protocol=protocol)
-    FormWindow.show = lambda self, **options: None          # it would wait for the user
+    FormWindow.show = lambda self, **options: None  # it would wait for the user
     viewer.visualize(protocol)
     root = viewer.formWindow.root
     viewer.formWindow.adjustSize()
@@ -126,13 +149,13 @@ def viewer_pictures(window, route, result, out, width, prefix):
     show = viewer._getVisualizeDict()
     for number, name in enumerate(viewer._names):
         viewer.figure.set(number)
-        view, = show["figure"]("figure")
+        (view,) = show["figure"]("figure")
         view.show()
         _maximise(view.window, width)
         grab(view.window, out / ("%sviewer_%s.png" % (prefix, name)))
         view.window.destroy()
     if viewer.getParam("lasso") is not None:
-        view, = show["lasso"]("lasso")
+        (view,) = show["lasso"]("lasso")
         view.show()
         _maximise(view.window, width)
         view.figure.canvas.draw()
@@ -152,6 +175,7 @@ def _maximise(window, width):
 
 def _notebook(widget):
     from tkinter import ttk
+
     for child in widget.winfo_children():
         found = child if isinstance(child, ttk.Notebook) else _notebook(child)
         if found is not None:
@@ -160,5 +184,4 @@ def _notebook(widget):
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), int(sys.argv[4]),
-         [word.split("=", 1) for word in sys.argv[5:]])
+    main(*map(Path, sys.argv[1:4]), int(sys.argv[4]), [word.split("=", 1) for word in sys.argv[5:]])

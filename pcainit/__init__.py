@@ -3,7 +3,10 @@
 Importing this package loads nothing else: the command line runs without Scipion, and Scipion
 finds the plugin without loading the numerical engine.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
+from importlib import import_module
+
 __version__ = "0.1.0"
 _logo = "logo.png"
 _references = ["Punjani2017", "Penczek2011", "Punjani2021"]
@@ -12,6 +15,5 @@ _references = ["Punjani2017", "Penczek2011", "Punjani2021"]
 def __getattr__(name: str):
     """Load `Plugin` when Scipion first asks for it."""
     if name == "Plugin":
-        from pcainit.plugin import Plugin
-        return Plugin
+        return import_module("pcainit.plugin").Plugin
     raise AttributeError("module %r has no attribute %r" % (__name__, name))

@@ -2,21 +2,17 @@
 
 Used before any work starts, by the command line and by the Scipion form alike.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import List
-
+from pcainit.limits import FINEST, MIN_PARTICLES
 from pcainit.settings import Settings
 
-MIN_PARTICLES = 50
-LEAST_VOLUMES = 3               # that a PCA of volumes takes
 FEW_PER_CLASS = 500
-WORKING_BOX_FACTOR = 2.2        # working box = this x box x sampling / resolution
-FINEST = 400                    # box / resolution: beyond it voxels cannot be numbered in 32 bits
 
 
-def problems(settings: Settings, count: int, box: int, sampling: float) -> List[str]:
+def problems(settings: Settings, count: int, box: int, sampling: float) -> list[str]:
     """Why the run cannot start; empty when it can.
 
     Parameters
@@ -36,27 +32,36 @@ def problems(settings: Settings, count: int, box: int, sampling: float) -> List[
     """
     found = []
     if box % 2:
-        found.append("The particles' box is odd (%d pixels): crop or pad them to an even box "
-                     "first, RELION refuses odd boxes too." % box)
+        found.append(
+            "The particles' box is odd (%d pixels): crop or pad them to an even box "
+            "first, RELION refuses odd boxes too." % box
+        )
     if box < 16:
         found.append("The particles' box is only %d pixels: at least 16 are needed." % box)
     if not sampling > 0:
-        found.append("The particles' sampling rate is %g A per pixel: correct it in the import."
-                     % sampling)
+        found.append(
+            "The particles' sampling rate is %g A per pixel: correct it in the import." % sampling
+        )
         return found
     if settings.resolution < 2 * sampling:
-        found.append("resolution is %g A, finer than Nyquist (%g A at %g A per pixel): give %g A "
-                     "or coarser." % (settings.resolution, 2 * sampling, sampling, 2 * sampling))
+        found.append(
+            "resolution is %g A, finer than Nyquist (%g A at %g A per pixel): give %g A "
+            "or coarser." % (settings.resolution, 2 * sampling, sampling, 2 * sampling)
+        )
     if settings.resolution > box * sampling / 6:
-        found.append("resolution is %g A, too coarse for a box of %g A: give %g A or finer."
-                     % (settings.resolution, box * sampling, box * sampling / 6))
+        found.append(
+            "resolution is %g A, too coarse for a box of %g A: give %g A or finer."
+            % (settings.resolution, box * sampling, box * sampling / 6)
+        )
     if settings.resolution < box * sampling / FINEST:
-        found.append("resolution is %g A, too fine for a box of %g A: give %g A or coarser."
-                     % (settings.resolution, box * sampling, box * sampling / FINEST))
+        found.append(
+            "resolution is %g A, too fine for a box of %g A: give %g A or coarser."
+            % (settings.resolution, box * sampling, box * sampling / FINEST)
+        )
     return found + too_few(settings, count)
 
 
-def too_few(settings: Settings, count: int, total: int = 0) -> List[str]:
+def too_few(settings: Settings, count: int, total: int = 0) -> list[str]:
     """Why so many particles do not suffice; empty when they do.
 
     Parameters
@@ -79,22 +84,28 @@ def too_few(settings: Settings, count: int, total: int = 0) -> List[str]:
         return ["There are only %s: at least %d are needed." % (known, MIN_PARTICLES)]
     found = []
     if settings.n_classes * 10 > count:
-        found.append("classes is %d for only %s: ask for %d or fewer."
-                     % (settings.n_classes, known, count // 10))
+        found.append(
+            "classes is %d for only %s: ask for %d or fewer."
+            % (settings.n_classes, known, count // 10)
+        )
     if settings.method != "particles":
         size = settings.particles_per_reconstruction
         if size > count:
-            found.append("particles_per_reconstruction is %d, but there are only %s: give %d or "
-                         "fewer." % (size, known, max(1, count // 2)))
+            found.append(
+                "particles_per_reconstruction is %d, but there are only %s: give %d or "
+                "fewer." % (size, known, max(1, count // 2))
+            )
         drawn = size * settings.reconstructions
         if settings.method == "batches" and drawn > 100 * count:
-            found.append("%d reconstructions of %d particles draw each of the %s %d times: lower "
-                         "one of the two numbers so that their product is at most %d."
-                         % (settings.reconstructions, size, known, drawn // count, 100 * count))
+            found.append(
+                "%d reconstructions of %d particles draw each of the %s %d times: lower "
+                "one of the two numbers so that their product is at most %d."
+                % (settings.reconstructions, size, known, drawn // count, 100 * count)
+            )
     return found
 
 
-def cautions(settings: Settings, count: int, box: int, sampling: float) -> List[str]:
+def cautions(settings: Settings, count: int, box: int, sampling: float) -> list[str]:
     """What the user should know before the run starts; the run is possible all the same.
 
     Parameters and return value as in `problems`.
@@ -103,19 +114,32 @@ def cautions(settings: Settings, count: int, box: int, sampling: float) -> List[
     if settings.method == "batches":
         drawn = settings.particles_per_reconstruction * settings.reconstructions
         if drawn > count:
-            found.append("%d reconstructions of %d particles need %d, but there are %d: particles "
-                         "are reused in several batches. For batches without overlap use %d "
-                         "particles per reconstruction."
-                         % (settings.reconstructions, settings.particles_per_reconstruction,
-                            drawn, count, max(1, count // settings.reconstructions)))
-        found.append("Averages of random batches differ little whatever the particles' "
-                     "heterogeneity: the method particles finds it on the individual particles.")
+            found.append(
+                "%d reconstructions of %d particles need %d, but there are %d: particles "
+                "are reused in several batches. For batches without overlap use %d "
+                "particles per reconstruction."
+                % (
+                    settings.reconstructions,
+                    settings.particles_per_reconstruction,
+                    drawn,
+                    count,
+                    max(1, count // settings.reconstructions),
+                )
+            )
+        found.append(
+            "Averages of random batches differ little whatever the particles' "
+            "heterogeneity: the method particles finds it on the individual particles."
+        )
     if settings.n_classes and count / settings.n_classes < FEW_PER_CLASS:
-        found.append("About %d particles per class are few: small differences will not be seen. "
-                     "Use fewer classes or more particles." % (count // settings.n_classes))
+        found.append(
+            "About %d particles per class are few: small differences will not be seen. "
+            "Use fewer classes or more particles." % (count // settings.n_classes)
+        )
     if settings.resolution < 3 * sampling:
-        found.append("resolution is %g A, close to Nyquist (%g A): initial volumes need less, 20 A "
-                     "is usual and much faster." % (settings.resolution, 2 * sampling))
+        found.append(
+            "resolution is %g A, close to Nyquist (%g A): initial volumes need less, 20 A "
+            "is usual and much faster." % (settings.resolution, 2 * sampling)
+        )
     return found
 
 

@@ -1,4 +1,5 @@
 """The plugin as Scipion sees it, and the one place that knows how the engine is started."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import importlib.util
 import os
@@ -55,8 +56,9 @@ class Plugin(pwem.Plugin):
         str
             For ``runJob(Plugin.getProgram(), ...)``.
         """
-        return " ".join(["-m", "pcainit"] + [shlex.quote(str(word))
-                                             for word in (stage,) + arguments])
+        return " ".join(
+            ["-m", "pcainit"] + [shlex.quote(str(word)) for word in (stage,) + arguments]
+        )
 
     @classmethod
     def validateInstallation(cls):
@@ -64,5 +66,7 @@ class Plugin(pwem.Plugin):
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
         if not missing:
             return []
-        return ["pcainit needs the Python packages %s: install the plugin again with Scipion's "
-                "plugin manager." % ", ".join(missing)]
+        return [
+            "pcainit needs the Python packages %s: install the plugin again with Scipion's "
+            "plugin manager." % ", ".join(missing)
+        ]

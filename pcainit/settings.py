@@ -3,60 +3,65 @@
 The command line, the Scipion form, the documentation and the record in
 ``summary.json`` are all made from this table.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, Optional, Tuple
+from typing import Any, Iterable
+
+from pcainit.errors import InputError, shorten
 
 METHODS = ("particles", "batches", "simple")
 START, FIXED = GIVEN_USES = ("start", "fixed")
 AUTO = "auto"
 
-# Stages in the order in which they run; each names the settings it reads itself.
-# A stage has to be redone when one of its own settings or an earlier stage changes.
-STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
-RESULTS = 4             # higher whenever a stage makes other results of the same settings
-# The command of each.
-COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
-MOST_PARTS = 999        # that the stage prepare can be spread over
-# More of a component than this in the span of contrast, shift and rotation makes it an artefact.
-MOST_NUISANCE = 0.4
-
-
-def part_name(number: int, parts: int) -> str:
-    """What the files of a part of the stage prepare are called, number counted from 1."""
-    return "part_%03d_of_%03d" % (number, parts)
-
 _MASK = ("mask", "mask_threshold", "mask_near", "mask_far")
 # What the commands that are no run use of the table.
 USED_BY = {
     "volumes": ("resolution", *_MASK, "components", "classes", "seed"),
-    "latents": ("resolution", "no_ctf", "invert_contrast", "normalise", *_MASK, "symmetry",
-                "classes", "seed"),
+    "latents": (
+        "resolution",
+        "no_ctf",
+        "invert_contrast",
+        "normalise",
+        *_MASK,
+        "symmetry",
+        "classes",
+        "seed",
+    ),
 }
 
 
-class InputError(ValueError):
-    """Bad input, explained by one plain sentence for the user."""
-
-
-def shorten(text: str, most: int = 200) -> str:
-    """A word from outside, short enough to stand in a sentence."""
-    return text if len(text) <= most else text[:most // 2] + "..." + text[-most // 4:]
-
-
-def _setting(default: Any, stage: str, label: str, text: str, *, unit: str = "",
-             low: Optional[float] = None, high: Optional[float] = None,
-             choices: Iterable[str] = (), expert: bool = False,
-             methods: Iterable[str] = METHODS) -> Any:
-    return field(default=default, metadata=dict(
-        stage=stage, label=label, help=text, unit=unit, low=low, high=high,
-        choices=tuple(choices), expert=expert, methods=tuple(methods)))
+def _setting(
+    default: Any,
+    stage: str,
+    label: str,
+    text: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: Iterable[str] = (),
+    expert: bool = False,
+    methods: Iterable[str] = METHODS,
+) -> Any:
+    return field(
+        default=default,
+        metadata=dict(
+            stage=stage,
+            label=label,
+            help=text,
+            unit=unit,
+            low=low,
+            high=high,
+            choices=tuple(choices),
+            expert=expert,
+            methods=tuple(methods),
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -64,151 +69,265 @@ class Settings:
     """Parameters of one run; see the help of each field in its metadata."""
 
     resolution: float = _setting(
-        20.0, "prepare", "Init structure lowpass resolution (A)",
+        20.0,
+        "prepare",
+        "Init structure lowpass resolution (A)",
         "All volumes are computed at this resolution. 20 A shows domains and subunits that come "
         "and go; use 10-15 A for small proteins (under 100 kDa), 30 A for very noisy or very large "
         "particles. It must not be finer than twice the sampling rate, nor coarser than a sixth of "
         "the box.",
-        unit="A", low=1.0, high=500.0)
+        unit="A",
+        low=1.0,
+        high=500.0,
+    )
     no_ctf: bool = _setting(
-        False, "prepare", "No CTF correction?",
+        False,
+        "prepare",
+        "No CTF correction?",
         "Say yes only if the particles carry no CTF or are already fully corrected. The volumes "
-        "are then on an arbitrary greyscale.", expert=True)
+        "are then on an arbitrary greyscale.",
+        expert=True,
+    )
     invert_contrast: bool = _setting(
-        False, "prepare", "Invert contrast?",
+        False,
+        "prepare",
+        "Invert contrast?",
         "Particles must be white on dark, as RELION and Xmipp normalise them. Say yes if yours "
-        "are dark on bright.", expert=True)
+        "are dark on bright.",
+        expert=True,
+    )
     normalise: bool = _setting(
-        False, "prepare", "Normalise the background?",
+        False,
+        "prepare",
+        "Normalise the background?",
         "Set each image's background (outside the circle that touches the box) to mean 0 and "
         "standard deviation 1. RELION's and cryoSPARC's extraction has done this already.",
-        expert=True)
+        expert=True,
+    )
     mask: str = _setting(
-        "", "reconstruct", "Mask",
+        "",
+        "reconstruct",
+        "Mask",
         "Solvent or focus mask (values 0 to 1). Heterogeneity is looked for inside it; outside "
         "every volume carries the consensus. Any box and sampling rate: it is resampled. Without "
-        "one, a soft mask is made from the consensus.")
+        "one, a soft mask is made from the consensus.",
+    )
     mask_threshold: float = _setting(
-        0.2, "reconstruct", "Auto-mask threshold factor",
+        0.2,
+        "reconstruct",
+        "Auto-mask threshold factor",
         "The automatic mask keeps density above this share of the maximum. Lower it if flexible "
-        "parts are cut off.", low=0.01, high=0.95, expert=True)
+        "parts are cut off.",
+        low=0.01,
+        high=0.95,
+        expert=True,
+    )
     mask_near: float = _setting(
-        10.0, "reconstruct", "Auto-mask near distance (A)",
-        "The automatic mask is 1 up to this distance from the density.", unit="A", low=0.0,
-        high=1000.0, expert=True)
+        10.0,
+        "reconstruct",
+        "Auto-mask near distance (A)",
+        "The automatic mask is 1 up to this distance from the density.",
+        unit="A",
+        low=0.0,
+        high=1000.0,
+        expert=True,
+    )
     mask_far: float = _setting(
-        20.0, "reconstruct", "Auto-mask far distance (A)",
-        "The automatic mask falls softly to 0 at this distance from the density.", unit="A",
-        low=0.0, high=1000.0, expert=True)
+        20.0,
+        "reconstruct",
+        "Auto-mask far distance (A)",
+        "The automatic mask falls softly to 0 at this distance from the density.",
+        unit="A",
+        low=0.0,
+        high=1000.0,
+        expert=True,
+    )
     symmetry: str = _setting(
-        "c1", "reconstruct", "Symmetry",
+        "c1",
+        "reconstruct",
+        "Symmetry",
         "Point group in RELION's notation (c1, c4, d2, t, o, i1, i2...). The consensus is averaged "
         "over it, and so are all volumes but those of the method particles, whose differences may "
-        "break it. Expand the particles' symmetry first to look at one subunit.", expert=True)
+        "break it. Expand the particles' symmetry first to look at one subunit.",
+        expert=True,
+    )
     method: str = _setting(
-        "particles", "reconstruct", "Initialisation method",
+        "particles",
+        "reconstruct",
+        "Initialisation method",
         "particles: components are found on the individual particles and the particles are "
         "clustered, with a test of whether there is any heterogeneity (recommended). batches: "
         "cryoSPARC's five steps, PCA and a Gaussian mixture of reconstructions of random batches. "
-        "simple: one random subset of the particles per class.", choices=METHODS)
+        "simple: one random subset of the particles per class.",
+        choices=METHODS,
+    )
     reconstructions: int = _setting(
-        100, "reconstruct", "Number of reconstructions",
-        "How many random batches are back-projected. More find weaker components.", low=2,
-        high=100000, methods=("batches",))
+        100,
+        "reconstruct",
+        "Number of reconstructions",
+        "How many random batches are back-projected. More find weaker components.",
+        low=2,
+        high=100000,
+        methods=("batches",),
+    )
     particles_per_reconstruction: int = _setting(
-        300, "reconstruct", "Particles per reconstruction",
+        300,
+        "reconstruct",
+        "Particles per reconstruction",
         "Size of each random batch: 100-500 for the batch method, 1000-5000 for the simple one.",
-        low=1, high=10000000, methods=("batches", "simple"))
+        low=1,
+        high=10000000,
+        methods=("batches", "simple"),
+    )
     stratify: bool = _setting(
-        False, "reconstruct", "Same views in each batch?",
+        False,
+        "reconstruct",
+        "Same views in each batch?",
         "Draw each batch with the same share of every viewing direction, so that the batches do "
-        "not differ by their views.", expert=True, methods=("batches",))
+        "not differ by their views.",
+        expert=True,
+        methods=("batches",),
+    )
     seed: int = _setting(
-        0, "reconstruct", "Random seed",
-        "The same seed gives the same result, on any number of threads.", low=0, high=2 ** 31 - 1,
-        expert=True)
+        0,
+        "reconstruct",
+        "Random seed",
+        "The same seed gives the same result, on any number of threads.",
+        low=0,
+        high=2**31 - 1,
+        expert=True,
+    )
     components: int = _setting(
-        4, "components", "Number of components",
+        4,
+        "components",
+        "Number of components",
         "How many principal components are computed. 2 to 8 are usual; those that are noise are "
-        "recognised, so a few too many do no harm with the particle method.", low=1, high=32,
-        methods=("particles", "batches"))
+        "recognised, so a few too many do no harm with the particle method.",
+        low=1,
+        high=32,
+        methods=("particles", "batches"),
+    )
     no_local_search: bool = _setting(
-        False, "components", "Skip the search for small changes?",
+        False,
+        "components",
+        "Skip the search for small changes?",
         "After the components of the whole mask, many small overlapping spheres are searched, "
         "which finds rare and small changes. Yes saves a quarter to a third of the time.",
         expert=True,
-        methods=("particles",))
+        methods=("particles",),
+    )
     positive_control: bool = _setting(
-        False, "components", "Test with added domains?",
+        False,
+        "components",
+        "Test with added domains?",
         "Domains of protein are added to some of your own particles and searched for, several "
         "times: tells from what share on a domain that comes and goes would be found. Yes takes "
         "as long as about eight more searches for components. A quick estimate is always made.",
-        expert=True, methods=("particles",))
-    given_components: Tuple[str, ...] = _setting(
-        (), "components", "Given components",
+        expert=True,
+        methods=("particles",),
+    )
+    given_components: tuple[str, ...] = _setting(
+        (),
+        "components",
+        "Given components",
         "Component volumes of another program, for instance of cryoSPARC's 3D Variability: "
         "differences from the mean, of any box, sampling rate and scale. What is made of them "
-        "stands below.", expert=True, methods=("particles",))
+        "stands below.",
+        expert=True,
+        methods=("particles",),
+    )
     given_use: str = _setting(
-        START, "components", "Use of the given components",
+        START,
+        "components",
+        "Use of the given components",
         "start: the search for components begins at them, and finds its own. fixed: they are "
         "taken at their word, and the particles are clustered along them; whether they are more "
         "than noise is not tested. Leave out those that may be noise, or give the number of "
         "classes: noise that these particles were fitted to is cut into classes of its own.",
-        choices=GIVEN_USES, expert=True, methods=("particles",))
+        choices=GIVEN_USES,
+        expert=True,
+        methods=("particles",),
+    )
     given_mean: str = _setting(
-        "", "components", "Mean of the given components",
+        "",
+        "components",
+        "Mean of the given components",
         "A map that is subtracted from each given component first: give it when they are whole "
         "maps (states, frames of a movement) and not differences. It must have their greyscale.",
-        expert=True, methods=("particles",))
+        expert=True,
+        methods=("particles",),
+    )
     classes: str = _setting(
-        AUTO, "cluster", "Number of classes",
+        AUTO,
+        "cluster",
+        "Number of classes",
         "How many volumes to make, or auto to let the data decide (not for the methods batches and "
-        "simple).")
+        "simple).",
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", str(self.classes).strip().lower())
         object.__setattr__(self, "symmetry", str(self.symmetry).strip().lower())
         given = self.given_components
-        if isinstance(given, str) or not isinstance(given, Iterable) \
-                or not all(isinstance(path, str) for path in given):
-            raise InputError("given_components is %s: give paths of maps or of lists of maps."
-                             % shorten(repr(given)))
+        if (
+            isinstance(given, str)
+            or not isinstance(given, Iterable)
+            or not all(isinstance(path, str) for path in given)
+        ):
+            raise InputError(
+                "given_components is %s: give paths of maps or of lists of maps."
+                % shorten(repr(given))
+            )
         object.__setattr__(self, "given_components", tuple(given))
         for name, info in self.fields().items():
             _check(name, getattr(self, name), info)
         if self.classes != AUTO:
             known = re.fullmatch("[0-9]{1,9}", self.classes)
             if known is None or not 2 <= int(self.classes) <= 1000:
-                raise InputError("classes is %r: give a whole number from 2 to 1000, or auto."
-                                 % shorten(self.classes))
+                raise InputError(
+                    "classes is %r: give a whole number from 2 to 1000, or auto."
+                    % shorten(self.classes)
+                )
         elif self.method != "particles":
-            raise InputError("classes is auto, which only the method particles can decide: "
-                             "give the number of classes for the method %s." % self.method)
+            raise InputError(
+                "classes is auto, which only the method particles can decide: "
+                "give the number of classes for the method %s." % self.method
+            )
         if self.mask_far < self.mask_near:
-            raise InputError("mask_far is %g A, less than mask_near (%g A): make it larger."
-                             % (self.mask_far, self.mask_near))
+            raise InputError(
+                "mask_far is %g A, less than mask_near (%g A): make it larger."
+                % (self.mask_far, self.mask_near)
+            )
         if self.given_components and self.method != "particles":
-            raise InputError("given_components are used by the method particles only: leave them "
-                             "out for the method %s." % self.method)
+            raise InputError(
+                "given_components are used by the method particles only: leave them "
+                "out for the method %s." % self.method
+            )
         if self.given_mean and not self.given_components:
-            raise InputError("given_mean is %s, but no given_components are there to subtract it "
-                             "from: give them too, or leave it out." % self.given_mean)
+            raise InputError(
+                "given_mean is %s, but no given_components are there to subtract it "
+                "from: give them too, or leave it out." % self.given_mean
+            )
         if self.given_use != START and not self.given_components:
-            raise InputError("given_use is %s, but no given_components are there: give them too, "
-                             "or leave it out." % self.given_use)
+            raise InputError(
+                "given_use is %s, but no given_components are there: give them too, "
+                "or leave it out." % self.given_use
+            )
         if self.method == "batches":
             self._check_batches()
 
     def _check_batches(self) -> None:
         if self.n_classes > self.reconstructions:
-            raise InputError("classes is %d, more than the %d reconstructions: ask for fewer "
-                             "classes or more reconstructions."
-                             % (self.n_classes, self.reconstructions))
+            raise InputError(
+                "classes is %d, more than the %d reconstructions: ask for fewer "
+                "classes or more reconstructions." % (self.n_classes, self.reconstructions)
+            )
         if self.components > self.reconstructions - 1:
-            raise InputError("components is %d, but %d reconstructions have at most %d: ask for "
-                             "fewer components or more reconstructions."
-                             % (self.components, self.reconstructions, self.reconstructions - 1))
+            raise InputError(
+                "components is %d, but %d reconstructions have at most %d: ask for "
+                "fewer components or more reconstructions."
+                % (self.components, self.reconstructions, self.reconstructions - 1)
+            )
 
     @property
     def n_classes(self) -> int:
@@ -216,48 +335,31 @@ class Settings:
         return 0 if self.classes == AUTO else int(self.classes)
 
     @classmethod
-    def fields(cls) -> Dict[str, Dict[str, Any]]:
+    def fields(cls) -> dict[str, dict[str, Any]]:
         """Name -> metadata (with ``default``) of each parameter, in form order."""
         return {f.name: dict(f.metadata, default=f.default) for f in dataclasses.fields(cls)}
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values, as kept in ``summary.json``."""
         return dataclasses.asdict(self)
 
-    def digest(self, stage: str, identity: str = "") -> str:
-        """Short digest of all settings that the result of `stage` depends on.
 
-        Parameters
-        ----------
-        stage : str
-            One of `STAGES`.
-        identity : str
-            What identifies the input particles and mask.
-
-        Returns
-        -------
-        str
-            Twelve hexadecimal digits; differs when anything upstream differs.
-        """
-        upto = STAGES[:STAGES.index(stage) + 1]
-        values = {name: getattr(self, name) for name, info in self.fields().items()
-                  if info["stage"] in upto}
-        text = json.dumps([RESULTS, values, identity], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _check(name: str, value: Any, info: Dict[str, Any]) -> None:
+def _check(name: str, value: Any, info: dict[str, Any]) -> None:
     choices, low, high = info["choices"], info["low"], info["high"]
     if choices and value not in choices:
         raise InputError("%s is %r: choose one of %s." % (name, value, ", ".join(choices)))
     if low is None:
         return
-    if not isinstance(value, (int, float)):         # an empty field of a form
-        raise InputError("%s is %s: give a number from %g to %g."
-                         % (name, "empty" if value is None else repr(value), low, high))
-    if not low <= value <= high:        # also refuses NaN
+    if not isinstance(value, (int, float)):  # an empty field of a form
+        raise InputError(
+            "%s is %s: give a number from %g to %g."
+            % (name, "empty" if value is None else repr(value), low, high)
+        )
+    if not low <= value <= high:  # also refuses NaN
         shown = "%g" % value if isinstance(value, float) else shorten(str(value))
-        raise InputError("%s is %s%s: give a value from %g to %g."
-                         % (name, shown, " " + info["unit"] if info["unit"] else "", low, high))
+        raise InputError(
+            "%s is %s%s: give a value from %g to %g."
+            % (name, shown, " " + info["unit"] if info["unit"] else "", low, high)
+        )
     if isinstance(info["default"], int) and value != int(value):
         raise InputError("%s is %r: give a whole number." % (name, value))

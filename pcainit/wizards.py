@@ -1,4 +1,5 @@
 """Wizards of the form: look at the consensus to choose the resolution and the mask."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 import subprocess
@@ -8,14 +9,17 @@ from pyworkflow.gui import dialog
 from pyworkflow.wizard import Wizard
 
 from pcainit import checks
+from pcainit.errors import InputError
 from pcainit.plugin import Plugin
 from pcainit.protocols import PcaInitProtInitialVolumes, convert, form
-from pcainit.settings import InputError
 
 # The preview and its libraries are imported when a wizard is opened: Scipion imports this module
 # at each start.
-MASK_SLIDERS = (("mask_threshold", 0.01, 0.95, 0.01), ("mask_near", 0, 60, 1),
-                ("mask_far", 0, 100, 1))
+MASK_SLIDERS = (
+    ("mask_threshold", 0.01, 0.95, 0.01),
+    ("mask_near", 0, 60, 1),
+    ("mask_far", 0, 100, 1),
+)
 
 
 class PcaInitPreviewWizard(Wizard):
@@ -59,26 +63,33 @@ class PcaInitResolutionWizard(PcaInitPreviewWizard):
 
     def _choose(self, root, protocol, preview):
         from pcainit.viewers.preview_dialog import PreviewDialog
+
         step = 0.5
         low = step * -(-preview.finest // step)
         high = min(60.0, step * (preview.coarsest // step))
-        shown = PreviewDialog(root, self._title, preview, [
-            ("resolution", "Resolution (Å)", _number(protocol, "resolution"), low, high, step)])
+        shown = PreviewDialog(
+            root,
+            self._title,
+            preview,
+            [("resolution", "Resolution (Å)", _number(protocol, "resolution"), low, high, step)],
+        )
         return shown.chosen if shown.resultYes() else {}
 
 
 class PcaInitMaskWizard(PcaInitPreviewWizard):
     """Outlines the chosen mask on the consensus, or the automatic one while it is adjusted."""
 
-    _targets = [(PcaInitProtInitialVolumes, ["inputMask"] + [form.camel(name) for name, *_
-                                                            in MASK_SLIDERS])]
+    _targets = [
+        (PcaInitProtInitialVolumes, ["inputMask"] + [form.camel(name) for name, *_ in MASK_SLIDERS])
+    ]
     _title = "Mask"
 
     def _choose(self, root, protocol, preview):
-        from pcainit.engine.masks import fit_mask
-        from pcainit.files.maps import read_map
+        from pcainit.engine.geometry.masks import fit_mask
+        from pcainit.io.maps import read_map
         from pcainit.settings import Settings
         from pcainit.viewers.preview_dialog import PreviewDialog
+
         given = protocol.inputMask.get()
         sliders, mask = [], None
         if given is not None:
@@ -89,10 +100,18 @@ class PcaInitMaskWizard(PcaInitPreviewWizard):
                 return {}
         else:
             fields = Settings.fields()
-            sliders = [(name, fields[name]["label"], _number(protocol, name), *limits)
-                       for name, *limits in MASK_SLIDERS]
-        shown = PreviewDialog(root, self._title, preview, sliders, mask=mask,
-                              resolution=_number(protocol, "resolution"))
+            sliders = [
+                (name, fields[name]["label"], _number(protocol, name), *limits)
+                for name, *limits in MASK_SLIDERS
+            ]
+        shown = PreviewDialog(
+            root,
+            self._title,
+            preview,
+            sliders,
+            mask=mask,
+            resolution=_number(protocol, "resolution"),
+        )
         return shown.chosen if sliders and shown.resultYes() else {}
 
 
@@ -139,10 +158,14 @@ def load_preview(protocol):
     RuntimeError
         With the engine's own words.
     """
-    from pcainit.preview import PARTICLES, read_preview
+    from pcainit.pipeline.routes.preview import PARTICLES, read_preview
+
     particles = protocol.inputParticles.get()
-    reading = ["--" + name.replace("_", "-") for name in form.INPUT_TAB
-               if getattr(protocol, form.camel(name)).get()]
+    reading = [
+        "--" + name.replace("_", "-")
+        for name in form.INPUT_TAB
+        if getattr(protocol, form.camel(name)).get()
+    ]
     key = "_".join([convert.identity(particles)] + [word.strip("-") for word in reading])
     folder = protocol.getProject().getTmpPath("pcainit_preview_" + key)
     path = os.path.join(folder, "preview.npz")
@@ -150,18 +173,38 @@ def load_preview(protocol):
         try:
             return read_preview(path)
         except InputError:
-            os.remove(path)             # damaged: make it again
+            os.remove(path)  # damaged: make it again
     os.makedirs(folder, exist_ok=True)
     star = os.path.join(folder, "particles.star")
     convert.write_star(particles, star, with_ctf=not protocol.noCtf.get(), most=2 * PARTICLES)
-    words = [sys.executable, "-m", "pcainit", "preview", star, "-o", folder, "--data-dir",
-             os.path.abspath("."), "--total", str(particles.getSize()),
-             "--threads", str(protocol.numberOfThreads.get()), *reading]
-    done = subprocess.run(words, env=Plugin.getEnviron(), stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    words = [
+        sys.executable,
+        "-m",
+        "pcainit",
+        "preview",
+        star,
+        "-o",
+        folder,
+        "--data-dir",
+        os.path.abspath("."),
+        "--total",
+        str(particles.getSize()),
+        "--threads",
+        str(protocol.numberOfThreads.get()),
+        *reading,
+    ]
+    done = subprocess.run(
+        words,
+        env=Plugin.getEnviron(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode or not os.path.exists(path):
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [
-            "The preview could not be made."]
+            "The preview could not be made."
+        ]
         raise RuntimeError(lines[-1])
     return read_preview(path)
 
@@ -169,5 +212,6 @@ def load_preview(protocol):
 def _number(protocol, name):
     """A value of the form, or its default while the field is empty or no number."""
     from pcainit.settings import Settings
+
     value = getattr(protocol, form.camel(name)).get()
     return value if value is not None else Settings.fields()[name]["default"]

@@ -4,6 +4,7 @@ The only place that knows Scipion's conventions: `ALIGN_PROJ` matrices take the 
 specimen (RELION's are their inverse), shifts are in pixels, and the particles of a set live in
 one SQLite table whose columns are listed in the table ``Classes``.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import contextlib
 import hashlib
@@ -15,9 +16,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pcainit.files.atomic import replacing
-from pcainit.files.identity import file_identity
-from pcainit.settings import InputError
+from pcainit.errors import InputError
+from pcainit.io.atomic import replacing
+from pcainit.io.fingerprint import file_identity
 
 # Attribute of a Scipion particle -> field of `ParticleTable`
 COLUMNS = {
@@ -81,15 +82,17 @@ def read_particles_fast(particles, most: int = 0) -> ParticleTable:
     prefix = (particles.getPrefix() or "").strip()
     prefix += "_" if prefix and not prefix.endswith("_") else ""
     with _connect(particles.getFileName()) as database:
-        columns = dict(database.execute('SELECT label_property, column_name FROM "%sClasses"'
-                                        % prefix))
+        columns = dict(
+            database.execute('SELECT label_property, column_name FROM "%sClasses"' % prefix)
+        )
         names = [name for name in COLUMNS if name in columns]
         where = "enabled = 1"
         if most:
             where += " AND id %% %d = 0" % max(1, particles.getSize() // most)
-        rows = database.execute('SELECT id, %s FROM "%sObjects" WHERE %s ORDER BY id'
-                                % (", ".join(columns[name] for name in names), prefix, where)
-                                ).fetchall()
+        rows = database.execute(
+            'SELECT id, %s FROM "%sObjects" WHERE %s ORDER BY id'
+            % (", ".join(columns[name] for name in names), prefix, where)
+        ).fetchall()
     if not rows:
         raise ValueError("no rows")
     ids, *data = zip(*rows)
@@ -108,20 +111,29 @@ def read_particles_by_item(particles) -> ParticleTable:
         if not item.isEnabled():
             continue
         ids.append(item.getObjId())
-        matrices.append(item.getTransform().getMatrix().copy() if item.hasTransform()
-                        else np.full((4, 4), np.nan))
+        matrices.append(
+            item.getTransform().getMatrix().copy()
+            if item.hasTransform()
+            else np.full((4, 4), np.nan)
+        )
         for attribute, name in COLUMNS.items():
             if name != "matrix":
                 data[name].append(_attribute(item, attribute))
     filename = data.pop("filename")
     values = {name: np.array(column, dtype=np.float64) for name, column in data.items()}
-    return _complete(particles, np.array(ids, dtype=np.int64), filename, values,
-                     np.array(matrices, dtype=np.float64).reshape(-1, 4, 4))
+    return _complete(
+        particles,
+        np.array(ids, dtype=np.int64),
+        filename,
+        values,
+        np.array(matrices, dtype=np.float64).reshape(-1, 4, 4),
+    )
 
 
 def _connect(path: str) -> "contextlib.closing[sqlite3.Connection]":
     return contextlib.closing(
-        sqlite3.connect("file:%s?mode=ro" % quote(os.path.abspath(path)), uri=True))
+        sqlite3.connect("file:%s?mode=ro" % quote(os.path.abspath(path)), uri=True)
+    )
 
 
 def _attribute(item, path: str):
@@ -142,9 +154,11 @@ def _parse_matrices(texts) -> np.ndarray:
 def _complete(particles, ids, filename, values, matrices) -> ParticleTable:
     """Fill in what the items do not carry: the set's acquisition, and NaN."""
     acquisition = particles.getAcquisition()
-    shared = {"voltage": acquisition.getVoltage(),
-              "spherical_aberration": acquisition.getSphericalAberration(),
-              "amplitude_contrast": acquisition.getAmplitudeContrast()}
+    shared = {
+        "voltage": acquisition.getVoltage(),
+        "spherical_aberration": acquisition.getSphericalAberration(),
+        "amplitude_contrast": acquisition.getAmplitudeContrast(),
+    }
     for attribute, name in COLUMNS.items():
         if attribute in ("_filename", "_transform._matrix"):
             continue
@@ -210,7 +224,7 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
     InputError
         For particles without pose or CTF, or with mirrored poses.
     """
-    from pcainit.engine.poses import euler_from_rotation
+    from pcainit.engine.geometry.poses import euler_from_rotation
 
     table = read_particles(particles, most)
     _check_table(table, with_ctf)
@@ -221,32 +235,41 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
     angles = euler_from_rotation(inverse[:, :3, :3])
     origins = -inverse[:, :2, 3] * sampling
 
-    optics, group = np.unique(np.column_stack([table.values[name] for name in OPTICS]), axis=0,
-                              return_inverse=True)
-    columns = [("rlnImageName", _image_names(table)),
-               ("rlnOpticsGroup", (group.ravel() + 1).tolist()),
-               ("rlnImageId", table.ids.tolist()),
-               ("rlnAngleRot", angles[:, 0]), ("rlnAngleTilt", angles[:, 1]),
-               ("rlnAnglePsi", angles[:, 2]),
-               ("rlnOriginXAngst", origins[:, 0]), ("rlnOriginYAngst", origins[:, 1])]
+    optics, group = np.unique(
+        np.column_stack([table.values[name] for name in OPTICS]), axis=0, return_inverse=True
+    )
+    columns = [
+        ("rlnImageName", _image_names(table)),
+        ("rlnOpticsGroup", (group.ravel() + 1).tolist()),
+        ("rlnImageId", table.ids.tolist()),
+        ("rlnAngleRot", angles[:, 0]),
+        ("rlnAngleTilt", angles[:, 1]),
+        ("rlnAnglePsi", angles[:, 2]),
+        ("rlnOriginXAngst", origins[:, 0]),
+        ("rlnOriginYAngst", origins[:, 1]),
+    ]
     if with_ctf:
-        columns += [("rlnDefocusU", table.values["defocus_u"]),
-                    ("rlnDefocusV", table.values["defocus_v"]),
-                    ("rlnDefocusAngle", table.values["defocus_angle"])]
+        columns += [
+            ("rlnDefocusU", table.values["defocus_u"]),
+            ("rlnDefocusV", table.values["defocus_v"]),
+            ("rlnDefocusAngle", table.values["defocus_angle"]),
+        ]
         if np.any(np.isfinite(table.values["phase_shift"])):
             columns.append(("rlnPhaseShift", np.nan_to_num(table.values["phase_shift"])))
     subset = table.values["random_subset"]
     if np.all((subset == 1) | (subset == 2)):
         columns.append(("rlnRandomSubset", subset.astype(int).tolist()))
 
-    optics_columns = [("rlnOpticsGroup", range(1, len(optics) + 1)),
-                      ("rlnOpticsGroupName", ["opticsGroup%d" % (i + 1)
-                                              for i in range(len(optics))]),
-                      ("rlnVoltage", optics[:, 0]), ("rlnSphericalAberration", optics[:, 1]),
-                      ("rlnAmplitudeContrast", optics[:, 2]),
-                      ("rlnImagePixelSize", [sampling] * len(optics)),
-                      ("rlnImageSize", [box] * len(optics)),
-                      ("rlnImageDimensionality", [2] * len(optics))]
+    optics_columns = [
+        ("rlnOpticsGroup", range(1, len(optics) + 1)),
+        ("rlnOpticsGroupName", ["opticsGroup%d" % (i + 1) for i in range(len(optics))]),
+        ("rlnVoltage", optics[:, 0]),
+        ("rlnSphericalAberration", optics[:, 1]),
+        ("rlnAmplitudeContrast", optics[:, 2]),
+        ("rlnImagePixelSize", [sampling] * len(optics)),
+        ("rlnImageSize", [box] * len(optics)),
+        ("rlnImageDimensionality", [2] * len(optics)),
+    ]
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         _write_table(file, "optics", optics_columns)
         _write_table(file, "particles", columns)
@@ -256,22 +279,31 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
 def _check_table(table: ParticleTable, with_ctf: bool) -> None:
     def refuse(bad: np.ndarray, text: str) -> None:
         if np.any(bad):
-            raise InputError("%d of %d particles %s (the first has id %d)."
-                             % (np.count_nonzero(bad), len(bad), text,
-                                table.ids[np.argmax(bad)]))
+            raise InputError(
+                "%d of %d particles %s (the first has id %d)."
+                % (np.count_nonzero(bad), len(bad), text, table.ids[np.argmax(bad)])
+            )
 
-    refuse(~np.isfinite(table.matrices).all(axis=(1, 2)),
-           "have no pose: take the particles of a 3D refinement")
-    refuse(np.linalg.det(table.matrices[:, :3, :3]) <= 0,
-           "have mirrored poses: take them from another refinement")
+    refuse(
+        ~np.isfinite(table.matrices).all(axis=(1, 2)),
+        "have no pose: take the particles of a 3D refinement",
+    )
+    refuse(
+        np.linalg.det(table.matrices[:, :3, :3]) <= 0,
+        "have mirrored poses: take them from another refinement",
+    )
     if with_ctf:
-        refuse(~np.isfinite([table.values[name] for name in DEFOCUS + OPTICS]).all(axis=0),
-               "have no CTF: assign CTFs, or choose no CTF correction")
+        refuse(
+            ~np.isfinite([table.values[name] for name in DEFOCUS + OPTICS]).all(axis=0),
+            "have no CTF: assign CTFs, or choose no CTF correction",
+        )
 
 
 def _image_names(table: ParticleTable) -> List[str]:
-    return [_star_word("%06d@%s" % (index, name) if index > 0 else name)
-            for index, name in zip(table.values["index"].astype(int).tolist(), table.filename)]
+    return [
+        _star_word("%06d@%s" % (index, name) if index > 0 else name)
+        for index, name in zip(table.values["index"].astype(int).tolist(), table.filename)
+    ]
 
 
 def _star_word(text: str) -> str:
@@ -280,10 +312,11 @@ def _star_word(text: str) -> str:
 
 def _write_table(file, name: str, columns, chunk: int = 20000) -> None:
     file.write("\n# version 30001\n\ndata_%s\n\nloop_\n" % name)
-    file.write("".join("_%s #%d\n" % (label, number)
-                       for number, (label, _) in enumerate(columns, 1)))
+    file.write(
+        "".join("_%s #%d\n" % (label, number) for number, (label, _) in enumerate(columns, 1))
+    )
     row = " ".join("%.6f" if isinstance(values, np.ndarray) else "%s" for _, values in columns)
     for start in range(0, len(columns[0][1]), chunk):
-        part = zip(*(values[start:start + chunk] for _, values in columns))
+        part = zip(*(values[start : start + chunk] for _, values in columns))
         file.write("".join(row % cells + "\n" for cells in part))
     file.write("\n")

@@ -1,4 +1,5 @@
 """Run one command of the engine as a protocol's job; only its result counts as success."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import contextlib
 import glob
@@ -14,7 +15,7 @@ from pcainit.plugin import Plugin
 
 # What else is in an error log: the engine's progress, and a shell's words on what was killed.
 OTHER = re.compile(r"\w+: (\d+ %|done in .* s)|.*: line \d+: +\d+ [A-Z][a-z]")
-LAG = 10        # seconds until a file of another node is surely seen on a shared disk
+LAG = 10  # seconds until a file of another node is surely seen on a shared disk
 
 
 def runEngine(protocol, files, command, *words, name=""):
@@ -43,8 +44,9 @@ def runEngine(protocol, files, command, *words, name=""):
     report = protocol._getLogsPath("%s_%s.json" % (command, uuid.uuid4().hex[:12]))
     before, problem = _sizes(protocol), None
     try:
-        protocol.runJob(Plugin.getProgram(),
-                        Plugin.getArguments(command, *words, "--status", report))
+        protocol.runJob(
+            Plugin.getProgram(), Plugin.getArguments(command, *words, "--status", report)
+        )
     except Exception as error:
         problem = error
     if problem is None and protocol.useQueueForSteps():
@@ -56,9 +58,13 @@ def runEngine(protocol, files, command, *words, name=""):
     # Of a job that could not even be submitted, only the queue's own words tell.
     told = "" if isinstance(problem, subprocess.CalledProcessError) else str(problem or "")
     raise RuntimeError(
-        status.get("error") or lastErrorLine(protocol, before) or told
+        status.get("error")
+        or lastErrorLine(protocol, before)
+        or told
         or "The step '%s' ended without a result: it was killed, cancelled, ran out of memory, or "
-           "never started. See the run's logs." % (name or command)) from problem
+        "never started. See the run's logs."
+        % (name or command)
+    ) from problem
 
 
 def _await(path):

@@ -3,18 +3,34 @@
 Labels, defaults, help texts and conditions come from that table; only the arrangement in tabs
 and what Scipion adds (pointers, threads) is decided here.
 """
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from typing import Any, List
 
 from pwem.objects import Volume
 from pyworkflow.protocol import params
 
-from pcainit.settings import AUTO, METHODS, MOST_PARTS, Settings, shorten
+from pcainit.errors import shorten
+from pcainit.pipeline.stage_order import MAX_PARTS
+from pcainit.settings import AUTO, METHODS, Settings
 
 INPUT_TAB = ("no_ctf", "invert_contrast", "normalise")
-COMPONENTS_TAB = ("reconstructions", "particles_per_reconstruction", "components", "stratify",
-                  "no_local_search", "positive_control", "given_components", "given_use",
-                  "given_mean", "symmetry", "mask_threshold", "mask_near", "mask_far", "seed")
+COMPONENTS_TAB = (
+    "reconstructions",
+    "particles_per_reconstruction",
+    "components",
+    "stratify",
+    "no_local_search",
+    "positive_control",
+    "given_components",
+    "given_use",
+    "given_mean",
+    "symmetry",
+    "mask_threshold",
+    "mask_near",
+    "mask_far",
+    "seed",
+)
 # Settings that are files: pointers in the form.  The engine gets a list of the maps.
 POINTERS = {"given_components": "SetOfVolumes, SetOfVolumesFlex, Volume", "given_mean": "Volume"}
 DEFAULT_CLASSES = 4
@@ -31,55 +47,90 @@ def define(form) -> None:
     """Add all parameters to a Scipion form."""
     table = Settings.fields()
     form.addSection(label="Input")
-    form.addParam("inputParticles", params.PointerParam, pointerClass="SetOfParticles",
-                  pointerCondition="hasAlignmentProj", important=True, label="Input particles",
-                  help="Particles with their poses (projection alignment), from a 3D refinement "
-                       "with one reference, and with CTF. They must be white on dark and not "
-                       "phase flipped, in an even box. Downsampled particles will do, as long as "
-                       "the resolution is not finer than twice their sampling rate. Their images "
-                       "are read in place, once.")
-    form.addParam("inputMask", params.PointerParam, pointerClass="VolumeMask", allowsNull=True,
-                  label=table["mask"]["label"], help=table["mask"]["help"])
+    form.addParam(
+        "inputParticles",
+        params.PointerParam,
+        pointerClass="SetOfParticles",
+        pointerCondition="hasAlignmentProj",
+        important=True,
+        label="Input particles",
+        help="Particles with their poses (projection alignment), from a 3D refinement "
+        "with one reference, and with CTF. They must be white on dark and not "
+        "phase flipped, in an even box. Downsampled particles will do, as long as "
+        "the resolution is not finer than twice their sampling rate. Their images "
+        "are read in place, once.",
+    )
+    form.addParam(
+        "inputMask",
+        params.PointerParam,
+        pointerClass="VolumeMask",
+        allowsNull=True,
+        label=table["mask"]["label"],
+        help=table["mask"]["help"],
+    )
     # Before all whose conditions name it: Scipion looks conditions up as they are added.
     _add(form, "method")
     _add(form, "resolution")
-    form.addParam("onlyVariance", params.BooleanParam, default=False,
-                  expertLevel=params.LEVEL_ADVANCED, condition="method == %d" % DECIDED_BY_DATA,
-                  label="Only the variance map?",
-                  help="Stop when it is known where the structure varies, before any classes are "
-                       "made. Small regions are searched all the same; say yes to 'Skip the "
-                       "search for small changes?' for a quick look. Say no and continue the run "
-                       "to get the volumes; what is done already is kept.")
-    form.addParam("autoClasses", params.BooleanParam, default=True,
-                  condition="method == %d" % DECIDED_BY_DATA,
-                  label="Let the data decide the number of classes?",
-                  help="The number of classes is chosen by the Bayesian information criterion "
-                       "(BIC), and only as many as particles confirm that they were not made "
-                       "from. Say no to ask for a number of your own.")
-    form.addParam("numberOfClasses", params.IntParam, default=DEFAULT_CLASSES,
-                  condition="method != %d or not autoClasses" % DECIDED_BY_DATA,
-                  label=table["classes"]["label"],
-                  help="How many volumes to make. With the method particles, those that the data "
-                       "do not support are random subsets, which the summary names.")
+    form.addParam(
+        "onlyVariance",
+        params.BooleanParam,
+        default=False,
+        expertLevel=params.LEVEL_ADVANCED,
+        condition="method == %d" % DECIDED_BY_DATA,
+        label="Only the variance map?",
+        help="Stop when it is known where the structure varies, before any classes are "
+        "made. Small regions are searched all the same; say yes to 'Skip the "
+        "search for small changes?' for a quick look. Say no and continue the run "
+        "to get the volumes; what is done already is kept.",
+    )
+    form.addParam(
+        "autoClasses",
+        params.BooleanParam,
+        default=True,
+        condition="method == %d" % DECIDED_BY_DATA,
+        label="Let the data decide the number of classes?",
+        help="The number of classes is chosen by the Bayesian information criterion "
+        "(BIC), and only as many as particles confirm that they were not made "
+        "from. Say no to ask for a number of your own.",
+    )
+    form.addParam(
+        "numberOfClasses",
+        params.IntParam,
+        default=DEFAULT_CLASSES,
+        condition="method != %d or not autoClasses" % DECIDED_BY_DATA,
+        label=table["classes"]["label"],
+        help="How many volumes to make. With the method particles, those that the data "
+        "do not support are random subsets, which the summary names.",
+    )
     for name in INPUT_TAB:
         _add(form, name)
     form.addSection(label="Reconstructions and components")
     for name in COMPONENTS_TAB:
         _add(form, name)
-    form.addParam("keepIntermediate", params.BooleanParam, default=True,
-                  expertLevel=params.LEVEL_ADVANCED, label="Keep the cropped images?",
-                  help="With them, continuing this run with other parameters takes seconds to "
-                       "minutes: the particles are not read again. pca volume of chosen particles "
-                       "needs them too. They take a few kilobytes per particle in the run's extra "
-                       "folder. Say no to delete them at the end.")
-    form.addParam("readingJobs", params.IntParam, default=1, expertLevel=params.LEVEL_ADVANCED,
-                  label="Jobs to read the images",
-                  help="With a queue that makes each command a job of its own "
-                       "(QUEUE_FOR_JOBS = Y): so many jobs read the images side by side, each "
-                       "with as many threads as stand above. For millions of particles, or where "
-                       "one node reads slowly. If one of them fails, continuing the run reads "
-                       "that part alone again. The result is the same. Without such a queue the "
-                       "parts are read one after another.")
+    form.addParam(
+        "keepIntermediate",
+        params.BooleanParam,
+        default=True,
+        expertLevel=params.LEVEL_ADVANCED,
+        label="Keep the cropped images?",
+        help="With them, continuing this run with other parameters takes seconds to "
+        "minutes: the particles are not read again. pca volume of chosen particles "
+        "needs them too. They take a few kilobytes per particle in the run's extra "
+        "folder. Say no to delete them at the end.",
+    )
+    form.addParam(
+        "readingJobs",
+        params.IntParam,
+        default=1,
+        expertLevel=params.LEVEL_ADVANCED,
+        label="Jobs to read the images",
+        help="With a queue that makes each command a job of its own "
+        "(QUEUE_FOR_JOBS = Y): so many jobs read the images side by side, each "
+        "with as many threads as stand above. For millions of particles, or where "
+        "one node reads slowly. If one of them fails, continuing the run reads "
+        "that part alone again. The result is the same. Without such a queue the "
+        "parts are read one after another.",
+    )
     form.addParallelSection(threads=2, mpi=0)
 
 
@@ -88,8 +139,9 @@ def _add(form, name: str) -> None:
     info = Settings.fields()[name]
     conditions = []
     if len(info["methods"]) < len(METHODS):
-        conditions.append(" or ".join("method == %d" % METHODS.index(method)
-                                      for method in info["methods"]))
+        conditions.append(
+            " or ".join("method == %d" % METHODS.index(method) for method in info["methods"])
+        )
     if name.startswith("mask_"):
         conditions.append("inputMask is None")
     if name in ("given_use", "given_mean"):
@@ -112,25 +164,42 @@ def add_setting(form, name: str, **changes: Any) -> None:
         words.update(pointerClass=POINTERS[name], allowsNull=True)
         kind = params.PointerParam
     elif info["choices"]:
-        words.update(choices=list(info["choices"]), default=info["choices"].index(default),
-                     display=params.EnumParam.DISPLAY_HLIST)
+        words.update(
+            choices=list(info["choices"]),
+            default=info["choices"].index(default),
+            display=params.EnumParam.DISPLAY_HLIST,
+        )
         kind = params.EnumParam
     else:
-        kind = {bool: params.BooleanParam, int: params.IntParam, float: params.FloatParam,
-                str: params.StringParam}[type(default)]
+        kind = {
+            bool: params.BooleanParam,
+            int: params.IntParam,
+            float: params.FloatParam,
+            str: params.StringParam,
+        }[type(default)]
     words.update(changes)
     form.addParam(camel(name), kind, **words)
 
 
 def add_classes(form, condition: str = "True") -> None:
     """The number of classes, or that BIC decides."""
-    form.addParam("autoClasses", params.BooleanParam, default=True, condition=condition,
-                  label="Let the data decide the number of classes?",
-                  help="The number with the smallest Bayesian information criterion (BIC) of the "
-                       "Gaussian mixture.")
-    form.addParam("numberOfClasses", params.IntParam, default=DEFAULT_CLASSES,
-                  condition="not (%s) or not autoClasses" % condition,
-                  label=Settings.fields()["classes"]["label"], help="How many volumes to make.")
+    form.addParam(
+        "autoClasses",
+        params.BooleanParam,
+        default=True,
+        condition=condition,
+        label="Let the data decide the number of classes?",
+        help="The number with the smallest Bayesian information criterion (BIC) of the "
+        "Gaussian mixture.",
+    )
+    form.addParam(
+        "numberOfClasses",
+        params.IntParam,
+        default=DEFAULT_CLASSES,
+        condition="not (%s) or not autoClasses" % condition,
+        label=Settings.fields()["classes"]["label"],
+        help="How many volumes to make.",
+    )
 
 
 def method(protocol) -> str:
@@ -140,11 +209,13 @@ def method(protocol) -> str:
 
 def unfit_jobs(protocol, particles: int) -> List[str]:
     """Why the number of jobs that read the images cannot be used; empty when it can."""
-    jobs, most = protocol.readingJobs.get(), min(MOST_PARTS, particles)
+    jobs, most = protocol.readingJobs.get(), min(MAX_PARTS, particles)
     if jobs is not None and 1 <= jobs <= most:
         return []
-    return ["Jobs to read the images is %s: give a number from 1 to %d."
-            % ("empty" if jobs is None else shorten(str(jobs)), most)]
+    return [
+        "Jobs to read the images is %s: give a number from 1 to %d."
+        % ("empty" if jobs is None else shorten(str(jobs)), most)
+    ]
 
 
 def only_variance(protocol) -> bool:
@@ -174,8 +245,12 @@ def settings(protocol) -> Settings:
         else:
             values[name] = info["choices"][value] if info["choices"] else value
     auto = method(protocol) == METHODS[DECIDED_BY_DATA] and protocol.autoClasses.get()
-    return Settings(method=method(protocol), mask=mask_file(protocol), classes=AUTO if auto
-                    else str(protocol.numberOfClasses.get()), **values)
+    return Settings(
+        method=method(protocol),
+        mask=mask_file(protocol),
+        classes=AUTO if auto else str(protocol.numberOfClasses.get()),
+        **values,
+    )
 
 
 def mask_file(protocol) -> str:
@@ -196,6 +271,8 @@ def options(values: Settings) -> List[Any]:
         if isinstance(value, bool):
             words += ["--" + name.replace("_", "-")] if value else []
         elif value not in ("", ()):
-            words += ["--" + name.replace("_", "-"),
-                      *(value if isinstance(value, (tuple, list)) else [value])]
+            words += [
+                "--" + name.replace("_", "-"),
+                *(value if isinstance(value, (tuple, list)) else [value]),
+            ]
     return words

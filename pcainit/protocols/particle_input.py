@@ -1,39 +1,49 @@
 """Particles as the protocols get them: do they fit, and the latent coordinates they carry."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 from typing import List
 
 import numpy as np
 
+from pcainit.errors import InputError, shorten
 from pcainit.protocols.convert import stack_files
-from pcainit.settings import InputError, shorten
 
-FEW_FILES = 3       # missing stacks that are named
+FEW_FILES = 3  # missing stacks that are named
 
 
 def unfit(particles, with_ctf: bool) -> List[str]:
     """Why particles cannot be used, one sentence for each reason; empty when they can."""
     errors = []
     if not particles.hasAlignmentProj():
-        errors.append("The particles have no projection alignment (theirs is: %s): take the "
-                      "particles of a 3D refinement." % (particles.getAlignment() or "none"))
+        errors.append(
+            "The particles have no projection alignment (theirs is: %s): take the "
+            "particles of a 3D refinement." % (particles.getAlignment() or "none")
+        )
     if with_ctf:
         # Not every plugin tells the set what its particles have.
         first = particles.getFirstItem()
         if not particles.hasCTF() and not (first is not None and first.hasCTF()):
-            errors.append("The particles have no CTF: assign it to them, or say yes to 'No "
-                          "CTF correction?'.")
+            errors.append(
+                "The particles have no CTF: assign it to them, or say yes to 'No CTF correction?'."
+            )
         if particles.isPhaseFlipped():
-            errors.append("The particles are phase flipped: extract them without phase "
-                          "flipping, or say yes to 'No CTF correction?'.")
+            errors.append(
+                "The particles are phase flipped: extract them without phase "
+                "flipping, or say yes to 'No CTF correction?'."
+            )
         if particles.isAmplitudeCorrected():
-            errors.append("The particles' amplitudes are CTF corrected: extract them without "
-                          "correction, or say yes to 'No CTF correction?'.")
+            errors.append(
+                "The particles' amplitudes are CTF corrected: extract them without "
+                "correction, or say yes to 'No CTF correction?'."
+            )
     missing = [path for path in stack_files(particles) if not os.path.exists(path)]
     if missing:
         more = " and %d more" % (len(missing) - FEW_FILES) if len(missing) > FEW_FILES else ""
-        errors.append("Image files of the particles are missing: %s%s. Restore them, or "
-                      "import the particles again." % (", ".join(missing[:FEW_FILES]), more))
+        errors.append(
+            "Image files of the particles are missing: %s%s. Restore them, or "
+            "import the particles again." % (", ".join(missing[:FEW_FILES]), more)
+        )
     return errors
 
 
@@ -48,8 +58,10 @@ def dimensions(particles) -> int:
     first = particles.getFirstItem()
     values = _coordinates(first) if first is not None else None
     if values is None or not len(values):
-        raise InputError("The particles carry no latent coordinates: give a flexibility set, or a "
-                         "file of coordinates.")
+        raise InputError(
+            "The particles carry no latent coordinates: give a flexibility set, or a "
+            "file of coordinates."
+        )
     return len(values)
 
 
@@ -58,8 +70,10 @@ def _coordinates(particle):
     try:
         return np.array([float(word) for word in text.split(",")]) if text else None
     except ValueError:
-        raise InputError("The particle with id %s has latent coordinates that are no numbers (%s)."
-                         % (particle.getObjId(), shorten(text))) from None
+        raise InputError(
+            "The particle with id %s has latent coordinates that are no numbers (%s)."
+            % (particle.getObjId(), shorten(text))
+        ) from None
 
 
 def read_coordinates(particles, ids: np.ndarray) -> np.ndarray:
@@ -89,9 +103,10 @@ def read_coordinates(particles, ids: np.ndarray) -> np.ndarray:
             continue
         values = _coordinates(particle)
         if values is None or len(values) != count:
-            raise InputError("The particle with id %d has %d latent coordinates, the first has "
-                             "%d: all need the same." % (particle.getObjId(),
-                                                         0 if values is None else len(values),
-                                                         count))
+            raise InputError(
+                "The particle with id %d has %d latent coordinates, the first has "
+                "%d: all need the same."
+                % (particle.getObjId(), 0 if values is None else len(values), count)
+            )
         out[k] = values
     return out

@@ -1,4 +1,5 @@
 """Scipion protocol: several sets of volumes side by side."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
 import os
@@ -7,19 +8,14 @@ from pwem.protocols import ProtAnalysis3D
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
-from pcainit.files.identity import file_identity
+from pcainit.errors import InputError
+from pcainit.io.fingerprint import file_identity
+from pcainit.output.words.verdict import listed_figures
 from pcainit.protocols import form
 from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import (
-    SEED_SETS,
-    SeedProtocol,
-    volume_rows,
-    write_list,
-)
-from pcainit.settings import InputError
-from pcainit.verdict import listed_figures
+from pcainit.protocols.seeds import SEED_SETS, SeedProtocol, volume_rows, write_list
 
-_OWN = "pcainit - "         # how the default labels of our runs begin
+_OWN = "pcainit - "  # how the default labels of our runs begin
 
 
 class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
@@ -38,24 +34,43 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
 
     def _defineParams(self, definition):
         definition.addSection(label="Input")
-        definition.addParam("inputSets", params.MultiPointerParam, important=True,
-                            pointerClass="SetOfVolumes, SetOfVolumesFlex, SetOfClasses3D",
-                            label="Sets of volumes", help="Each is one row of the table.")
-        definition.addParam("truth", params.PointerParam, allowsNull=True,
-                            pointerClass="SetOfVolumes, SetOfVolumesFlex", label="True volumes",
-                            help="Where they are known, for instance of simulated particles.")
-        self._addMask(definition, "Where the volumes are compared. Without one, a soft mask is "
-                                  "made from their mean.")
-        form.add_setting(definition, "resolution", help="All volumes are filtered to this "
-                         "resolution, which must not be finer than twice each sampling rate, nor "
-                         "coarser than a sixth of the first volume's box.")
+        definition.addParam(
+            "inputSets",
+            params.MultiPointerParam,
+            important=True,
+            pointerClass="SetOfVolumes, SetOfVolumesFlex, SetOfClasses3D",
+            label="Sets of volumes",
+            help="Each is one row of the table.",
+        )
+        definition.addParam(
+            "truth",
+            params.PointerParam,
+            allowsNull=True,
+            pointerClass="SetOfVolumes, SetOfVolumesFlex",
+            label="True volumes",
+            help="Where they are known, for instance of simulated particles.",
+        )
+        self._addMask(
+            definition,
+            "Where the volumes are compared. Without one, a soft mask is made from their mean.",
+        )
+        form.add_setting(
+            definition,
+            "resolution",
+            help="All volumes are filtered to this "
+            "resolution, which must not be finer than twice each sampling rate, nor "
+            "coarser than a sixth of the first volume's box.",
+        )
         definition.addParallelSection(threads=2, mpi=0)
 
     def _insertAllSteps(self):
         rows = [self._rows(one) for one in self._sets()]
         mask = self.inputMask.get()
-        digest = self._digest(rows, file_identity([path for one in rows for path, _ in one]),
-                              file_identity([mask.getFileName()]) if mask is not None else "")
+        digest = self._digest(
+            rows,
+            file_identity([path for one in rows for path, _ in one]),
+            file_identity([mask.getFileName()]) if mask is not None else "",
+        )
         self._insertFunctionStep(self.compareStep, digest, needsGPU=False)
 
     def compareStep(self, digest):
@@ -66,43 +81,50 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
             path = self._getExtraPath("truth.txt" if true else "set_%03d.txt" % (number + 1))
             write_list(path, self._rows(one))
             words += ["--truth", path] if true else ["%s=%s" % (self._name(number), path)]
-        files = [os.path.join(self._resultFolder(), name)
-                 for name in ("comparison.txt", "comparison.html", "comparison.json")]
+        files = [
+            os.path.join(self._resultFolder(), name)
+            for name in ("comparison.txt", "comparison.html", "comparison.json")
+        ]
         runEngine(self, files, "compare", *words, "-o", self._resultFolder(), *self._options())
         return files
 
     def _validate(self):
-        if not len(self.inputSets) or not all(isinstance(one, SEED_SETS)
-                                              for one in self._sets()):
+        if not len(self.inputSets) or not all(isinstance(one, SEED_SETS) for one in self._sets()):
             return ["Sets of volumes must be sets of volumes: give at least one SetOfVolumes."]
         errors = self._validateMask() + self._validateSettings()
         try:
             count = sum(len(self._rows(one)) for one in self._sets())
         except InputError as error:
             return errors + [str(error)]
-        return errors + (["There is only %d volume: give at least 2 to compare." % count]
-                         if count < 2 else [])
+        return errors + (
+            ["There is only %d volume: give at least 2 to compare." % count] if count < 2 else []
+        )
 
     def _summary(self):
         found = self._comparison()
         if found is None:
             return ["The comparison is not ready yet."]
-        lines = ["At %g A; differences in percent of the density's own spread inside the mask:"
-                 % found["resolution"]]
+        lines = [
+            "At %g A; differences in percent of the density's own spread inside the mask:"
+            % found["resolution"]
+        ]
         lines += [_set_in_words(row) for row in found["sets"]]
         several = {row["name"] for row in found["sets"] if len(row["files"]) > 1}
         pairs = [pair for pair in found["between"] if several.issuperset(pair["sets"])]
         if pairs:
             lines += ["", "Difference maps of two sets, best one-to-one match (1: the same):"]
-            lines += ["*%s* and *%s*: %s" % (*pair["sets"], listed_figures(pair["correlations"]))
-                      for pair in pairs]
+            lines += [
+                "*%s* and *%s*: %s" % (*pair["sets"], listed_figures(pair["correlations"]))
+                for pair in pairs
+            ]
         return lines
 
     def _comparison(self):
         """What the engine has found; None when there is nothing yet."""
         try:
-            with open(os.path.join(self._resultFolder(), "comparison.json"),
-                      encoding="utf-8") as file:
+            with open(
+                os.path.join(self._resultFolder(), "comparison.json"), encoding="utf-8"
+            ) as file:
                 return json.load(file)
         except (OSError, ValueError):
             return None
@@ -113,14 +135,15 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     def _sets(self):
         """All sets, the true volumes last."""
         truth = self.truth.get()
-        return [pointer.get() for pointer in self.inputSets] + ([truth] if truth is not None
-                                                                else [])
+        return [pointer.get() for pointer in self.inputSets] + (
+            [truth] if truth is not None else []
+        )
 
     def _name(self, number):
         """Name of a set: its run's, without the signs that mean something else."""
         parent = self.inputSets[number].getObjValue()
         words = parent.getRunName() if hasattr(parent, "getRunName") else "set"
-        words = words[len(_OWN):] if words.startswith(_OWN) else words
+        words = words[len(_OWN) :] if words.startswith(_OWN) else words
         return "%d %s" % (number + 1, words.replace("=", " "))
 
     def _rows(self, volumes):
@@ -136,7 +159,11 @@ def _set_in_words(row):
     if count < 2:
         return "*%s*: 1 volume, so no differences." % row["name"]
     words = "*%s*: %d volumes, which differ by %.1f %% on average and %.1f %% at least" % (
-        row["name"], count, 100 * row["diversity"], 100 * row["least_difference"])
+        row["name"],
+        count,
+        100 * row["diversity"],
+        100 * row["least_difference"],
+    )
     if row["over_noise"]:
         ratios = [value for k, values in enumerate(row["over_noise"]) for value in values[:k]]
         words += ", %.1f to %.1f times their noise (1: noise alone)" % (min(ratios), max(ratios))

@@ -1,4 +1,5 @@
 """Scipion protocol: initial volumes for 3D classification, by principal component analysis."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 
@@ -15,12 +16,14 @@ from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 
 from pcainit import checks
-from pcainit.files.atomic import replacing, write_text
-from pcainit.files.identity import file_identity
+from pcainit.errors import InputError
+from pcainit.io.atomic import replacing, write_text
+from pcainit.io.fingerprint import file_identity
+from pcainit.pipeline.stage_order import COMMANDS, STAGES, part_name, stage_digest
 from pcainit.protocols import convert, describe, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import VOLUME_SETS, volume_rows, write_list
-from pcainit.settings import COMMANDS, STAGES, InputError, Settings, part_name
+from pcainit.settings import Settings
 
 # Known before the run, so that other protocols can be wired to them.
 OUTPUTS = {
@@ -80,7 +83,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         settings, identity, digests = self._settings(), "", []
         for stage in STAGES:
             identity += self._filesOf(stage, settings)
-            digests.append(settings.digest(stage, identity))
+            digests.append(stage_digest(settings, stage, identity))
         written = self._insert(self.writeInputStep, digests[0])
         self._insertReading(written, digests[0])
         self._insert(self.reconstructStep, digests[1])
@@ -98,8 +101,10 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         if jobs == 1:
             self._insert(self.prepareStep, digest)
             return
-        parts = [self._insert(self.readPartStep, digest, number, jobs, prerequisites=[written])
-                 for number in range(1, jobs + 1)]
+        parts = [
+            self._insert(self.readPartStep, digest, number, jobs, prerequisites=[written])
+            for number in range(1, jobs + 1)
+        ]
         self._insert(self.joinPartsStep, digest, jobs, prerequisites=parts)
 
     def _insert(self, step, *arguments, **words):
@@ -113,8 +118,9 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def writeInputStep(self, digest):
         """Write the particles' poses and CTFs for the engine; images are read in place."""
-        ids = convert.write_star(self.inputParticles.get(), self._inputStar(),
-                                 with_ctf=not self.noCtf.get())
+        ids = convert.write_star(
+            self.inputParticles.get(), self._inputStar(), with_ctf=not self.noCtf.get()
+        )
         with replacing(self._inputIds()) as temporary, open(temporary, "wb") as file:
             np.save(file, ids)
         return self._inputFiles()
@@ -126,7 +132,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def readPartStep(self, digest, number, parts):
         """Read one part of the images."""
         part = self._workFile(part_name(number, parts))
-        mark = part + ".read"       # goes with the work folder, unlike the part which is joined
+        mark = part + ".read"  # goes with the work folder, unlike the part which is joined
         if not (os.path.exists(part + ".npz") and _text(mark) == digest):
             write_text(mark, "")
             self._readPart(number, parts)
@@ -154,8 +160,9 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         results.forget(self)
         result = results.EngineResult(self._resultFolder())
         sampling = self.inputParticles.get().getSamplingRate()
-        results.register(self, self._sources(),
-                         outputVarianceMap=results.make_volume(result.variance, sampling))
+        results.register(
+            self, self._sources(), outputVarianceMap=results.make_volume(result.variance, sampling)
+        )
 
     def clusterStep(self, digest):
         """Classes."""
@@ -174,18 +181,22 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         sampling = particles.getSamplingRate()
         result = results.EngineResult(self._resultFolder(), np.load(self._inputIds()))
 
-        outputs = {"outputVolumes": results.fill_volumes(
-            self._createSetOfVolumes(), result, sampling)}
+        outputs = {
+            "outputVolumes": results.fill_volumes(self._createSetOfVolumes(), result, sampling)
+        }
         outputs["outputClasses"] = results.fill_classes(
-            self._createSetOfClasses3D(self.inputParticles), result, sampling)
+            self._createSetOfClasses3D(self.inputParticles), result, sampling
+        )
         if result.components:
             outputs["outputComponents"] = results.fill_components(
-                self._createSetOfVolumes("_components"), result, sampling)
+                self._createSetOfVolumes("_components"), result, sampling
+            )
         if result.variance:
             outputs["outputVarianceMap"] = results.make_volume(result.variance, sampling)
         if "coordinates" in result.arrays:
-            latents = SetOfParticlesFlex.create(self._getPath(), suffix="latents",
-                                                progName=results.PROGRAM)
+            latents = SetOfParticlesFlex.create(
+                self._getPath(), suffix="latents", progName=results.PROGRAM
+            )
             outputs["outputParticles"] = results.fill_latents(latents, particles, result)
 
         results.register(self, self._sources(), **outputs)
@@ -193,6 +204,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def _cleanExtraFiles(self):
         if not self.keepIntermediate.get():
             import shutil
+
             shutil.rmtree(self._workFolder(), ignore_errors=True)
 
     # -------------------------- Running the engine ---------------------------
@@ -206,20 +218,35 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             disappears, so that whatever is made anew is also used anew.
         """
         self._runCommand(self._stageFiles(stage), COMMANDS[stage], *arguments)
-        done = STAGES[:STAGES.index(stage) + 1]
+        done = STAGES[: STAGES.index(stage) + 1]
         return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
 
     def _readPart(self, number, parts):
-        self._runCommand([], COMMANDS["prepare"], *self._images(),
-                         "--chunk", "%d/%d" % (number, parts),
-                         name="prepare, part %d of %d" % (number, parts))
+        self._runCommand(
+            [],
+            COMMANDS["prepare"],
+            *self._images(),
+            "--chunk",
+            "%d/%d" % (number, parts),
+            name="prepare, part %d of %d" % (number, parts),
+        )
 
     def _runCommand(self, files, command, *arguments, **words):
         for name in form.POINTERS:
             if self._givenRows(name):
                 write_list(form.map_list(self, name), self._givenRows(name))
-        runEngine(self, files, command, *arguments, "--work", self._workFolder(),
-                  *form.options(self._settings()), "--threads", self.numberOfThreads.get(), **words)
+        runEngine(
+            self,
+            files,
+            command,
+            *arguments,
+            "--work",
+            self._workFolder(),
+            *form.options(self._settings()),
+            "--threads",
+            self.numberOfThreads.get(),
+            **words,
+        )
 
     def _images(self):
         return [self._inputStar(), "--data-dir", os.path.abspath(".")]
@@ -282,8 +309,12 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             settings = self._settings()
         except InputError as error:
             return errors + [str(error)]
-        return errors + checks.problems(settings, particles.getSize(), particles.getXDim() or 0,
-                                        particles.getSamplingRate() or 0)
+        return errors + checks.problems(
+            settings,
+            particles.getSize(),
+            particles.getXDim() or 0,
+            particles.getSamplingRate() or 0,
+        )
 
     def _validateMask(self, mask):
         if mask is None:
@@ -297,15 +328,18 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def _validateGiven(self):
         """Why given components, or their mean, cannot be used."""
         if form.method(self) not in Settings.fields()["given_components"]["methods"]:
-            return []       # the form hides them
-        for name, classes in (("given_components", (*VOLUME_SETS, Volume)),
-                              ("given_mean", (Volume,))):
+            return []  # the form hides them
+        for name, classes in (
+            ("given_components", (*VOLUME_SETS, Volume)),
+            ("given_mean", (Volume,)),
+        ):
             given, label = getattr(self, form.camel(name)).get(), Settings.fields()[name]["label"]
             if given is None:
                 continue
             if not isinstance(given, classes):
-                return ["%s: this is a %s, give a %s." % (label, _className(given),
-                                                          classes[0].__name__)]
+                return [
+                    "%s: this is a %s, give a %s." % (label, _className(given), classes[0].__name__)
+                ]
             try:
                 if not volume_rows([given]):
                     return ["%s: the set is empty, give one with volumes." % label]
@@ -313,8 +347,10 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
                 return [str(error)]
             size = tuple(given.getDim() or ())
             if len(set(size[:3])) != 1:
-                return ["%s: the volumes are no cubes (%s), give some with equal sides."
-                        % (label, " x ".join(str(n) for n in size))]
+                return [
+                    "%s: the volumes are no cubes (%s), give some with equal sides."
+                    % (label, " x ".join(str(n) for n in size))
+                ]
         return []
 
     def _warnings(self):
@@ -322,9 +358,13 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         try:
             settings = self._settings()
         except InputError:
-            return []       # _validate says it
-        return checks.cautions(settings, particles.getSize(), particles.getXDim() or 0,
-                               particles.getSamplingRate() or 0)
+            return []  # _validate says it
+        return checks.cautions(
+            settings,
+            particles.getSize(),
+            particles.getXDim() or 0,
+            particles.getSamplingRate() or 0,
+        )
 
     def _summary(self):
         return describe.summary(results.read_summary(self._resultFolder()))

@@ -1,4 +1,5 @@
 """Scipion protocol: initial volumes from latent coordinates of any program."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 
@@ -9,12 +10,12 @@ from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
 from pcainit import checks
-from pcainit.files.atomic import replacing
-from pcainit.files.identity import file_identity
+from pcainit.errors import InputError, shorten
+from pcainit.io.atomic import replacing
+from pcainit.io.fingerprint import file_identity
 from pcainit.protocols import convert, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import SeedProtocol
-from pcainit.settings import InputError, shorten
 
 MIXTURE, STEPS = range(2)
 
@@ -37,41 +38,77 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
 
     _label = "pca volumes from latent coordinates"
     _devStatus = BETA
-    _possibleOutputs = {"outputVolumes": SetOfVolumes, "outputClasses": SetOfClasses3D,
-                        "outputVarianceMap": Volume}
-    SETTINGS = ("resolution", "no_ctf", "invert_contrast", "normalise", "symmetry", "seed",
-                "mask_threshold", "mask_near", "mask_far")
+    _possibleOutputs = {
+        "outputVolumes": SetOfVolumes,
+        "outputClasses": SetOfClasses3D,
+        "outputVarianceMap": Volume,
+    }
+    SETTINGS = (
+        "resolution",
+        "no_ctf",
+        "invert_contrast",
+        "normalise",
+        "symmetry",
+        "seed",
+        "mask_threshold",
+        "mask_near",
+        "mask_far",
+    )
 
     # -------------------------- Form -----------------------------------------
     def _defineParams(self, definition):
         definition.addSection(label="Input")
-        definition.addParam("inputParticles", params.PointerParam, important=True,
-                            pointerClass="SetOfParticlesFlex, SetOfParticles",
-                            pointerCondition="hasAlignmentProj", label="Particles with coordinates",
-                            help="Particles with poses and CTF that carry latent coordinates (a "
-                                 "flexibility set). Plain particles need a file of coordinates.")
-        definition.addParam("coordinatesFile", params.FileParam, default="", allowsNull=True,
-                            label="Or a file of coordinates",
-                            help="Used in place of the set's own coordinates: an .npy or .npz "
-                                 "array or a text table, with one row for each particle in the "
-                                 "set's order, or the particles' .cs file of cryoSPARC's 3D "
-                                 "Variability job (the plugin does not keep its coordinates). The "
-                                 "rows of a .cs file are matched by the images' names, else by "
-                                 "the defocus; the summary says so where neither is possible and "
-                                 "they are taken in order.")
-        definition.addParam("how", params.EnumParam, default=MIXTURE,
-                            display=params.EnumParam.DISPLAY_HLIST,
-                            choices=["clusters", "steps along one coordinate"], label="Volumes of",
-                            help="clusters: a Gaussian mixture, for separate states. steps along "
-                                 "one coordinate: for a continuous movement.")
-        definition.addParam("along", params.IntParam, default=1, condition="how == %d" % STEPS,
-                            label="Coordinate", help="Which one, counted from 1.")
+        definition.addParam(
+            "inputParticles",
+            params.PointerParam,
+            important=True,
+            pointerClass="SetOfParticlesFlex, SetOfParticles",
+            pointerCondition="hasAlignmentProj",
+            label="Particles with coordinates",
+            help="Particles with poses and CTF that carry latent coordinates (a "
+            "flexibility set). Plain particles need a file of coordinates.",
+        )
+        definition.addParam(
+            "coordinatesFile",
+            params.FileParam,
+            default="",
+            allowsNull=True,
+            label="Or a file of coordinates",
+            help="Used in place of the set's own coordinates: an .npy or .npz "
+            "array or a text table, with one row for each particle in the "
+            "set's order, or the particles' .cs file of cryoSPARC's 3D "
+            "Variability job (the plugin does not keep its coordinates). The "
+            "rows of a .cs file are matched by the images' names, else by "
+            "the defocus; the summary says so where neither is possible and "
+            "they are taken in order.",
+        )
+        definition.addParam(
+            "how",
+            params.EnumParam,
+            default=MIXTURE,
+            display=params.EnumParam.DISPLAY_HLIST,
+            choices=["clusters", "steps along one coordinate"],
+            label="Volumes of",
+            help="clusters: a Gaussian mixture, for separate states. steps along "
+            "one coordinate: for a continuous movement.",
+        )
+        definition.addParam(
+            "along",
+            params.IntParam,
+            default=1,
+            condition="how == %d" % STEPS,
+            label="Coordinate",
+            help="Which one, counted from 1.",
+        )
         form.add_classes(definition, "how == %d" % MIXTURE)
         form.add_setting(definition, "seed")
         definition.addSection(label="Reconstruction")
-        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
-                                  "rate). Outside it every volume carries the consensus. Without "
-                                  "one, a soft mask is made from the consensus.")
+        self._addMask(
+            definition,
+            "Solvent or focus mask (values 0 to 1, any box and sampling "
+            "rate). Outside it every volume carries the consensus. Without "
+            "one, a soft mask is made from the consensus.",
+        )
         form.add_setting(definition, "resolution")
         for name in ("no_ctf", "invert_contrast", "normalise", "symmetry"):
             form.add_setting(definition, name)
@@ -91,7 +128,9 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
         path = self.coordinatesFile.get()
         digest = self._digest(
             convert.identity(self.inputParticles.get(), mask and mask.getFileName()),
-            self._along(), file_identity([path]) if path else "")
+            self._along(),
+            file_identity([path]) if path else "",
+        )
         for step in (self.writeInputStep, self.reconstructStep, self.createOutputStep):
             self._insertFunctionStep(step, digest, needsGPU=False)
 
@@ -103,8 +142,9 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
         arrays = [(self._inputIds(), ids)]
         if not self.coordinatesFile.get():
             files.append(self._inputCoordinates())
-            arrays.append((self._inputCoordinates(),
-                           particle_input.read_coordinates(particles, ids)))
+            arrays.append(
+                (self._inputCoordinates(), particle_input.read_coordinates(particles, ids))
+            )
         for path, values in arrays:
             with replacing(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, values)
@@ -113,10 +153,20 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
     def reconstructStep(self, digest):
         """Cluster the coordinates and reconstruct each cluster."""
         summary = os.path.join(self._resultFolder(), "summary.json")
-        runEngine(self, [summary], "latents", self._inputStar(),
-                  self.coordinatesFile.get() or self._inputCoordinates(), "-o",
-                  self._resultFolder(), "--data-dir", os.path.abspath("."), "--along",
-                  self._along(), *self._options())
+        runEngine(
+            self,
+            [summary],
+            "latents",
+            self._inputStar(),
+            self.coordinatesFile.get() or self._inputCoordinates(),
+            "-o",
+            self._resultFolder(),
+            "--data-dir",
+            os.path.abspath("."),
+            "--along",
+            self._along(),
+            *self._options(),
+        )
         return [summary]
 
     def createOutputStep(self, digest):
@@ -126,17 +176,21 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
         sampling = self.inputParticles.get().getSamplingRate()
         outputs = dict(
             outputVolumes=results.fill_volumes(self._createSetOfVolumes(), result, sampling),
-            outputClasses=results.fill_classes(self._createSetOfClasses3D(self.inputParticles),
-                                               result, sampling),
-            outputVarianceMap=results.make_volume(result.variance, sampling))
+            outputClasses=results.fill_classes(
+                self._createSetOfClasses3D(self.inputParticles), result, sampling
+            ),
+            outputVarianceMap=results.make_volume(result.variance, sampling),
+        )
         results.register(self, [self.inputParticles], **outputs)
 
     # -------------------------- Information ----------------------------------
     def _validate(self):
         particles = self.inputParticles.get()
         if not isinstance(particles, SetOfParticles):
-            return ["Particles with coordinates is a %s: give a SetOfParticlesFlex."
-                    % (type(particles).__name__ if particles is not None else "nothing")]
+            return [
+                "Particles with coordinates is a %s: give a SetOfParticlesFlex."
+                % (type(particles).__name__ if particles is not None else "nothing")
+            ]
         errors = self._validateMask() + particle_input.unfit(particles, not self.noCtf.get())
         path = self.coordinatesFile.get()
         if path and not os.path.isfile(path):
@@ -147,22 +201,30 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
             except InputError as error:
                 return errors + [str(error)]
             if self._along() and not 1 <= self._along() <= dimensions:
-                errors.append("Coordinate is %d, but the particles have %d: give a number from 1 "
-                              "to %d." % (self._along(), dimensions, dimensions))
+                errors.append(
+                    "Coordinate is %d, but the particles have %d: give a number from 1 "
+                    "to %d." % (self._along(), dimensions, dimensions)
+                )
         try:
             settings = self._settings()
         except InputError as error:
             return errors + [str(error)]
-        return errors + checks.problems(settings, particles.getSize(), particles.getXDim() or 0,
-                                        particles.getSamplingRate() or 0)
+        return errors + checks.problems(
+            settings,
+            particles.getSize(),
+            particles.getXDim() or 0,
+            particles.getSamplingRate() or 0,
+        )
 
     def _methods(self):
         found = results.read_summary(self._resultFolder())
         if not found:
             return []
-        return ["%s particles were grouped by their latent coordinates and the particles of each "
-                "of %d groups reconstructed at %g A with pcainit %s, weighted by their shares."
-                % (found["particles"], found["classes"], found["resolution"], found["version"])]
+        return [
+            "%s particles were grouped by their latent coordinates and the particles of each "
+            "of %d groups reconstructed at %g A with pcainit %s, weighted by their shares."
+            % (found["particles"], found["classes"], found["resolution"], found["version"])
+        ]
 
     def _citations(self):
         return ["Pedregosa2011", "delaRosaTrevin2016"]

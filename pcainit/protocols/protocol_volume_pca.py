@@ -1,4 +1,5 @@
 """Scipion protocol: principal components and representatives of a set of volumes."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 
@@ -8,18 +9,12 @@ from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
-from pcainit.checks import LEAST_VOLUMES
-from pcainit.files.identity import file_identity
+from pcainit.errors import InputError, shorten
+from pcainit.io.fingerprint import file_identity
+from pcainit.limits import MIN_VOLUMES
 from pcainit.protocols import form, results
 from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import (
-    SEED_SETS,
-    SeedProtocol,
-    class_sizes,
-    volume_rows,
-    write_list,
-)
-from pcainit.settings import InputError, shorten
+from pcainit.protocols.seeds import SEED_SETS, SeedProtocol, class_sizes, volume_rows, write_list
 
 
 class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
@@ -39,38 +34,67 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
 
     _label = "pca of volumes"
     _devStatus = BETA
-    _possibleOutputs = {"outputVolumes": SetOfVolumes, "outputComponents": SetOfVolumes,
-                        "outputVarianceMap": Volume, "outputCoordinates": SetOfVolumesFlex}
+    _possibleOutputs = {
+        "outputVolumes": SetOfVolumes,
+        "outputComponents": SetOfVolumes,
+        "outputVarianceMap": Volume,
+        "outputCoordinates": SetOfVolumesFlex,
+    }
     SETTINGS = ("resolution", "components", "seed", "mask_threshold", "mask_near", "mask_far")
 
     # -------------------------- Form -----------------------------------------
     def _defineParams(self, definition):
         definition.addSection(label="Input")
-        definition.addParam("inputVolumes", params.MultiPointerParam, important=True,
-                            pointerClass="SetOfVolumes, SetOfVolumesFlex, SetOfClasses3D",
-                            label="Input volumes",
-                            help="One or more sets of volumes of one particle in one orientation, "
-                                 "together at least 3; boxes and sampling rates may differ. "
-                                 "Classes count by their number of particles; together with "
-                                 "plain sets they need a file of weights.")
-        form.add_setting(definition, "resolution", help="All volumes are filtered to this "
-                         "resolution, which must not be finer than twice each sampling rate, nor "
-                         "coarser than a sixth of the first volume's box.")
+        definition.addParam(
+            "inputVolumes",
+            params.MultiPointerParam,
+            important=True,
+            pointerClass="SetOfVolumes, SetOfVolumesFlex, SetOfClasses3D",
+            label="Input volumes",
+            help="One or more sets of volumes of one particle in one orientation, "
+            "together at least 3; boxes and sampling rates may differ. "
+            "Classes count by their number of particles; together with "
+            "plain sets they need a file of weights.",
+        )
+        form.add_setting(
+            definition,
+            "resolution",
+            help="All volumes are filtered to this "
+            "resolution, which must not be finer than twice each sampling rate, nor "
+            "coarser than a sixth of the first volume's box.",
+        )
         form.add_classes(definition)
-        definition.addParam("alignGreyscale", params.BooleanParam, default=False,
-                            label="Align the greyscale?",
-                            help="Bring all volumes to one density scale and background first: "
-                                 "say yes for volumes of different programs or runs.")
-        definition.addParam("weightsFile", params.FileParam, default="", allowsNull=True,
-                            expertLevel=params.LEVEL_ADVANCED, label="File of weights",
-                            help="A text file with one number for each volume, in order, in place "
-                                 "of the sizes of classes.")
+        definition.addParam(
+            "alignGreyscale",
+            params.BooleanParam,
+            default=False,
+            label="Align the greyscale?",
+            help="Bring all volumes to one density scale and background first: "
+            "say yes for volumes of different programs or runs.",
+        )
+        definition.addParam(
+            "weightsFile",
+            params.FileParam,
+            default="",
+            allowsNull=True,
+            expertLevel=params.LEVEL_ADVANCED,
+            label="File of weights",
+            help="A text file with one number for each volume, in order, in place "
+            "of the sizes of classes.",
+        )
         definition.addSection(label="Mask and components")
-        self._addMask(definition, "Solvent or focus mask (values 0 to 1, any box and sampling "
-                                  "rate). Without one, a soft mask is made from the mean.")
-        form.add_setting(definition, "components", help="Principal components that are kept. The "
-                         "clusters are made of those above the noise edge, so a few too many do no "
-                         "harm.")
+        self._addMask(
+            definition,
+            "Solvent or focus mask (values 0 to 1, any box and sampling "
+            "rate). Without one, a soft mask is made from the mean.",
+        )
+        form.add_setting(
+            definition,
+            "components",
+            help="Principal components that are kept. The "
+            "clusters are made of those above the noise edge, so a few too many do no "
+            "harm.",
+        )
         form.add_setting(definition, "seed")
         for name in ("mask_threshold", "mask_near", "mask_far"):
             form.add_setting(definition, name, condition="inputMask is None")
@@ -79,8 +103,13 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     # -------------------------- Steps ----------------------------------------
     def _insertAllSteps(self):
         rows = self._rows()
-        digest = self._digest(rows, file_identity([path for path, _ in rows]), self._weights(),
-                              self.alignGreyscale.get(), file_identity(self._maskFiles()))
+        digest = self._digest(
+            rows,
+            file_identity([path for path, _ in rows]),
+            self._weights(),
+            self.alignGreyscale.get(),
+            file_identity(self._maskFiles()),
+        )
         self._insertFunctionStep(self.analyseStep, digest, needsGPU=False)
         self._insertFunctionStep(self.createOutputStep, digest, needsGPU=False)
 
@@ -89,8 +118,16 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
         write_list(self._listFile(), self._rows(), self._weights() or None)
         summary = os.path.join(self._resultFolder(), "summary.json")
         words = ["--align-greyscale"] if self.alignGreyscale.get() else []
-        runEngine(self, [summary], "volumes", self._listFile(), "-o", self._resultFolder(),
-                  *words, *self._options())
+        runEngine(
+            self,
+            [summary],
+            "volumes",
+            self._listFile(),
+            "-o",
+            self._resultFolder(),
+            *words,
+            *self._options(),
+        )
         return [summary]
 
     def createOutputStep(self, digest):
@@ -100,19 +137,23 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
         sampling = result.summary["sampling"]
         outputs = dict(
             outputVolumes=results.fill_volumes(self._createSetOfVolumes(), result, sampling),
-            outputComponents=results.fill_components(self._createSetOfVolumes("_components"),
-                                                     result, sampling),
+            outputComponents=results.fill_components(
+                self._createSetOfVolumes("_components"), result, sampling
+            ),
             outputVarianceMap=results.make_volume(result.variance, sampling),
-            outputCoordinates=self._coordinates(sampling))
+            outputCoordinates=self._coordinates(sampling),
+        )
         results.register(self, self.inputVolumes, **outputs)
 
     def _coordinates(self, sampling):
         """The input volumes with their coordinates and classes."""
-        with np.load(os.path.join(self._resultFolder(), "analysis.npz"),
-                     allow_pickle=False) as arrays:
+        with np.load(
+            os.path.join(self._resultFolder(), "analysis.npz"), allow_pickle=False
+        ) as arrays:
             points, label = arrays["batch_coordinates"], arrays["batch_cluster"]
-        volumes = SetOfVolumesFlex.create(self._getPath(), suffix="coordinates",
-                                          progName=results.PROGRAM)
+        volumes = SetOfVolumesFlex.create(
+            self._getPath(), suffix="coordinates", progName=results.PROGRAM
+        )
         volumes.setSamplingRate(sampling)
         for number, (path, rate) in enumerate(self._rows(), 1):
             volume = VolumeFlex(progName=results.PROGRAM, location=os.path.relpath(path))
@@ -134,25 +175,36 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
             weights = self._weights()
         except InputError as error:
             return errors + [str(error)]
-        if count < LEAST_VOLUMES:
-            errors.append("There are only %d volumes: give at least %d." % (count, LEAST_VOLUMES))
+        if count < MIN_VOLUMES:
+            errors.append("There are only %d volumes: give at least %d." % (count, MIN_VOLUMES))
         elif not self.autoClasses.get() and self.numberOfClasses.get() > count:
-            errors.append("Number of classes is %d for %d volumes: ask for fewer."
-                          % (self.numberOfClasses.get(), count))
+            errors.append(
+                "Number of classes is %d for %d volumes: ask for fewer."
+                % (self.numberOfClasses.get(), count)
+            )
         if weights and len(weights) != count:
-            errors.append("The file of weights has %d numbers for %d volumes: give one for each."
-                          % (len(weights), count))
+            errors.append(
+                "The file of weights has %d numbers for %d volumes: give one for each."
+                % (len(weights), count)
+            )
         return errors
 
     def _methods(self):
         found = results.read_summary(self._resultFolder())
         if not found:
             return []
-        return ["%d volumes at %g A were reduced to %d principal components inside a mask with "
-                "pcainit %s and clustered with a Gaussian mixture [Pedregosa2011]; %d weighted "
-                "averages are the representatives."
-                % (found["input_volumes"], found["resolution"], len(found["eigenvalues"]),
-                   found["version"], found["classes"])]
+        return [
+            "%d volumes at %g A were reduced to %d principal components inside a mask with "
+            "pcainit %s and clustered with a Gaussian mixture [Pedregosa2011]; %d weighted "
+            "averages are the representatives."
+            % (
+                found["input_volumes"],
+                found["resolution"],
+                len(found["eigenvalues"]),
+                found["version"],
+                found["classes"],
+            )
+        ]
 
     def _citations(self):
         return ["Penczek2011", "Pedregosa2011", "delaRosaTrevin2016"]
@@ -170,11 +222,15 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
             with open(path, encoding="utf-8") as file:
                 values = [float(word) for word in file.read().split()]
         except (OSError, ValueError) as error:
-            raise InputError("The file of weights %s cannot be read (%s): give one number for "
-                             "each volume." % (shorten(path), shorten(str(error)))) from None
+            raise InputError(
+                "The file of weights %s cannot be read (%s): give one number for "
+                "each volume." % (shorten(path), shorten(str(error)))
+            ) from None
         if not all(0 < value < 1e30 for value in values):
-            raise InputError("The file of weights %s has a number that is not positive: leave "
-                             "such volumes out." % path)
+            raise InputError(
+                "The file of weights %s has a number that is not positive: leave "
+                "such volumes out." % path
+            )
         return values
 
     def _maskFiles(self):

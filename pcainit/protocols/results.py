@@ -1,4 +1,5 @@
 """From the engine's result folder to Scipion's objects, particles matched by their ids."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import glob
 import json
@@ -8,9 +9,9 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from pwem.objects import Float, Integer, ParticleFlex, SetOfParticlesFlex, Volume
 
-from pcainit.settings import InputError
+from pcainit.errors import InputError
 
-PROGRAM = "pcainit"     # names the latent space in flexibility objects
+PROGRAM = "pcainit"  # names the latent space in flexibility objects
 
 
 class EngineResult:
@@ -29,13 +30,15 @@ class EngineResult:
         self.summary = read_summary(folder)
         if not self.summary:
             raise InputError("The result folder %s has no readable summary.json." % folder)
-        self.arrays: Dict[str, np.ndarray] = {}     # none where no particles were classified
+        self.arrays: Dict[str, np.ndarray] = {}  # none where no particles were classified
         if os.path.exists(os.path.join(folder, "latents.npz")):
             with np.load(os.path.join(folder, "latents.npz"), allow_pickle=False) as arrays:
                 self.arrays = {name: arrays[name] for name in arrays.files}
         if ids is not None and len(self.arrays["class"]) != len(ids):
-            raise InputError("The result is of %d particles, the input of %d: start again."
-                             % (len(self.arrays["class"]), len(ids)))
+            raise InputError(
+                "The result is of %d particles, the input of %d: start again."
+                % (len(self.arrays["class"]), len(ids))
+            )
 
     @property
     def volumes(self) -> List[str]:
@@ -45,8 +48,9 @@ class EngineResult:
     @property
     def components(self) -> List[str]:
         """Files of the eigenvolumes, strongest first."""
-        return sorted(glob.glob(os.path.join(glob.escape(self.folder), "components",
-                                             "component_*.mrc")))
+        return sorted(
+            glob.glob(os.path.join(glob.escape(self.folder), "components", "component_*.mrc"))
+        )
 
     @property
     def variance(self) -> Optional[str]:
@@ -94,8 +98,9 @@ def fill_volumes(volumes, result: EngineResult, sampling: float):
         volume.setObjId(number)
         volume.setClassId(number)
         volume.setObjLabel("class %d" % number)
-        volume.setObjComment("%d %s (%.1f %%)" % (sizes[number - 1], what,
-                                                  100 * sizes[number - 1] / total))
+        volume.setObjComment(
+            "%d %s (%.1f %%)" % (sizes[number - 1], what, 100 * sizes[number - 1] / total)
+        )
         volumes.append(volume)
     return volumes
 
@@ -109,10 +114,14 @@ def fill_components(components, result: EngineResult, sampling: float):
         volume = make_volume(path, sampling)
         volume.setObjId(number)
         volume.setObjLabel("component %d" % number)
-        words = [text % values[number - 1]
-                 for text, values in (("eigenvalue %.3g", eigenvalues),
-                                      ("half-set cosine %.2f", cosines))
-                 if number <= len(values) and values[number - 1] is not None]
+        words = [
+            text % values[number - 1]
+            for text, values in (
+                ("eigenvalue %.3g", eigenvalues),
+                ("half-set cosine %.2f", cosines),
+            )
+            if number <= len(values) and values[number - 1] is not None
+        ]
         volume.setObjComment(", ".join(words))
         components.append(volume)
     return components
@@ -148,8 +157,9 @@ def fill_classes(classes, result: EngineResult, sampling: float):
         class_item.getRepresentative().setLocation(path)
         class_item.getRepresentative().setSamplingRate(sampling)
 
-    classes.classifyItems(updateItemCallback=update_particle, updateClassCallback=update_class,
-                          doClone=False)
+    classes.classifyItems(
+        updateItemCallback=update_particle, updateClassCallback=update_class, doClone=False
+    )
     return classes
 
 

@@ -1,4 +1,5 @@
 """What the protocols that make volumes of other programs' results have in common."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import hashlib
 import json
@@ -7,11 +8,12 @@ import os
 from pwem.objects import SetOfClasses3D, SetOfVolumes, SetOfVolumesFlex, Volume, VolumeMask
 from pyworkflow.protocol import params
 
-from pcainit.files.atomic import write_text
+from pcainit.errors import InputError
+from pcainit.io.atomic import write_text
 from pcainit.protocols import form, results
-from pcainit.settings import AUTO, InputError, Settings
+from pcainit.settings import AUTO, Settings
 
-VOLUME_SETS = (SetOfVolumes, SetOfVolumesFlex)      # neither is a kind of the other
+VOLUME_SETS = (SetOfVolumes, SetOfVolumesFlex)  # neither is a kind of the other
 SEED_SETS = (*VOLUME_SETS, SetOfClasses3D)
 
 
@@ -21,8 +23,14 @@ class SeedProtocol:
     SETTINGS = ("resolution",)
 
     def _addMask(self, definition, text):
-        definition.addParam("inputMask", params.PointerParam, pointerClass="VolumeMask",
-                            allowsNull=True, label=Settings.fields()["mask"]["label"], help=text)
+        definition.addParam(
+            "inputMask",
+            params.PointerParam,
+            pointerClass="VolumeMask",
+            allowsNull=True,
+            label=Settings.fields()["mask"]["label"],
+            help=text,
+        )
 
     def _settings(self):
         """The engine's settings from the form; raises InputError."""
@@ -36,8 +44,11 @@ class SeedProtocol:
 
     def _options(self):
         """Words of the engine's command line."""
-        known = (*self.SETTINGS, "mask", *(("classes",) if hasattr(self, "numberOfClasses")
-                                           else ()))
+        known = (
+            *self.SETTINGS,
+            "mask",
+            *(("classes",) if hasattr(self, "numberOfClasses") else ()),
+        )
         words, values = [], self._settings().as_dict()
         for name in known:
             value, option = values[name], "--" + name.replace("_", "-")
@@ -90,8 +101,10 @@ def map_file(volume):
     index, path = volume.getLocation()
     path = path[:-4] if path.endswith(":mrc") else path
     if index > 1 or os.path.splitext(path)[1].lower() not in (".mrc", ".map"):
-        raise InputError("The volume %s is not an .mrc file of its own: export the set as one "
-                         ".mrc file per volume first." % path)
+        raise InputError(
+            "The volume %s is not an .mrc file of its own: export the set as one "
+            ".mrc file per volume first." % path
+        )
     if not os.path.exists(path):
         raise InputError("The volume's file %s is missing." % path)
     return os.path.abspath(path)
@@ -114,8 +127,7 @@ def volume_rows(sets):
             continue
         for item in _enabled(volumes):
             volume = item.getRepresentative() if isinstance(volumes, SetOfClasses3D) else item
-            rows.append((map_file(volume), volume.getSamplingRate()
-                         or volumes.getSamplingRate()))
+            rows.append((map_file(volume), volume.getSamplingRate() or volumes.getSamplingRate()))
     return rows
 
 
@@ -132,8 +144,10 @@ def class_sizes(sets):
     if not any(of_classes):
         return []
     if not all(of_classes):
-        raise InputError("Classes, which count by their size, and plain volumes cannot be weighed "
-                         "together: give a file of weights, or sets of volumes only.")
+        raise InputError(
+            "Classes, which count by their size, and plain volumes cannot be weighed "
+            "together: give a file of weights, or sets of volumes only."
+        )
     return [float(item.getSize()) for one in sets for item in _enabled(one)]
 
 
@@ -146,5 +160,10 @@ def _enabled(items):
 
 def write_list(path, rows, weights=None):
     """List of maps for the engine: path, weight, sampling rate."""
-    write_text(path, "".join('"%s" %.9g %.9g\n' % (name, 1 if weights is None else weights[k], rate)
-                             for k, (name, rate) in enumerate(rows)))
+    write_text(
+        path,
+        "".join(
+            '"%s" %.9g %.9g\n' % (name, 1 if weights is None else weights[k], rate)
+            for k, (name, rate) in enumerate(rows)
+        ),
+    )

@@ -1,4 +1,5 @@
 """Fixtures shared by the tests: an offline Scipion project with imported particles."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 import shlex
@@ -11,7 +12,7 @@ from unittest import mock
 import pytest
 
 SAMPLING = 6.0
-PARTICLES = 1000        # the fewest that cryoSPARC's 3D classification takes
+PARTICLES = 1000  # the fewest that cryoSPARC's 3D classification takes
 HOSTS = """[localhost]
 PARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s
 NAME = localhost
@@ -32,10 +33,16 @@ def pytest_configure(config):
     (home / "config").mkdir()
     (home / "config" / "hosts.conf").write_text(HOSTS)
     os.environ.update(
-        SCIPION_HOME=str(home), SCIPION_HOSTS=str(home / "config" / "hosts.conf"),
-        SCIPION_USER_DATA=str(home / "user"), SCIPION_DOMAIN="pwem", SCIPION_NOTIFY="False",
-        SCIPION_TEST_NOSYNC="True", SCIPION_PRIORITY_PACKAGE_LIST="pwem", NO_COLOR="1",
-        PATH=os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"])
+        SCIPION_HOME=str(home),
+        SCIPION_HOSTS=str(home / "config" / "hosts.conf"),
+        SCIPION_USER_DATA=str(home / "user"),
+        SCIPION_DOMAIN="pwem",
+        SCIPION_NOTIFY="False",
+        SCIPION_TEST_NOSYNC="True",
+        SCIPION_PRIORITY_PACKAGE_LIST="pwem",
+        NO_COLOR="1",
+        PATH=os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
+    )
 
 
 def pytest_unconfigure(config):
@@ -46,10 +53,26 @@ def pytest_unconfigure(config):
 @pytest.fixture(scope="session")
 def simulated_set(tmp_path_factory):
     """Folder of a small simulated set: particles.star, particles.mrcs, truth/."""
-    from pcainit.__main__ import main
+    from pcainit.cli.main import main
+
     folder = tmp_path_factory.mktemp("simulated")
-    assert main(["simulate", str(folder), "--particles", str(PARTICLES), "--box", "32",
-                 "--sampling", str(SAMPLING), "--seed", "1"]) == 0
+    assert (
+        main(
+            [
+                "simulate",
+                str(folder),
+                "--particles",
+                str(PARTICLES),
+                "--box",
+                "32",
+                "--sampling",
+                str(SAMPLING),
+                "--seed",
+                "1",
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -64,27 +87,40 @@ class ScipionProject:
 
     def __init__(self, particles: Path) -> None:
         import pyworkflow
+
         pyworkflow.Config.setDomain("pwem")
         from pyworkflow.project import Manager
+
         self.project = Manager().createProject("pcainit_tests")
         self.path = self.project.path
         self.project.load(chdir=True)
-        self.stages = []        # names of the stages that were run
+        self.stages = []  # names of the stages that were run
         self.imported = self.import_particles(particles / "particles.star")
 
     def import_particles(self, star: Path, **values):
         """Run ProtImportParticles on a RELION STAR file."""
         from pwem.protocols import ProtImportParticles
-        values = dict(dict(importFrom=ProtImportParticles.IMPORT_FROM_RELION, starFile=str(star),
-                           magnification=10000, samplingRate=SAMPLING,
-                           haveDataBeenPhaseFlipped=False), **values)
+
+        values = dict(
+            dict(
+                importFrom=ProtImportParticles.IMPORT_FROM_RELION,
+                starFile=str(star),
+                magnification=10000,
+                samplingRate=SAMPLING,
+                haveDataBeenPhaseFlipped=False,
+            ),
+            **values,
+        )
         return self.run(self.project.newProtocol(ProtImportParticles, **values))
 
     def new_volumes(self, **values):
         """A protocol of ours that points at the imported particles, quick by default."""
         from pcainit.protocols import PcaInitProtInitialVolumes
-        values = dict(dict(method=1, numberOfClasses=3, particlesPerReconstruction=40,
-                           reconstructions=25), **values)
+
+        values = dict(
+            dict(method=1, numberOfClasses=3, particlesPerReconstruction=40, reconstructions=25),
+            **values,
+        )
         protocol = self.project.newProtocol(PcaInitProtInitialVolumes, **values)
         protocol.inputParticles.set(self.imported)
         protocol.inputParticles.setExtended("outputParticles")
@@ -92,11 +128,12 @@ class ScipionProject:
 
     def run_engine(self, log, program, arguments, **options):
         """Stand in for the executor's runJob: one stage without a new process or a report."""
-        from pcainit.__main__ import main
+        from pcainit.cli.main import main
+
         python, module, *words = shlex.split(arguments)
         assert (python, module) == ("-m", "pcainit")
         self.stages.append(words[0])
-        with mock.patch("pcainit.report.write_report"):     # its plots take seconds
+        with mock.patch("pcainit.output.report.write_report"):  # its plots take seconds
             if main(words):
                 raise RuntimeError("non-zero exit")
 
@@ -106,6 +143,7 @@ class ScipionProject:
         The engine's stages run in this process too, unless `processes` asks for real commands.
         """
         from pyworkflow.protocol.executor import StepExecutor
+
         if not protocol.hasObjId():
             self.project.saveProtocol(protocol)
             protocol.makePathsAndClean()

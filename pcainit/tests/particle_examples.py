@@ -1,15 +1,16 @@
 """Particles of known truth for the tests of the method `particles`; made from the model itself."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pcainit.engine.grid import Grid
-from pcainit.engine.latent_model import make_background
-from pcainit.engine.particles import Slices
-from pcainit.engine.prepare import prepare_slices
-from pcainit.engine.reconstruction import Consensus, reconstruct_consensus
-from pcainit.engine.simulation import draw_truth, simulate_images
-from pcainit.engine.slicing import extract_slices
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.images.crop import prepare_slices
+from pcainit.engine.images.particles import Slices
+from pcainit.engine.model.image_model import make_background
+from pcainit.engine.projection.reconstruction import Consensus, reconstruct_consensus
+from pcainit.engine.projection.slices import extract_slices
+from pcainit.engine.simulation.simulate import draw_truth, simulate_images
 
 GRID = Grid(24, 6.0, 24.0)
 PLACES = np.array([[2, 0, 1], [-1, 2, 0], [0, -2, -2], [1, 1, 2], [-2, -1, 1], [0, 0, 0.0]])
@@ -25,12 +26,13 @@ def blobs(grid, places, width=1.2):
 def ball(grid, radius):
     """Mask of a sphere, voxels of the working box."""
     axis = np.arange(grid.box) - grid.box // 2
-    distance = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis ** 2)
+    distance = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
     return np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
 
 
-def model_background(n, *, seed=0, grid=GRID, differences=None, coordinates=None, noise=1.0,
-                     mean=None):
+def model_background(
+    n, *, seed=0, grid=GRID, differences=None, coordinates=None, noise=1.0, mean=None
+):
     """`Background` of n particles that follow the model exactly, and its solvent mask.
 
     Parameters
@@ -57,8 +59,9 @@ def model_background(n, *, seed=0, grid=GRID, differences=None, coordinates=None
     values[:, 0] = values[:, 0].real
     half = (np.arange(n) % 2 + 1).astype(np.int8)
     slices = Slices(values, ctf, rotations, half, np.ones(n, bool), grid)
-    consensus = Consensus(mean, np.full(grid.n_shells, float(noise)), grid.shell_profile(mean),
-                          np.ones(grid.n_shells))
+    consensus = Consensus(
+        mean, np.full(grid.n_shells, float(noise)), grid.shell_profile(mean), np.ones(grid.n_shells)
+    )
     solvent = ball(grid, 5)
     return make_background(slices, consensus, solvent), solvent
 
@@ -81,8 +84,9 @@ def latent_statistics(centres, label, *, seed=0, strength=4.0, spread=0.5):
     centres = np.asarray(centres, float)
     n, q = len(label), centres.shape[1]
     root = np.eye(q) + spread * rng.normal(size=(n, q, q)) / np.sqrt(q)
-    root *= np.sqrt(strength / (1 + spread ** 2)) * rng.uniform(0.7, 1.3, (n, 1, 1))
+    root *= np.sqrt(strength / (1 + spread**2)) * rng.uniform(0.7, 1.3, (n, 1, 1))
     precision = root @ root.transpose(0, 2, 1)
-    score = (np.einsum("nab,nb->na", precision, centres[label])
-             + np.einsum("nab,nb->na", root, rng.normal(size=(n, q))))
+    score = np.einsum("nab,nb->na", precision, centres[label]) + np.einsum(
+        "nab,nb->na", root, rng.normal(size=(n, q))
+    )
     return precision.astype(np.float32), score.astype(np.float32)

@@ -1,4 +1,5 @@
 """What is installed: version, entry points, package data, menu entries."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import ast
 import configparser
@@ -14,13 +15,19 @@ import pytest
 import pcainit
 
 ROOT = Path(pcainit.__file__).resolve().parents[1]
-pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(),
-                                reason="the sources' setup.py is not here")
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "setup.py").exists(), reason="the sources' setup.py is not here"
+)
 
 
 def _metadata(option, tmp_path):
-    result = subprocess.run([sys.executable, "setup.py", "--quiet", option], cwd=str(ROOT),
-                            stdout=subprocess.PIPE, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", option],
+        cwd=str(ROOT),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return result.stdout.strip().splitlines()[-1]
 
 
@@ -52,14 +59,34 @@ def test_entry_points():
 
 
 def test_package_data_is_installed(tmp_path):
-    subprocess.run([sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base",
-                    str(tmp_path), "build", "--build-base", str(tmp_path / "build"),
-                    "--build-lib", str(tmp_path / "lib")],
-                   cwd=str(ROOT), check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            sys.executable,
+            "setup.py",
+            "--quiet",
+            "egg_info",
+            "--egg-base",
+            str(tmp_path),
+            "build",
+            "--build-base",
+            str(tmp_path / "build"),
+            "--build-lib",
+            str(tmp_path / "lib"),
+        ],
+        cwd=str(ROOT),
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     installed = tmp_path / "lib" / "pcainit"
-    for name in ("protocols.conf", pcainit._logo, "__main__.py", "protocols/__init__.py",
-                 "engine/__init__.py", "files/__init__.py"):
+    for name in (
+        "protocols.conf",
+        pcainit._logo,
+        "__main__.py",
+        "protocols/__init__.py",
+        "engine/__init__.py",
+        "files/__init__.py",
+    ):
         assert (installed / name).exists(), name
 
 
@@ -91,6 +118,7 @@ def test_menu_places():
 def test_menu_names_protocols_that_exist():
     pytest.importorskip("pwem", reason="scipion-em is not installed")
     import pcainit.protocols
+
     names = {name for _, name in _entries(_menu())}
     assert names == set(pcainit.protocols.__all__)
 
@@ -99,6 +127,7 @@ def test_menu_names_protocols_that_exist():
 def test_scipion_finds_the_plugin():
     pytest.importorskip("pwem", reason="scipion-em is not installed")
     import pyworkflow
+
     pyworkflow.Config.setDomain("pwem")
     domain = pyworkflow.Config.getDomain()
     protocol = domain.getProtocols()["PcaInitProtInitialVolumes"]
@@ -116,6 +145,7 @@ def test_scipion_finds_the_plugin():
 def test_missing_package_is_named(monkeypatch):
     pytest.importorskip("pwem", reason="scipion-em is not installed")
     from pcainit import plugin
+
     monkeypatch.setattr(plugin, "NEEDED", ("numpy", "surely_not_installed"))
     assert "surely_not_installed" in plugin.Plugin.validateInstallation()[0]
 
@@ -126,6 +156,7 @@ def test_command_quotes_what_the_shell_would_take_apart():
     import shlex
 
     from pcainit.plugin import Plugin
+
     words = ["prepare", "my data/$HOME/a;b.star", "--threads", "2"]
     assert shlex.split(Plugin.getArguments(*words)) == ["-m", "pcainit", *words]
     assert shlex.split(Plugin.getProgram()) == [sys.executable]
@@ -133,15 +164,19 @@ def test_command_quotes_what_the_shell_would_take_apart():
 
 def test_importing_the_package_loads_nothing():
     """Scipion imports every plugin at each start, and the command line has no Scipion."""
-    code = ("import sys, pcainit; heavy = {'pwem', 'pyworkflow', 'numpy', 'sklearn', 'numba', "
-            "'scipy'} & set(sys.modules); assert not heavy, heavy; "
-            "assert not hasattr(pcainit, 'nothing_like_this')")
+    code = (
+        "import sys, pcainit; heavy = {'pwem', 'pyworkflow', 'numpy', 'sklearn', 'numba', "
+        "'scipy'} & set(sys.modules); assert not heavy, heavy; "
+        "assert not hasattr(pcainit, 'nothing_like_this')"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=str(ROOT))
 
 
 @pytest.mark.scipion
 def test_discovery_does_not_load_the_engine():
     pytest.importorskip("pwem", reason="scipion-em is not installed")
-    code = ("import sys, pcainit.protocols; heavy = {'sklearn', 'numba'} & set(sys.modules); "
-            "assert not heavy, heavy")
+    code = (
+        "import sys, pcainit.protocols; heavy = {'sklearn', 'numba'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=str(ROOT))

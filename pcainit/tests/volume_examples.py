@@ -1,18 +1,21 @@
 """Sets of volumes of known states, sampled analytically on any grid."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import dataclasses
 import functools
 
 import numpy as np
 
-from pcainit.engine.grid import Grid
-from pcainit.engine.simulation import Simulation, make_states
-from pcainit.files.maps import write_map
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.simulation.simulate import Simulation, make_states
+from pcainit.io.maps import write_map
 
 BOX, SAMPLING = 48, 5.0
 # Blobs wide enough to be sampled without aliasing on every grid.
-STATES = [dataclasses.replace(state, width=9.0) for state in make_states(
-    Simulation(box_px=BOX, sampling=SAMPLING, populations=(1, 1, 1)))]
+STATES = [
+    dataclasses.replace(state, width=9.0)
+    for state in make_states(Simulation(box_px=BOX, sampling=SAMPLING, populations=(1, 1, 1)))
+]
 
 
 @functools.lru_cache(maxsize=None)

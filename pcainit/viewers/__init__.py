@@ -1,4 +1,5 @@
 """What "Analyze results" opens."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from pcainit.viewers.viewer_compare import PcaInitViewerCompare
 from pcainit.viewers.viewer_initial_volumes import PcaInitViewerInitialVolumes

@@ -1,20 +1,21 @@
 """Scripts for ChimeraX: class volumes, eigenvolumes, and a morph along one component."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Sequence
+from typing import Sequence
 
 import numpy as np
 from scipy.signal import resample
 
-from pcainit.files.atomic import write_text
-from pcainit.files.maps import write_map
-from pcainit.plots import Result
-from pcainit.plots.style import class_colour
+from pcainit.io.atomic import write_text
+from pcainit.io.maps import write_map
+from pcainit.output.plots import Result
+from pcainit.output.plots.style import class_colour
 
-_SHARE = 0.3            # surface level, as a share of the consensus' maximum
-_FINER = 2              # the morph's maps are interpolated, so that their surfaces are smooth
+_SHARE = 0.3  # surface level, as a share of the consensus' maximum
+_FINER = 2  # the morph's maps are interpolated, so that their surfaces are smooth
 _START = "close session\nset bgColor white\nlighting soft\ngraphics silhouettes true\n"
 
 
@@ -34,8 +35,10 @@ def class_volumes_script(result: Result, folder: Path) -> Path:
     files = sorted((result.folder / "volumes").glob("class_*.mrc"))
     lines = _opened(files)
     for k in range(len(files)):
-        lines.append("volume #%d style surface step 1 level %.6g color %s"
-                     % (k + 1, _level(result), class_colour(k)))
+        lines.append(
+            "volume #%d style surface step 1 level %.6g color %s"
+            % (k + 1, _level(result), class_colour(k))
+        )
         lines.append('rename #%d "class %d"' % (k + 1, k + 1))
     lines += ["view", "tile"]
     return _write(folder / "class_volumes.cxc", lines)
@@ -60,16 +63,19 @@ def components_script(result: Result, folder: Path) -> Path:
     lines.append('rename #1 "consensus"')
     for k, component in enumerate(result.components):
         level = 0.4 * float(np.abs(component).max())
-        lines.append("volume #%d style surface step 1 level %.6g color #c23b3b level %.6g color "
-                     "#2a6f97" % (k + 2, level, -level))
+        lines.append(
+            "volume #%d style surface step 1 level %.6g color #c23b3b level %.6g color "
+            "#2a6f97" % (k + 2, level, -level)
+        )
         lines.append('rename #%d "component %d"' % (k + 2, k + 1))
         if k:
             lines.append("hide #%d models" % (k + 2))
     return _write(folder / "components.cxc", lines + ["view"])
 
 
-def morph_script(result: Result, component: int, folder: Path, *, steps: int = 9,
-                 spread: float = 2.0) -> Path:
+def morph_script(
+    result: Result, component: int, folder: Path, *, steps: int = 9, spread: float = 2.0
+) -> Path:
     """Script that plays the consensus moving along one component, and the maps that it plays.
 
     Parameters
@@ -88,8 +94,9 @@ def morph_script(result: Result, component: int, folder: Path, *, steps: int = 9
     if result.mean is None or result.components is None or result.eigenvalues is None:
         raise ValueError("This result has no components.")
     if not 1 <= component <= len(result.components):
-        raise ValueError("Component %d does not exist: there are %d."
-                         % (component, len(result.components)))
+        raise ValueError(
+            "Component %d does not exist: there are %d." % (component, len(result.components))
+        )
     reach = spread * float(np.sqrt(max(result.eigenvalues[component - 1], 0)))
     mean, change = _finer(result.mean), _finer(result.components[component - 1])
     voxel = float(result.voxel) / _FINER if result.voxel is not None else 1.0
@@ -98,9 +105,13 @@ def morph_script(result: Result, component: int, folder: Path, *, steps: int = 9
         path = folder / ("morph_%02d" % component) / ("step_%03d.mrc" % number)
         write_map(path, mean + t * change, voxel)
         files.append(path)
-    lines = [_START, "open %s vseries true" % " ".join(_quoted(path) for path in files),
-             "volume #1 style surface step 1 level %.6g color #7aa6c2" % _level(result), "view",
-             "vseries play #1 direction oscillate loop true maxFrameRate 8"]
+    lines = [
+        _START,
+        "open %s vseries true" % " ".join(_quoted(path) for path in files),
+        "volume #1 style surface step 1 level %.6g color #7aa6c2" % _level(result),
+        "view",
+        "vseries play #1 direction oscillate loop true maxFrameRate 8",
+    ]
     return _write(folder / ("morph_%02d.cxc" % component), lines)
 
 
@@ -119,7 +130,7 @@ def _level(result: Result) -> float:
     return 0.0
 
 
-def _opened(files: Sequence[Path]) -> List[str]:
+def _opened(files: Sequence[Path]) -> list[str]:
     return [_START] + ["open %s" % _quoted(path) for path in files]
 
 

@@ -1,21 +1,22 @@
 """Dialogs that show the consensus while the user chooses the resolution or the mask."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import tkinter as tk
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from pyworkflow.gui.dialog import RESULT_CANCEL, RESULT_CLOSE, RESULT_YES, Dialog
 
-from pcainit.plots.preview import draw_preview
-from pcainit.preview import Preview
-from pcainit.settings import InputError
+from pcainit.errors import InputError
+from pcainit.output.plots.preview import draw_preview
+from pcainit.pipeline.routes.preview import Preview
 
-Slider = Tuple[str, str, float, float, float, float]    # name, label, value, low, high, step
-DELAY_MS = 120          # after the last movement of a slider
-SIZE = (9.6, 3.5)       # of the figure, inches
+Slider = Tuple[str, str, float, float, float, float]  # name, label, value, low, high, step
+DELAY_MS = 120  # after the last movement of a slider
+SIZE = (9.6, 3.5)  # of the figure, inches
 
 
 class PreviewDialog(Dialog):
@@ -33,35 +34,56 @@ class PreviewDialog(Dialog):
         Outlined as it is; without it, the automatic mask of the sliders is, if they are the mask's.
     """
 
-    def __init__(self, parent: Any, title: str, preview: Preview, sliders: Sequence[Slider], *,
-                 resolution: float = 20.0, mask: Optional[np.ndarray] = None) -> None:
+    def __init__(
+        self,
+        parent: Any,
+        title: str,
+        preview: Preview,
+        sliders: Sequence[Slider],
+        *,
+        resolution: float = 20.0,
+        mask: np.ndarray | None = None,
+    ) -> None:
         self.preview, self.sliders, self.mask = preview, sliders, mask
         self.resolution = min(max(resolution, preview.finest), preview.coarsest)
-        self.scales: Dict[str, tk.Scale] = {}
+        self.scales: dict[str, tk.Scale] = {}
         self.figure = Figure(figsize=SIZE, dpi=100)
         self._waiting = None
-        super().__init__(parent, title, buttons=[("OK", RESULT_YES), ("Cancel", RESULT_CANCEL)]
-                         if sliders else [("Close", RESULT_CLOSE)])
+        super().__init__(
+            parent,
+            title,
+            buttons=[("OK", RESULT_YES), ("Cancel", RESULT_CANCEL)]
+            if sliders
+            else [("Close", RESULT_CLOSE)],
+        )
 
     def body(self, frame: tk.Frame) -> None:
         """The figure, the sliders, and a line of words."""
         from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg
+
         self.canvas = FigureCanvasTkAgg(self.figure, master=frame)
         self.canvas.get_tk_widget().grid(row=0, column=0, columnspan=2, sticky="news")
         for row, (name, label, value, low, high, step) in enumerate(self.sliders, 1):
             tk.Label(frame, text=label).grid(row=row, column=0, sticky="se", padx=8, pady=4)
-            scale = tk.Scale(frame, from_=low, to=high, resolution=step, orient="horizontal",
-                             command=lambda _: self._later())
+            scale = tk.Scale(
+                frame,
+                from_=low,
+                to=high,
+                resolution=step,
+                orient="horizontal",
+                command=lambda _: self._later(),
+            )
             scale.set(min(max(value, low), high))
             scale.grid(row=row, column=1, sticky="ew", padx=8)
             self.scales[name] = scale
         self.words = tk.Label(frame, justify="left", anchor="w")
-        self.words.grid(row=len(self.sliders) + 1, column=0, columnspan=2, sticky="w", padx=8,
-                        pady=6)
+        self.words.grid(
+            row=len(self.sliders) + 1, column=0, columnspan=2, sticky="w", padx=8, pady=6
+        )
         frame.columnconfigure(1, weight=1)
         self.draw()
 
-    def values(self) -> Dict[str, float]:
+    def values(self) -> dict[str, float]:
         """The sliders' values by name."""
         return {name: float(scale.get()) for name, scale in self.scales.items()}
 
@@ -76,19 +98,29 @@ class PreviewDialog(Dialog):
         resolution = values.get("resolution", self.resolution)
         volume, mask = preview.low_passed(resolution), self.mask
         words = "Consensus of %s of the %s particles." % (
-            format(preview.count, ","), format(preview.total, ","))
+            format(preview.count, ","),
+            format(preview.total, ","),
+        )
         if "resolution" in values:
-            words += ("  At %g Å all cropped images take %s MB of memory or disk."
-                      % (resolution, format(round(preview.megabytes(resolution)), ",")))
+            words += "  At %g Å all cropped images take %s MB of memory or disk." % (
+                resolution,
+                format(round(preview.megabytes(resolution)), ","),
+            )
         elif mask is None:
             try:
-                mask = preview.mask(volume, values["mask_threshold"], values["mask_near"],
-                                    max(values["mask_near"], values["mask_far"]))
+                mask = preview.mask(
+                    volume,
+                    values["mask_threshold"],
+                    values["mask_near"],
+                    max(values["mask_near"], values["mask_far"]),
+                )
             except InputError as problem:
                 words += "  " + str(problem)
         if mask is not None:
-            words += ("  The mask (thick line: 0.5) holds %.0f %% of the box, %.0f × 1000 Å³."
-                      % (100 * mask.mean(), mask.sum() * preview.grid.voxel ** 3 / 1e3))
+            words += "  The mask (thick line: 0.5) holds %.0f %% of the box, %.0f × 1000 Å³." % (
+                100 * mask.mean(),
+                mask.sum() * preview.grid.voxel**3 / 1e3,
+            )
         draw_preview(self.figure, volume, preview.grid.voxel, mask)
         self.canvas.draw()
         self.words.config(text=words)

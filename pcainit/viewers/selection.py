@@ -1,18 +1,20 @@
 """Which particles lie in a region of the latent space."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import math
-from typing import Optional, Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 from matplotlib.path import Path
 
-from pcainit.plots import Result
+from pcainit.output.plots import Result
 
 
-def inside(result: Result, first: int, second: int, outline: Sequence[Tuple[float, float]]
-           ) -> np.ndarray:
+def inside(
+    result: Result, first: int, second: int, outline: Sequence[tuple[float, float]]
+) -> np.ndarray:
     """Rows of the particles inside a closed outline in the plane of two components.
 
     Parameters
@@ -35,8 +37,7 @@ def inside(result: Result, first: int, second: int, outline: Sequence[Tuple[floa
     return np.flatnonzero(Path(outline).contains_points(points) & result.kept)
 
 
-def between(result: Result, component: int, low: Optional[float], high: Optional[float]
-            ) -> np.ndarray:
+def between(result: Result, component: int, low: float | None, high: float | None) -> np.ndarray:
     """Rows of the particles whose coordinate lies between two limits, both included.
 
     Parameters

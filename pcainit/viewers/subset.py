@@ -1,11 +1,12 @@
 """Chosen particles as a run: of Scipion's own subset protocol, or of one more volume."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
 from typing import Any
 
 import numpy as np
 
-from pcainit.files.atomic import write_text
+from pcainit.io.atomic import write_text
 
 
 def subset_protocol(project: Any, protocol: Any, ids: np.ndarray, label: str) -> Any:
@@ -27,11 +28,12 @@ def subset_protocol(project: Any, protocol: Any, ids: np.ndarray, label: str) ->
         Not launched yet.
     """
     from pwem.protocols import ProtUserSubSet
+
     path = _write_ids(protocol, ids)
     subset = project.newProtocol(ProtUserSubSet)
     subset.setObjLabel(label)
     subset.inputObject.copy(protocol.inputParticles)
-    subset.sqliteFile.set("%s," % path)         # a list of ids, and no prefix of tables
+    subset.sqliteFile.set("%s," % path)  # a list of ids, and no prefix of tables
     subset.outputClassName.set("SetOfParticles")
     return subset
 
@@ -45,6 +47,7 @@ def volume_protocol(project: Any, protocol: Any, ids: np.ndarray, label: str) ->
         Not launched yet.
     """
     from pcainit.protocols import PcaInitProtChosenVolume
+
     run = project.newProtocol(PcaInitProtChosenVolume)
     run.setObjLabel(label)
     run.inputRun.set(protocol)

@@ -1,4 +1,5 @@
 """What "Analyze results" opens for a comparison of sets of volumes."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
 import os
@@ -25,30 +26,43 @@ class PcaInitViewerCompare(EmProtocolViewer):
         if comparison is None:
             form.addParam("nothing", params.LabelParam, label="There are no results yet.")
             return
-        from pcainit.plots.comparison import COMPARISON_PLOTS, comparison_plots
+        from pcainit.output.plots.comparison import COMPARISON_PLOTS, comparison_plots
+
         self._names = comparison_plots(comparison)
-        form.addParam("page", params.LabelParam, important=True, label="Table and all figures",
-                      help="On one page, in your browser.")
+        form.addParam(
+            "page",
+            params.LabelParam,
+            important=True,
+            label="Table and all figures",
+            help="On one page, in your browser.",
+        )
         if self._names:
             plots = [COMPARISON_PLOTS[name] for name in self._names]
-            form.addParam("figure", params.EnumParam, default=0,
-                          display=params.EnumParam.DISPLAY_COMBO, label="Figure",
-                          choices=[plot.title for plot in plots],
-                          help="\n".join("*%s*: %s" % plot[:2] for plot in plots))
+            form.addParam(
+                "figure",
+                params.EnumParam,
+                default=0,
+                display=params.EnumParam.DISPLAY_COMBO,
+                label="Figure",
+                choices=[plot.title for plot in plots],
+                help="\n".join("*%s*: %s" % plot[:2] for plot in plots),
+            )
 
     def _getVisualizeDict(self):
         return {"page": self._showPage, "figure": self._showFigure}
 
     def _showPage(self, _=None):
         from pcainit.viewers.windows import ReportView
+
         path = self._file("comparison.html")
         if not os.path.exists(path):
             return [self.errorMessage("The page %s is missing." % path, "Comparison")]
         return [ReportView(path)]
 
     def _showFigure(self, _=None):
-        from pcainit.plots.comparison import COMPARISON_PLOTS
+        from pcainit.output.plots.comparison import COMPARISON_PLOTS
         from pcainit.viewers.windows import FigureView
+
         plot = COMPARISON_PLOTS[self._names[self.figure.get()]]
         try:
             figure = plot.draw(self._comparison())

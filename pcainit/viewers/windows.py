@@ -1,11 +1,12 @@
 """Windows with a figure in them, with or without a lasso to choose points."""
+
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import functools
 import webbrowser
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -33,8 +34,9 @@ class FigureView(View):
         import tkinter as tk
 
         from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg, NavigationToolbar2Tk
+
         self.window = tk.Toplevel(self.parent)
-        self.window.withdraw()          # until it has its size
+        self.window.withdraw()  # until it has its size
         self.window.title(self.title)
         self._add_controls()
         canvas = FigureCanvasTkAgg(self.figure, master=self.window)
@@ -65,30 +67,41 @@ class LassoView(FigureView):
     parent : tkinter widget, optional
     """
 
-    def __init__(self, figure: Figure, title: str, points: np.ndarray,
-                 choose: Callable[[Outline], np.ndarray],
-                 accept: Dict[str, Callable[[np.ndarray], Any]],
-                 parent: Any = None) -> None:
+    def __init__(
+        self,
+        figure: Figure,
+        title: str,
+        points: np.ndarray,
+        choose: Callable[[Outline], np.ndarray],
+        accept: dict[str, Callable[[np.ndarray], Any]],
+        parent: Any = None,
+    ) -> None:
         super().__init__(figure, title, parent)
         self.points, self.choose, self.accept = points, choose, accept
         self.rows = np.zeros(0, np.int64)
         self.lasso = self.label = self.marks = None
-        self.buttons: Dict[str, Any] = {}
+        self.buttons: dict[str, Any] = {}
 
     def show(self) -> None:
         """Open the window and wait for an outline."""
         from matplotlib.widgets import LassoSelector
+
         super().show()
-        self.lasso = LassoSelector(self.figure.axes[0], onselect=self.select, useblit=False,
-                                   props=dict(color="black", linewidth=1.5))
+        self.lasso = LassoSelector(
+            self.figure.axes[0],
+            onselect=self.select,
+            useblit=False,
+            props=dict(color="black", linewidth=1.5),
+        )
 
     def select(self, outline: Outline) -> None:
         """Choose the points inside an outline, mark and count them."""
         self.rows = self.choose(outline)
         if self.marks is not None:
             self.marks.remove()
-        self.marks, = self.figure.axes[0].plot(*self.points[self.rows].T, "o", color="black",
-                                               markersize=2.5, alpha=0.6, zorder=7)
+        (self.marks,) = self.figure.axes[0].plot(
+            *self.points[self.rows].T, "o", color="black", markersize=2.5, alpha=0.6, zorder=7
+        )
         self.figure.canvas.draw_idle()
         if self.label is not None:
             self.label.config(text="%s particles chosen" % format(len(self.rows), ","))
@@ -96,13 +109,15 @@ class LassoView(FigureView):
 
     def _add_controls(self) -> None:
         import tkinter as tk
+
         bar = tk.Frame(self.window)
         bar.pack(side="bottom", fill="x", padx=10, pady=6)
         self.label = tk.Label(bar, text="Draw around the particles with the left mouse button.")
         self.label.pack(side="left")
         for words in reversed(list(self.accept)):
-            self.buttons[words] = tk.Button(bar, text=words, state="disabled",
-                                            command=functools.partial(self.press, words))
+            self.buttons[words] = tk.Button(
+                bar, text=words, state="disabled", command=functools.partial(self.press, words)
+            )
             self.buttons[words].pack(side="right", padx=4)
 
     def press(self, words: str) -> None:
@@ -123,7 +138,7 @@ class ReportView(View):
     path : str or Path
     """
 
-    def __init__(self, path: str | Path, opened: Optional[Callable[[str], Any]] = None) -> None:
+    def __init__(self, path: str | Path, opened: Callable[[str], Any] | None = None) -> None:
         self.uri = Path(path).resolve().as_uri()
         self.opened = opened or webbrowser.open
 

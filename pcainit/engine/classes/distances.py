@@ -1,0 +1,48 @@
+"""How much volumes differ, measured in units of their own noise."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+
+
+def noise_power(halves_one: np.ndarray, halves_two: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Noise variance of volumes from two independent halves of each.
+
+    Parameters
+    ----------
+    halves_one, halves_two : (K, box, box, box) float32
+        A volume is taken to be the mean of its halves.
+    mask : (box, box, box) float32
+
+    Returns
+    -------
+    (K,) float64
+        Mean over the mask of the variance of (one + two) / 2.
+    """
+    gap = (halves_one.astype(np.float64) - halves_two) ** 2 / 4
+    return (gap * mask).sum(axis=(1, 2, 3)) / mask.sum()
+
+
+def pairwise_differences(volumes: np.ndarray, noise: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Root-mean-square difference of each pair over what noise alone would give.
+
+    Parameters
+    ----------
+    volumes : (K, box, box, box) float32
+    noise : (K,) float64
+        As from `noise_power`.
+    mask : (box, box, box) float32
+
+    Returns
+    -------
+    (K, K) float64
+        1 where two volumes differ by their noise alone; 0 on the diagonal.
+    """
+    n = len(volumes)
+    ratio = np.zeros((n, n))
+    for a in range(n):
+        for b in range(a):
+            power = ((volumes[a].astype(np.float64) - volumes[b]) ** 2 * mask).sum() / mask.sum()
+            ratio[a, b] = ratio[b, a] = np.sqrt(power / max(noise[a] + noise[b], 1e-300))
+    return ratio

@@ -1,0 +1,158 @@
+"""The number of classes that the particles support, by BIC and by particles held out."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import logsumexp
+
+from pcainit.engine.classes.mixture import (
+    Mixture,
+    centre_distances,
+    fit_mixture,
+    refine_mixture,
+    responsibilities,
+)
+from pcainit.engine.model.statistics import Latents, Measurements
+
+# One more class must raise the held-out log-likelihood by so many standard errors.
+MIN_GAIN = 3.0
+# Centres that are closer (standard deviations of a particle's noise) are no classes: the errors of
+# the model, which many particles make significant, are up to 1.5, and states 2.7 or more.  Where a
+# number is asked for, parts of a continuous movement are welcome.
+MIN_DISTANCE, MIN_DISTANCE_ASKED = 2.0, 1.0
+# Two classes where else there would be one may be this near, when particles spread along certified
+# components rather as two states than evenly: 18 kDa of apoferritin that come and go give 1.1, 1.5.
+MIN_DISTANCE_ALONE = 1.0
+SPREAD_ROUNDS = 60  # of EM for an even spread
+# An even spread must be more likely than two states by so much (natural logarithm) to be believed:
+# noise of real images has heavy tails, which speak for it (6 on apoferritin of two states).
+CLEARLY_EVEN = 10.0
+MIN_EXCESS = 1e-3  # variance that it starts from at least, over that of the noise
+
+
+def choose_classes(
+    particles: Measurements, half: np.ndarray, most: int, seed: int, wanted: int = 0
+) -> tuple[list[Mixture], np.ndarray, int]:
+    """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
+
+    Parameters
+    ----------
+    particles : Measurements
+    half : (n,) int
+        Half-set 1 or 2; one is held out while the other is fitted.
+    most : int
+    seed : int
+    wanted : int
+        So many are asked for: up to there, classes may lie closer together.
+
+    Returns
+    -------
+    list of Mixture
+        Of 1, 2, ... classes.
+    (most,) float64
+        Log-likelihood per particle held out.
+    int
+        Best number of classes.
+    """
+    fits: list[Mixture] = []
+    held: list[np.ndarray] = []
+    best, precision = 1, particles.marginal().precision
+    for k in range(1, most + 1):
+        fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
+        held.append(_held_out(particles, half, fits[-1]))
+        if (
+            fits[-1].bic < fits[best - 1].bic
+            and _surely_more(held[-1], held[best - 1])
+            and _apart(fits[-1], precision, k <= wanted)
+        ):
+            best = k
+        if k == 2 and best == 1 and _two_states(fits, held, particles.marginal()):
+            best = 2
+        if k - best >= 3 or k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
+            break
+    return fits, np.array([values.mean() for values in held]), best
+
+
+def _two_states(fits: list[Mixture], held: list[np.ndarray], near: Latents) -> bool:
+    """Whether particles may be of two states rather than spread evenly between two ends."""
+    two = fits[1]
+    gap = centre_distances(two.centres, near.precision)[0, 1]
+    if not (two.bic < fits[0].bic and _surely_more(held[1], held[0]) and gap > MIN_DISTANCE_ALONE):
+        return False
+    axis = two.centres[1] - two.centres[0]  # what else varies is no matter here
+    metric = near.precision.mean(axis=0, dtype=np.float64) @ axis
+    places = two.centres @ metric / (axis @ metric)
+    line = Latents(
+        np.einsum("a,nab,b->n", axis, near.precision, axis)[:, None, None],
+        (near.score @ axis)[:, None],
+    )
+    points = line.score * places - 0.5 * line.precision[:, 0] * places**2
+    return float(logsumexp(points + np.log(two.weights), axis=1).sum()) > (
+        _even_spread(line) - CLEARLY_EVEN
+    )
+
+
+def _even_spread(near: Latents) -> float:
+    """Log-likelihood of all particles, against the mean, if they spread as one Gaussian does."""
+    precision, score = near.precision.astype(np.float64), near.score.astype(np.float64)
+    q, spread = score.shape[1], _excess_spread(precision, score)
+    for _ in range(SPREAD_ROUNDS):
+        covariance = np.linalg.inv(precision + np.linalg.inv(spread))
+        mean = np.einsum("nab,nb->na", covariance, score)
+        last, spread = spread, covariance.mean(axis=0) + mean.T @ mean / len(mean)
+        if np.allclose(spread, last, rtol=1e-3, atol=0):
+            break
+    covariance = np.linalg.inv(precision + np.linalg.inv(spread))
+    power = np.einsum("na,nab,nb->", score, covariance, score)
+    return 0.5 * float(power - np.linalg.slogdet(np.eye(q) + spread @ precision)[1].sum())
+
+
+def _excess_spread(precision: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """What points vary by beyond their noise, by the method of moments, (q, q) float64.
+
+    EM starts from there: from afar it hardly ever comes down to axes along which nothing varies.
+    """
+    known = precision.mean(axis=0)
+    known = known + np.eye(len(known)) * max(1e-9 * float(known.trace()), 1e-30)
+    inverse = np.linalg.inv(np.linalg.cholesky(known))
+    seen = inverse @ (score.T @ score / len(score)) @ inverse.T
+    values, axes = np.linalg.eigh(seen)
+    axes = inverse.T @ axes
+    return (axes * np.maximum(values - 1, MIN_EXCESS)) @ axes.T
+
+
+def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np.ndarray:
+    """Log-likelihood of each particle under a mixture refined on the other half.
+
+    Parameters
+    ----------
+    particles : Measurements
+    half : (n,) int
+        Half-set 1 or 2.
+    mixture : Mixture
+
+    Returns
+    -------
+    (n,) float64
+    """
+    out = np.empty(len(particles))
+    for one, other in ((1, 2), (2, 1)):
+        trained = refine_mixture(particles.take(half == one), mixture.weights, mixture.centres)
+        out[half == other] = responsibilities(
+            particles.take(half == other), trained.weights, trained.centres
+        )[1]
+    return out
+
+
+def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether particles are more likely by more than chance, from their differences."""
+    gap = one - two
+    return bool(gap.mean() * np.sqrt(len(gap)) > MIN_GAIN * gap.std())
+
+
+def _apart(mixture: Mixture, precision: np.ndarray, asked: bool) -> bool:
+    """Whether particles can be told apart by all classes."""
+    least = MIN_DISTANCE_ASKED if asked else MIN_DISTANCE
+    gaps = centre_distances(mixture.centres, precision)
+    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > least).all())

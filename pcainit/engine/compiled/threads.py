@@ -1,0 +1,68 @@
+"""How many threads work, and work that is spread over them."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import importlib
+from typing import Callable, Iterable, Iterator, TypeVar
+
+import numba
+import threadpoolctl
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+def set_threads(threads: int) -> None:
+    """Use at most `threads` processors in the kernels, and one in BLAS.
+
+    BLAS rounds differently on another number of threads: with one the result hangs on no setting
+    of the environment.
+    """
+    numba.set_num_threads(max(1, min(int(threads), numba.config.NUMBA_NUM_THREADS)))
+    importlib.import_module("scipy.linalg")  # brings a BLAS of its own: only loaded ones obey
+    threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep OpenMP to one thread: scikit-learn takes all processors, and rounds as they are many.
+
+    Only libraries that are loaded obey, so it is entered after the import.
+    """
+    with threadpoolctl.threadpool_limits(limits=1, user_api="openmp"):
+        yield
+
+
+def parallel_map(work: Callable[[Item], Outcome], items: Iterable[Item]) -> list[Outcome]:
+    """Results of independent calls, in order; as many at a time as `set_threads` allows.
+
+    For work that numpy, scipy or BLAS do without holding the interpreter.
+    """
+    with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        return list(pool.map(work, items))
+
+
+def in_turn(
+    work: Callable[[Item], Outcome], items: Iterable[Item], threads: int
+) -> Iterator[Outcome]:
+    """Results of independent calls, in order, while others are worked out.
+
+    Unlike `parallel_map`, it takes the items one by one, few more than are needed, and no more once
+    it has come to a call that failed.
+    """
+    waiting: collections.deque[concurrent.futures.Future[Outcome]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for call in waiting:
+                call.cancel()

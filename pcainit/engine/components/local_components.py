@@ -1,0 +1,324 @@
+"""Components of small regions, and the model they make together with the global ones."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+import numpy as np
+
+from pcainit.engine.components.certify import Evidence, certify, confirm
+from pcainit.engine.components.local_sweep import Region, sweep
+from pcainit.engine.components.score_test import MIN_SIGNAL, exceeds_model_error
+from pcainit.engine.components.scrambling import Scrambled
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.geometry.linear_algebra import principal_axes
+from pcainit.engine.geometry.masks import soft_edge
+from pcainit.engine.images.particles import subsample
+from pcainit.engine.model.axes import align_to, merge_models
+from pcainit.engine.model.em import fit_components
+from pcainit.engine.model.image_model import Background, LatentModel
+from pcainit.engine.model.m_step import Weights
+
+# A region is looked at closely from this score of the sweep (standard deviations) ...
+MIN_SWEEP_SCORE = 5.0
+# ... and this cosine.  Of 168 regions that hold noise none scored over 3.3.
+MIN_SWEEP_COSINE = 0.3
+MAX_PLACES = 4
+# Of a local component, so much must lie outside the span of what is known.
+MIN_NEW = 0.2
+# A place is not fitted when what the search found there in either half-set varies by less than this
+# share of what a component must in the end: fits have made it 0.3 to 1.4 times as much.
+MIN_START = 0.5 * MIN_SIGNAL
+SAMPLE = 5000  # particles that tell
+ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Neighbouring regions that change, and their certified components.
+
+    Parameters
+    ----------
+    regions : tuple of Region
+        Best first.
+    mask : (box, box, box) float32
+        Soft union of their spheres, inside the mask.
+    halves : two LatentModel
+        Components of each half-set, one by one those of `joint`.
+    joint : LatentModel
+        Of all particles.
+    cosines : (c,) float64
+        Between the halves.
+    """
+
+    regions: tuple[Region, ...]
+    mask: np.ndarray
+    halves: tuple[LatentModel, LatentModel]
+    joint: LatentModel
+    cosines: np.ndarray
+
+
+def find_places(
+    background: Background,
+    held: tuple[LatentModel, LatentModel],
+    joint: LatentModel,
+    halves: tuple[np.ndarray, np.ndarray],
+    mask: np.ndarray,
+    seed: int,
+    weights: Weights | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+    scrambled: Scrambled | None = None,
+) -> tuple[list[Place], list[Region]]:
+    """Small places that change beside what is known already.
+
+    Parameters
+    ----------
+    background : Background
+    held : two LatentModel
+        Certified components of each half-set.
+    joint : LatentModel
+        The same of all particles.
+    halves : two (m,) int arrays
+    mask : (box, box, box) float32
+    seed : int
+    weights : Weights, optional
+        Those of `background`, with what has been summed before.
+    progress : callable
+    scrambled : Scrambled, optional
+        What changes in them as well is none of the particle's.
+
+    Returns
+    -------
+    list of Place
+        Certified: like global components, inside the place's own mask.
+    list of Region
+        All that were looked at.
+    """
+    weights = weights or Weights(background)
+    regions = sweep(
+        background, held, halves, mask, weights, lambda share: progress(0.7 * share), scrambled
+    )
+    least = MIN_SWEEP_SCORE * (1.0 if scrambled is None else scrambled.redundancy)
+    groups = neighbours(
+        [
+            r
+            for r in regions
+            if r.score - max(r.scrambled_score, 0) > least and r.cosine > MIN_SWEEP_COSINE
+        ]
+    )
+    found: list[Place] = []
+    for group in groups[:MAX_PLACES]:
+        # A change that spreads over several places is taken once.
+        place = _certified(background, group, held, joint, halves, mask, seed, weights, scrambled)
+        if place is not None:
+            found.append(place)
+            joint, new = append_orthogonal(joint, [place.joint])
+            held = (
+                append_orthogonal(held[0], [place.halves[0]], new)[0],
+                append_orthogonal(held[1], [place.halves[1]], new)[0],
+            )
+    progress(1.0)
+    return found, regions
+
+
+def neighbours(regions: Sequence[Region]) -> list[list[Region]]:
+    """Groups of regions whose spheres overlap by much, best first."""
+    left = sorted(regions, key=lambda r: -r.score)
+    groups = []
+    while left:
+        group, rest = [left[0]], left[1:]
+        for region in rest:
+            best = group[0]
+            gap = np.sqrt(((region.centre - best.centre) ** 2).sum())
+            if gap < 1.1 * max(region.radius, best.radius):
+                group.append(region)
+        left = [r for r in rest if not any(r is g for g in group)]
+        groups.append(group)
+    return groups
+
+
+def region_mask(regions: Sequence[Region], mask: np.ndarray) -> np.ndarray:
+    """Soft union of spheres inside a mask, (box, box, box) float32."""
+    axis = np.arange(len(mask))
+    union = np.zeros(mask.shape, np.float32)
+    for region in regions:
+        z, y, x = region.centre
+        distance = np.sqrt(
+            (axis[:, None, None] - z) ** 2 + (axis[:, None] - y) ** 2 + (axis - x) ** 2
+        )
+        union = np.maximum(union, soft_edge(distance, 0.7 * region.radius, region.radius))
+    return (union * mask).astype(np.float32)
+
+
+def _certified(
+    background: Background,
+    group: list[Region],
+    held: tuple[LatentModel, LatentModel],
+    joint: LatentModel,
+    halves: tuple[np.ndarray, np.ndarray],
+    mask: np.ndarray,
+    seed: int,
+    weights: Weights,
+    scrambled: Scrambled | None,
+) -> Place | None:
+    """Components of one place, when both half-sets find them; None when they do not."""
+    place = region_mask(group, mask)
+    starts = [
+        _start([region.pair[h] for region in group], background, place, joint) for h in (0, 1)
+    ]
+    everyone = np.sort(np.concatenate(halves))
+    some = subsample(everyone, SAMPLE)
+    if not all(
+        exceeds_model_error(
+            np.concatenate([joint.components, start.components]),
+            background,
+            some,
+            joint.nuisance,
+            MIN_START,
+        )[joint.q :].any()
+        for start in starts
+    ):
+        return None
+    models = []
+    for h, start in enumerate(starts):
+        models.append(
+            fit_components(
+                background,
+                place,
+                start,
+                halves[h],
+                held=held[h],
+                rounds=ROUNDS,
+                learn_nuisance=False,
+                weights=weights,
+            )
+        )
+    evidence = confirm(
+        certify(models[0], models[1], place, background.grid, seed),
+        background,
+        halves,
+        place,
+        joint.nuisance,
+        beside=held,
+        scrambled=scrambled,
+    )
+    evidence = _strong(evidence, joint, background, everyone)
+    if not evidence.count:
+        return None
+    start = align_to(merge_models(models), evidence.basis)
+    whole = fit_components(
+        background,
+        place,
+        start,
+        everyone,
+        held=joint,
+        rounds=1,
+        early=0,
+        learn_nuisance=False,
+        weights=weights,
+    )
+    first, second = (align_to(model, whole.components) for model in models)
+    return Place(tuple(group), place, (first, second), whole, evidence.cosines[: evidence.count])
+
+
+def _strong(
+    evidence: Evidence, joint: LatentModel, background: Background, index: np.ndarray
+) -> Evidence:
+    """Without directions that only what is wrong about the known components makes."""
+    if not evidence.count:
+        return evidence
+    both = np.concatenate([joint.components, evidence.basis])
+    keep = exceeds_model_error(both, background, index, joint.nuisance)[joint.q :]
+    order = np.concatenate(
+        [
+            np.flatnonzero(keep),
+            np.flatnonzero(~keep),
+            np.arange(evidence.count, len(evidence.cosines)),
+        ]
+    )
+    return dataclasses.replace(
+        evidence,
+        cosines=evidence.cosines[order],
+        basis=evidence.basis[keep],
+        pairs=evidence.pairs[:, keep],
+    )
+
+
+def _start(
+    volumes: list[np.ndarray],
+    background: Background,
+    place: np.ndarray,
+    joint: LatentModel,
+    q: int = 2,
+) -> LatentModel:
+    """What the regions' components have in common, with a small share of the mean's power."""
+    flat = np.stack(volumes).reshape(len(volumes), -1)
+    right = principal_axes(flat.astype(np.float64))[0][:q]
+    power = 0.01 * float((background.mean.astype(np.float64) ** 2 * place).sum())
+    return LatentModel(
+        right.reshape((len(right),) + place.shape).astype(np.float32),
+        np.full(len(right), power),
+        joint.nuisance,
+    )
+
+
+def append_orthogonal(
+    first: LatentModel, others: Sequence[LatentModel], chosen: np.ndarray | None = None
+) -> tuple[LatentModel, np.ndarray]:
+    """The first model's components as they are, then what the others add to them, orthonormal.
+
+    Parameters
+    ----------
+    first : LatentModel
+    others : sequence of LatentModel
+    chosen : (c,) bool, optional
+        Which of the others' components to take; by default, those that add enough.
+
+    Returns
+    -------
+    LatentModel
+    (c,) bool
+        Which of the others' components, one after the other, were taken.
+    """
+    basis, variances = list(first.components), list(first.variances)
+    taken: list[bool] = []
+    for model in others:
+        for volume, variance in zip(model.components, model.variances):
+            rest = volume.astype(np.float64)
+            for known in basis:
+                rest = rest - (rest * known).sum() * known
+            share = float((rest**2).sum())
+            taken.append(share > MIN_NEW if chosen is None else bool(chosen[len(taken)]))
+            if taken[-1]:
+                basis.append((rest / np.sqrt(max(share, 1e-12))).astype(np.float32))
+                variances.append(variance * share)
+    shape = (len(basis),) + first.components.shape[1:]
+    model = dataclasses.replace(
+        first,
+        components=np.array(basis, np.float32).reshape(shape),
+        variances=np.array(variances, np.float64),
+    )
+    return model, np.array(taken, bool)
+
+
+def describe_place(place: Place, grid: Grid) -> dict:
+    """Where a place is and how sure it is, as plain values (Angstrom from the box's centre)."""
+    weight = place.mask.astype(np.float64)
+    axis = np.arange(grid.box) - grid.box // 2
+    total = weight.sum()
+    z, y, x = (
+        float((weight.sum(axis=tuple(a for a in range(3) if a != k)) * axis).sum() / total)
+        for k in range(3)
+    )
+    radius = (3 * total / (4 * np.pi)) ** (1 / 3)
+    return dict(
+        x=x * grid.voxel,
+        y=y * grid.voxel,
+        z=z * grid.voxel,
+        radius=radius * grid.voxel,
+        cosines=place.cosines.tolist(),
+        score=place.regions[0].score,
+    )

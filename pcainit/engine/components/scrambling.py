@@ -1,0 +1,158 @@
+"""A null made of the user's own particles: residuals exchanged between images.
+
+What a residual (image minus its consensus projection) holds of the particle's own density fits the
+image's view; what it holds of noise, neighbours, background and normalisation does not know the
+view.  Exchanged between particles of like defocus, residuals keep all of the second kind, with
+its position in the image, its spectrum and its CTF, and lose the first.  So variance that is as
+large in scrambled images is none of the particle's.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcainit.buffers import Reused
+from pcainit.engine.compiled.products import power
+from pcainit.engine.geometry.poses import view_rank
+from pcainit.engine.images.particles import Slices, subsample
+from pcainit.engine.model.image_model import Background
+from pcainit.engine.model.posterior import NUISANCES
+from pcainit.engine.projection.slices import extract_slices
+
+# Residuals go to one of so many particles of the nearest defocus: of a few micrographs, and enough
+# for copies of one image (expanded symmetry) to seldom meet.
+MIN_NEIGHBOURS, GROUPS = 256, 40
+# Of a small set several exchanges, of a large one some particles: so many tell the null.
+SCRAMBLED, MAX_EXCHANGES = 10000, 8
+CHUNK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Scrambled:
+    """Particles whose residuals have been exchanged.
+
+    Parameters
+    ----------
+    background : Background
+        Of the scrambled particles.
+    halves : two (m,) int arrays
+        Half-sets among them.
+    scale : float
+        By what a score of standard deviations grows from these to all particles.
+    body : (box, box, box) bool
+        Where the particle itself is; see `masks.particle_body`.
+    redundancy : float
+        Root of how many copies there are of an image (expanded symmetry): scores grow by it.
+    strongest : float
+        Largest score of what surroundings were found to make.
+    confirmed : bool
+        Whether a narrower look has found what goes on outside the particle.
+    """
+
+    background: Background
+    halves: tuple[np.ndarray, np.ndarray]
+    scale: float
+    body: np.ndarray
+    redundancy: float = 1.0
+    strongest: float = 0.0
+    confirmed: bool = False
+
+
+def scramble_residuals(
+    background: Background,
+    halves: tuple[np.ndarray, np.ndarray],
+    body: np.ndarray,
+    seed: int,
+    count: int = SCRAMBLED,
+) -> Scrambled:
+    """Exchange residuals between particles of one half-set and of like defocus.
+
+    Parameters
+    ----------
+    background : Background
+    halves : two (m,) int arrays
+        Particles of each half-set.
+    body : (box, box, box) bool
+        Where the particle itself is.
+    seed : int
+    count : int
+        About so many scrambled particles: several of each, or one of some.
+
+    Returns
+    -------
+    Scrambled
+    """
+    rng = np.random.default_rng([seed, 51])
+    total = sum(len(half) for half in halves)
+    times = int(np.clip(count // max(total, 1), 1, MAX_EXCHANGES))
+    chosen = [subsample(half, count // 2) for half in halves]
+    some = background.slices.take(np.concatenate(chosen))
+    likeness, size = _transfer(some), len(some)
+    own = np.split(np.arange(size), [len(chosen[0])])
+    sources = np.concatenate(
+        [_exchanged(half, likeness[half], rng) for _ in range(times) for half in own]
+    )
+    values = _with_residuals(some, background.mean, sources)
+    again = some.take(np.tile(np.arange(size), times))
+    slices = dataclasses.replace(again, values=values)
+    first, second = (np.concatenate([half + size * k for k in range(times)]) for half in own)
+    return Scrambled(
+        dataclasses.replace(
+            background,
+            slices=slices,
+            rank=view_rank(slices.rotations),
+            offsets=np.zeros((len(slices), NUISANCES), np.float32),
+            room=Reused(),
+        ),
+        (first, second),
+        float(np.sqrt(total / max(len(slices), 1))),
+        body,
+        count_copies(background.slices, np.concatenate(halves)) ** 0.5,
+    )
+
+
+def count_copies(slices: Slices, index: np.ndarray) -> float:
+    """Mean number of copies of an image among some particles.
+
+    Copies have the same value at the zero frequency, which shifts and windows leave alone.
+    """
+    mean = slices.values[index, 0].real
+    if not mean.any():  # images whose own mean was taken off
+        return 1.0
+    return len(index) / max(len(np.unique(mean)), 1)
+
+
+def _transfer(slices: Slices) -> np.ndarray:
+    """Mean squared CTF of each image, (n,): what stands for its defocus."""
+    return power(slices.ctf).mean(axis=1, dtype=np.float64)
+
+
+def _exchanged(index: np.ndarray, likeness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each of some particles another one that is like it, each taken once."""
+    order = np.argsort(likeness, kind="stable")
+    out = np.empty_like(index)
+    size = max(MIN_NEIGHBOURS, len(order) // GROUPS)
+    for block in np.array_split(order, max(1, len(order) // size)):
+        turn = rng.permutation(block)
+        out[turn] = index[np.roll(turn, 1)]
+    return out
+
+
+def _with_residuals(slices: Slices, mean: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Projections of the mean with other particles' residuals, (len(sources), p) complex64."""
+    grid = slices.grid
+    transform = grid.to_fourier(mean[None])
+    projections = np.empty_like(slices.values)
+    for start in range(0, len(slices), CHUNK):
+        part = slice(start, start + CHUNK)
+        seen = extract_slices(transform, slices.rotations[part], grid)[..., 0]
+        projections.real[part] = seen.real * slices.ctf[part]
+        projections.imag[part] = seen.imag * slices.ctf[part]
+    values = (slices.values - projections)[sources]
+    for start in range(0, len(values), len(slices)):
+        values[start : start + len(slices)] += projections
+    return values

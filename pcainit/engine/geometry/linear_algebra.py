@@ -1,0 +1,48 @@
+"""Axes of what volumes span, exactly zero wherever all of the volumes are.
+
+Householder's reflections leave values of the size of rounding errors there instead, which differ
+from run to run: linear algebra rounds by how arrays lie in memory.  Elsewhere such errors are lost
+when volumes are kept in single precision.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+
+
+def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right singular vectors and singular values.
+
+    Parameters
+    ----------
+    rows : (m, v) float64
+
+    Returns
+    -------
+    axes : (m, v) float64
+        Orthonormal.
+    singular : (m,) float64
+        Decreasing.
+    """
+    place = _support(rows)
+    axes, singular, _ = np.linalg.svd(rows[:, place].T, full_matrices=False)
+    return _spread(axes.T, place, rows.shape[1]), singular
+
+
+def orthonormal(rows: np.ndarray) -> np.ndarray:
+    """Gram and Schmidt's axes of rows, both (m, v) float64."""
+    place = _support(rows)
+    return _spread(np.linalg.qr(rows[:, place].T)[0].T, place, rows.shape[1])
+
+
+def _support(rows: np.ndarray) -> np.ndarray:
+    """Where any of the rows is not zero; everywhere, if that is too little for so many axes."""
+    place = np.flatnonzero(rows.any(axis=0))
+    return place if len(place) >= len(rows) else np.arange(rows.shape[1])
+
+
+def _spread(values: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
+    out = np.zeros((len(values), size))
+    out[:, place] = values
+    return out

@@ -1,0 +1,72 @@
+"""Volumes shifted, turned, and averaged over a point group."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+FINER = 2  # grid that splines interpolate on: a volume may hold Nyquist
+
+
+def move_volume(volume: np.ndarray, shift: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """A volume turned about the box's centre and shifted.
+
+    Parameters
+    ----------
+    volume : (box, box, box) float32
+    shift : (3,) float64
+        Voxels along x, y, z.
+    rotation : (3,) float64
+        Rotation vector, radians.
+
+    Returns
+    -------
+    (box, box, box) float32
+    """
+    if not shift.any() and not rotation.any():
+        return volume
+    return _moved(_finer(volume), shift, Rotation.from_rotvec(rotation).as_matrix())
+
+
+def symmetrise(volume: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The average of a volume over a point group.
+
+    Parameters
+    ----------
+    volume : (box, box, box) float32
+    group : (s, 3, 3) float64
+        Rotations, the identity first; see `poses.symmetry_matrices`.
+
+    Returns
+    -------
+    (box, box, box) float32
+    """
+    if len(group) == 1:
+        return volume
+    smooth, total = _finer(volume), volume.astype(np.float64)
+    for matrix in group[1:]:
+        total += _moved(smooth, np.zeros(3), matrix)
+    return (total / len(group)).astype(np.float32)
+
+
+def _finer(volume: np.ndarray) -> np.ndarray:
+    """The same volume on a finer grid, by its Fourier transform, as spline coefficients."""
+    n, fine = len(volume), FINER * len(volume)
+    inner = slice(fine // 2 - n // 2, fine // 2 - n // 2 + n)
+    room = np.zeros((fine,) * 3, np.complex128)
+    room[inner, inner, inner] = np.fft.fftshift(np.fft.fftn(volume))
+    return ndimage.spline_filter(np.fft.ifftn(np.fft.ifftshift(room)).real * FINER**3)
+
+
+def _moved(smooth: np.ndarray, shift: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A volume, as `_finer` gives it, on its own grid after a motion."""
+    n = len(smooth) // FINER
+    # Arrays are (z, y, x); what comes to a place was where the inverse motion leads.
+    back = matrix[::-1, ::-1].T
+    centre = n // 2
+    offset = FINER * (centre - back @ (np.full(3, centre) + shift[::-1]))
+    return ndimage.affine_transform(
+        smooth, FINER * back, offset, output_shape=(n,) * 3, prefilter=False
+    ).astype(np.float32)

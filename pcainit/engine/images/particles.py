@@ -1,0 +1,199 @@
+"""What travels through the engine: particles, their CTF, and their cropped slices."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcainit.engine.geometry.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class CTF:
+    """CTF parameters, one value per particle, all (n,) float64.
+
+    Parameters
+    ----------
+    defocus_u, defocus_v : Angstrom, underfocus positive
+    defocus_angle : degrees from the x axis to the direction of `defocus_u`
+    phase_shift : degrees
+    voltage : kV
+    spherical_aberration : mm
+    amplitude_contrast : fraction, 0 to 1
+    b_factor : Angstrom^2
+    scale : factor
+    """
+
+    defocus_u: np.ndarray
+    defocus_v: np.ndarray
+    defocus_angle: np.ndarray
+    phase_shift: np.ndarray
+    voltage: np.ndarray
+    spherical_aberration: np.ndarray
+    amplitude_contrast: np.ndarray
+    b_factor: np.ndarray
+    scale: np.ndarray
+
+    def take(self, index: np.ndarray | slice) -> CTF:
+        """The CTF of some of the particles."""
+        return CTF(*(getattr(self, f.name)[index] for f in dataclasses.fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Particles:
+    """Particles with known poses, in the order of the input.
+
+    Parameters
+    ----------
+    stacks : tuple of str
+        Files of images.
+    stack : (n,) int32
+        Which file each particle is in.
+    row : (n,) int64
+        Its image in that file, from 0.
+    rotations : (n, 3, 3) float32
+        Specimen to image.
+    shifts_px : (n, 2) float32
+        (x, y) shift that centres the particle, pixels.
+    ctf : CTF or None
+        None when the images are used without CTF correction.
+    half : (n,) int8
+        Half-set 1 or 2.
+    box_px : int
+    sampling : float
+        Angstrom per pixel.
+    """
+
+    stacks: tuple[str, ...]
+    stack: np.ndarray
+    row: np.ndarray
+    rotations: np.ndarray
+    shifts_px: np.ndarray
+    ctf: CTF | None
+    half: np.ndarray
+    box_px: int
+    sampling: float
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, index: np.ndarray | slice) -> Particles:
+        """Some of the particles."""
+        some = {
+            name: getattr(self, name)[index]
+            for name in ("stack", "row", "rotations", "shifts_px", "half")
+        }
+        return dataclasses.replace(self, ctf=self.ctf and self.ctf.take(index), **some)
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Centred images cropped in Fourier space: all that is kept of the particles.
+
+    Parameters
+    ----------
+    values : (n, p) complex64
+    ctf : (n, p) float32
+    rotations : (n, 3, 3) float32
+    half : (n,) int8
+        Half-set 1 or 2.
+    usable : (n,) bool
+        False for constant images, and for those with far more power than all others (saturated).
+    grid : Grid
+    seen : float
+        Share of an image's noise power that a window lets through; see `windowing`.
+    """
+
+    values: np.ndarray
+    ctf: np.ndarray
+    rotations: np.ndarray
+    half: np.ndarray
+    usable: np.ndarray
+    grid: Grid
+    seen: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def left_out(self) -> tuple[int, int]:
+        """How many images are constant, and how many have far too much power."""
+        saturated = is_varying(self.values[np.flatnonzero(~self.usable)])
+        return int((~saturated).sum()), int(saturated.sum())
+
+    def take(self, index: np.ndarray) -> Slices:
+        """Some of the particles (copies)."""
+        return Slices(
+            self.values[index],
+            self.ctf[index],
+            self.rotations[index],
+            self.half[index],
+            self.usable[index],
+            self.grid,
+            self.seen,
+        )
+
+
+def image_numbers(stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Number of each particle's image among all different ones, in the order of the particles."""
+    _, first, image = np.unique(
+        np.stack([stack.astype(np.int64), row]), axis=1, return_index=True, return_inverse=True
+    )
+    place = np.empty(len(first), np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    return place[image.ravel()]
+
+
+def balanced(half: np.ndarray) -> bool:
+    """Whether neither half-set is much larger than the other."""
+    return bool(0.4 * len(half) <= (half == 1).sum() <= 0.6 * len(half))
+
+
+def random_halves(image: np.ndarray) -> np.ndarray:
+    """Random half-set of each particle, the same for all particles of one image.
+
+    Parameters
+    ----------
+    image : (n,) int
+        See `image_numbers`.
+
+    Returns
+    -------
+    (n,) int8
+    """
+    count = int(image.max()) + 1
+    return np.random.default_rng(count).permutation(np.arange(count) % 2 + 1).astype(np.int8)[image]
+
+
+def fair_halves(particles: Particles, usable: np.ndarray) -> np.ndarray:
+    """The half-sets, drawn anew where what cannot be used leaves one much larger than the other.
+
+    With next to nothing in one of them there is no agreement between the two to go by.
+    """
+    if balanced(particles.half[usable]):
+        return particles.half
+    half = particles.half.copy()
+    half[usable] = random_halves(image_numbers(particles.stack[usable], particles.row[usable]))
+    return half
+
+
+def subsample(index: np.ndarray, most: int) -> np.ndarray:
+    """At most so many particles: one of each of so many stretches.
+
+    Which one follows the golden ratio, not a period: half-sets and states may take turns.
+    """
+    starts = np.linspace(0, len(index), min(len(index), most) + 1).astype(int)
+    within = low_discrepancy(len(starts) - 1)
+    return index[starts[:-1] + (within * np.diff(starts)).astype(int)]
+
+
+def low_discrepancy(count: int) -> np.ndarray:
+    """Multiples of the golden ratio modulo 1, (count,) float64: even in any stretch or step."""
+    return np.arange(count) * ((5**0.5 - 1) / 2) % 1
+
+
+def is_varying(values: np.ndarray) -> np.ndarray:
+    """Whether images, given by their Fourier samples with DC first, are more than a constant."""
+    return np.abs(values[:, 1:]).max(axis=1, initial=0) > 1e-6 * np.abs(values[:, 0])

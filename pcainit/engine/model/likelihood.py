@@ -1,0 +1,90 @@
+"""How well each of several volumes explains each particle."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.images.particles import Slices
+from pcainit.engine.projection.slices import (
+    empty_places,
+    in_lanes,
+    locate,
+    read_cell,
+    sample_frequencies,
+)
+
+
+@kernel(parallel=True)
+def _log_likelihoods(
+    values, ctf, whitening, multiplicity, rotations, kx, ky, oversampling, reach, volumes, out
+):
+    flat, channels, n_classes = volumes.ravel(), volumes.shape[3], out.shape[1]
+    for i in numba.prange(values.shape[0]):
+        cells, fractions, signs = empty_places(len(kx))
+        model = np.empty(channels, np.float32)
+        total = np.zeros(n_classes, np.float64)
+        locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+        for k in range(len(kx)):
+            read_cell(flat, channels, reach, cells, fractions, k, model, 0)
+            c = ctf[i, k]
+            w = multiplicity[k] * whitening[k] * whitening[k]
+            for m in range(n_classes):
+                re = c * model[2 * m]
+                im = c * model[2 * m + 1] * signs[k]
+                total[m] += w * (
+                    values[i, 2 * k] * re + values[i, 2 * k + 1] * im - 0.5 * (re * re + im * im)
+                )
+        out[i] = total
+
+
+def log_likelihoods(slices: Slices, transforms: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+    """Log-likelihood of each particle under each volume, up to a constant per particle.
+
+    Parameters
+    ----------
+    slices : Slices
+    transforms : (z, y, x, K) complex64
+        As made by `Grid.to_fourier`.
+    whitening : (p,) float32
+        One over the noise's standard deviation at each sample.
+
+    Returns
+    -------
+    (n, K) float64
+    """
+    grid = slices.grid
+    out = np.empty((len(slices), transforms.shape[-1]), np.float64)
+    _log_likelihoods(
+        slices.values.view(np.float32),
+        slices.ctf,
+        whitening,
+        grid.multiplicity,
+        slices.rotations,
+        *sample_frequencies(grid),
+        np.float32(grid.oversampling),
+        grid.reach,
+        in_lanes(transforms),
+        out,
+    )
+    return out
+
+
+def class_posteriors(slices: Slices, volumes: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+    """Probability of each volume for each particle, all volumes being equally likely before.
+
+    Parameters
+    ----------
+    slices : Slices
+    volumes : (K, box, box, box) float32
+    whitening : (p,) float32
+
+    Returns
+    -------
+    (n, K) float32
+    """
+    logs = log_likelihoods(slices, slices.grid.to_fourier(volumes), whitening)
+    ratio = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return (ratio / ratio.sum(axis=1, keepdims=True)).astype(np.float32)

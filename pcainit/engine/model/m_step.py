@@ -1,0 +1,255 @@
+"""The M step of EM: new volumes from the sums of a pass over the particles."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Iterable
+
+import numba
+import numpy as np
+
+from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.threads import parallel_map
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.geometry.masks import solvent_level
+from pcainit.engine.model.image_model import Background, PassResult
+from pcainit.engine.projection.slices import (
+    block_starts,
+    complete_half_space,
+    empty_places,
+    locate,
+    sample_frequencies,
+)
+
+# A component's prior power is at least so many times the power that noise gives its estimate:
+# less would let EM switch off components that it has not found yet, more lets noise in.
+PRIOR_OVER_NOISE = 12.0
+_BLOCKS = 8
+
+
+@kernel(parallel=True)
+def _add_weights(ctf, whitening, rotations, kx, ky, oversampling, reach, order, starts, sums):
+    step_y = reach + 1
+    step_z = (2 * reach + 1) * step_y
+    for g in numba.prange(len(starts) - 1):
+        out = sums[g].ravel()
+        cells, fractions, signs = empty_places(len(kx))
+        for j in range(starts[g], starts[g + 1]):
+            i = order[j]
+            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+            for k in range(len(kx)):
+                fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
+                c = ctf[i, k] * whitening[k]
+                near, far = c * c * (1 - fx), c * c * fx
+                for dz in range(2):
+                    for dy in range(2):
+                        share = (fz if dz else 1 - fz) * (fy if dy else 1 - fy)
+                        place = cells[k] + dz * step_z + dy * step_y
+                        out[place] += share * near
+                        out[place + 1] += share * far
+
+
+def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
+    """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
+    slices, grid = background.slices, background.grid
+    order = index[np.argsort(background.rank[index], kind="stable")]
+    sums = np.zeros((_BLOCKS,) + grid.half_shape, np.float32)
+    _add_weights(
+        slices.ctf,
+        background.whitening,
+        slices.rotations,
+        *sample_frequencies(grid),
+        np.float32(grid.oversampling),
+        grid.reach,
+        order,
+        block_starts(len(order), _BLOCKS),
+        sums,
+    )
+    return complete_half_space(sums.sum(axis=0))
+
+
+class Weights:
+    """`total_weight` of groups of particles, each summed once.
+
+    Parameters
+    ----------
+    background : Background
+    """
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._known: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def of(self, index: np.ndarray) -> np.ndarray:
+        """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
+        for known, weight in self._known:
+            if np.array_equal(known, index):
+                return weight
+        weight = total_weight(self._background, index)
+        self._known.append((index, weight))
+        return weight
+
+
+def maximise(
+    background: Background,
+    result: PassResult,
+    scaled: np.ndarray,
+    mask: np.ndarray,
+    weight: np.ndarray,
+    damping: float = 1.0,
+) -> np.ndarray:
+    """New components (times standard deviation) from a pass's sums, masked.
+
+    A particle adds its weight times its own second moment to the normal equations.  Second moments
+    change slowly over Fourier space: they are averaged over the grid's cells.
+
+    Parameters
+    ----------
+    background : Background
+    result : PassResult
+    scaled : (q, box, box, box) float32
+        The old ones.
+    mask : (box, box, box) float32
+    weight : `Grid.half_shape` float32
+        `total_weight` of the pass's particles.
+    damping : float
+        Multiplies the prior precision.
+
+    Returns
+    -------
+    (q, box, box, box) float32
+    """
+    grid, q = background.grid, len(scaled)
+    diagonal = [j * (j + 1) // 2 + j for j in range(q)]
+    known = [weight * result.local[:, place][grid.cells] for place in diagonal]
+    prior = _prior(background, scaled, mask, known) * damping
+    out = np.empty(grid.half_shape + (q,), np.complex64)
+    solve_voxels(
+        result.sums,
+        weight,
+        grid.cells,
+        np.ascontiguousarray(result.local),
+        prior,
+        grid.shell_map,
+        out,
+    )
+    return _masked(out, grid, mask)
+
+
+def maximise_classes(
+    background: Background, result: PassResult, differences: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    """New differences of classes from the mean: like `maximise`, but each has a weight of its own.
+
+    Parameters
+    ----------
+    background : Background
+    result : PassResult
+    differences : (K, box, box, box) float32
+    mask : (box, box, box) float32
+
+    Returns
+    -------
+    (K, box, box, box) float32
+    """
+    grid, k = background.grid, len(differences)
+    weights = np.moveaxis(result.sums[..., 2 * k :], -1, 0)
+    prior = np.append(_prior(background, differences, mask, weights), np.ones((k, 1)), axis=1)
+    shell = np.minimum(grid.shell_map, grid.n_shells)
+    numerators = np.ascontiguousarray(result.sums[..., : 2 * k]).view(np.complex64)
+    factors = (shell < grid.n_shells)[..., None] / (
+        np.moveaxis(weights, 0, -1) + prior.T[shell] + 1e-30
+    )
+    return _masked(numerators * factors.astype(np.float32), grid, mask)
+
+
+def _prior(
+    background: Background, scaled: np.ndarray, mask: np.ndarray, weights: Iterable[np.ndarray]
+) -> np.ndarray:
+    """Prior precision of each volume in each shell, (q, n_shells) float64.
+
+    Each prior has the shape of the mean's spectrum, and the volume's own present power or a
+    multiple of its noise's, whichever is more.
+    """
+    grid = background.grid
+    area = np.arange(grid.n_shells) ** 2  # a shell's size, up to a factor
+    signal = float((background.signal * area).sum())
+    crowd = grid.oversampling**3  # grid points per independent coefficient
+    shell = np.minimum(grid.shell_map, grid.n_shells).ravel()
+    count = np.bincount(shell)[: grid.n_shells]
+    prior = np.zeros((len(scaled), grid.n_shells))
+    for j, (volume, weight) in enumerate(zip(scaled, weights)):
+        known = np.bincount(shell, weight.ravel())[: grid.n_shells] / count * crowd
+        noise = float(mask.mean() * (area[1:] / np.maximum(known[1:], 1e-30)).sum())
+        power = float((grid.shell_profile(volume) * area).sum())
+        share = max(power, PRIOR_OVER_NOISE * noise) / signal
+        prior[j] = 1 / (background.signal * share * crowd)
+    return prior
+
+
+def _masked(transforms: np.ndarray, grid: Grid, mask: np.ndarray) -> np.ndarray:
+    """Real volumes of transforms (z, y, x, q), solvent at 0, inside a mask."""
+
+    def volume(j: int) -> np.ndarray:
+        real = grid.band_limit(grid.to_real(transforms[..., j]))
+        return (real - np.float32(solvent_level(real, mask))) * mask
+
+    return np.stack(parallel_map(volume, range(transforms.shape[-1])))
+
+
+@kernel(parallel=True)
+def solve_voxels(numerators, weight, cells, local, prior, shell_map, out):
+    """Solve each voxel's normal equations ``(weight M + diag(prior)) u = numerator``.
+
+    Parameters
+    ----------
+    numerators : (z, y, x, 2q) float32
+        Real and imaginary part of each component's.
+    weight : (z, y, x) float32
+    cells : (z, y, x) int32
+    local : (cells, q(q+1)/2) float32
+        Lower triangle of M in each cell.
+    prior : (q, shells) float64
+        Prior precision of each component in each shell; shells beyond get zero.
+    shell_map : (z, y, x) int32
+    out : (z, y, x, q) complex64
+    """
+    q = prior.shape[0]
+    for z in numba.prange(numerators.shape[0]):
+        low = np.zeros((q, q))
+        re = np.zeros(q)
+        im = np.zeros(q)
+        for y in range(numerators.shape[1]):
+            for x in range(numerators.shape[2]):
+                shell = shell_map[z, y, x]
+                if shell >= prior.shape[1]:
+                    for j in range(q):
+                        out[z, y, x, j] = 0
+                    continue
+                row, moment = numerators[z, y, x], local[cells[z, y, x]]
+                place = 0
+                for a in range(q):
+                    re[a], im[a] = row[2 * a], row[2 * a + 1]
+                    for b in range(a + 1):
+                        total = float(weight[z, y, x]) * moment[place]
+                        place += 1
+                        if a == b:
+                            total += prior[a, shell]
+                        for k in range(b):
+                            total -= low[a, k] * low[b, k]
+                        if a == b:
+                            low[a, a] = np.sqrt(max(total, 1e-12 * prior[a, shell] + 1e-30))
+                        else:
+                            low[a, b] = total / low[b, b]
+                    for k in range(a):
+                        re[a] -= low[a, k] * re[k]
+                        im[a] -= low[a, k] * im[k]
+                    re[a] /= low[a, a]
+                    im[a] /= low[a, a]
+                for a in range(q - 1, -1, -1):
+                    for k in range(a + 1, q):
+                        re[a] -= low[k, a] * re[k]
+                        im[a] -= low[k, a] * im[k]
+                    re[a] /= low[a, a]
+                    im[a] /= low[a, a]
+                    out[z, y, x, a] = complex(re[a], im[a])

@@ -1,0 +1,105 @@
+"""How far the images bear out volumes, shell by shell: products of their slices with residuals."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.model.image_model import Background
+from pcainit.engine.projection.slices import (
+    block_starts,
+    channel_count,
+    empty_places,
+    locate,
+    read_cell,
+    sample_frequencies,
+)
+
+_BLOCKS = 16
+_NEGLIGIBLE = 1e-4  # of a weight
+
+
+@kernel(parallel=True)
+def _shell_products(
+    values,
+    ctf,
+    whitening,
+    volumes,
+    rotations,
+    kx,
+    ky,
+    shell,
+    oversampling,
+    reach,
+    index,
+    starts,
+    weights,
+    products,
+    squares,
+):
+    flat, channels = volumes.ravel(), volumes.shape[3]
+    for block in numba.prange(len(starts) - 1):
+        cells, fractions, signs = empty_places(len(kx))
+        view = np.empty(channels, np.float32)
+        for j in range(starts[block], starts[block + 1]):
+            i = index[j]
+            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+            for k in range(len(kx)):
+                read_cell(flat, channels, reach, cells, fractions, k, view, 0)
+                factor = ctf[i, k]
+                scale = factor * whitening[k] * whitening[k]
+                re = values[i, 2 * k] - factor * view[0]
+                im = signs[k] * values[i, 2 * k + 1] - factor * view[1]
+                for m in range(weights.shape[1]):
+                    if weights[j, m] < _NEGLIGIBLE:
+                        continue
+                    a, b = view[2 * m + 2], view[2 * m + 3]
+                    share = weights[j, m] * scale
+                    products[block, m, shell[k]] += share * (a * re + b * im)
+                    squares[block, m, shell[k]] += share * factor * (a * a + b * b)
+
+
+def shell_products(
+    background: Background, differences: np.ndarray, weights: np.ndarray, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Products of volumes' slices with what the mean leaves of some images, and their squares.
+
+    Their ratio is the least-squares gain of each volume in each shell.
+
+    Parameters
+    ----------
+    background : Background
+    differences : (K, box, box, box) float32
+    weights : (m, K) float32
+        Of each image for each volume.
+    index : (m,) int
+        Which particles.
+
+    Returns
+    -------
+    products, squares : (K, n_shells) float64
+        Whitened; slices are modulated by the CTF.
+    """
+    slices, grid = background.slices, background.grid
+    volumes = np.concatenate([background.mean[None], differences])
+    transforms = grid.to_fourier(volumes, channel_count(len(volumes)), numba.get_num_threads())
+    products, squares = np.zeros((2, _BLOCKS, len(differences), grid.n_shells))
+    _shell_products(
+        slices.values.view(np.float32),
+        slices.ctf,
+        background.whitening,
+        transforms.view(np.float32),
+        slices.rotations,
+        *sample_frequencies(grid),
+        grid.shell,
+        np.float32(grid.oversampling),
+        grid.reach,
+        np.asarray(index, np.int64),
+        block_starts(len(index), _BLOCKS),
+        np.ascontiguousarray(weights, np.float32),
+        products,
+        squares,
+    )
+    return products.sum(axis=0), squares.sum(axis=0)

@@ -1,0 +1,368 @@
+"""Central slices: read them from volumes, and add them to volumes (back-projection).
+
+Trilinear interpolation in the oversampled half-space of `Grid`.  A slice sample at ``k`` lies at
+``rotation.T @ (kx, ky, 0)``; where that has x < 0, its Friedel mate is used.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from pcainit.buffers import aligned_array
+from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.lanes import LANES, add_sample, padded, weighted_corners
+from pcainit.engine.geometry.grid import Grid
+
+SCRATCH_BYTES = 256 * 2**20
+ITEMS_PER_GRID = 2500  # a grid of its own must be worth filling with zeros
+
+
+def block_count(grid_bytes: int, items: int) -> int:
+    """Number of private grids a sum runs over: a power of two that does not hang on threads."""
+    most = min(SCRATCH_BYTES // max(1, grid_bytes), items // ITEMS_PER_GRID)
+    return 2 ** int(np.log2(np.clip(most, 2, 16)))
+
+
+def block_starts(count: int, blocks: int) -> np.ndarray:
+    """(blocks + 1,) int64, bounds of near-equal runs of `count` items."""
+    return np.linspace(0, count, blocks + 1).astype(np.int64)
+
+
+def sample_frequencies(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies (kx, ky) of the samples as the kernels take them, two (p,) float32."""
+    kx, ky = np.ascontiguousarray(grid.frequencies.T.astype(np.float32))
+    return kx, ky
+
+
+@kernel()
+def empty_places(n_samples):
+    """Room for what `locate` finds: cells, fractions, signs."""
+    return (
+        np.empty(n_samples, np.int32),
+        np.empty((3, n_samples), np.float32),
+        np.empty(n_samples, np.float32),
+    )
+
+
+@kernel()
+def locate(rotation, kx, ky, oversampling, reach, cells, fractions, signs):
+    """Where each sample of one slice lies in the stored half-space.
+
+    `cells` (n,) int32 get the index of the lower corner of its cell among all voxels, `fractions`
+    (3, n) the position in the cell along x, y, z, `signs` (n,) that of the imaginary part.
+    """
+    row = np.int32(reach + 1)
+    plane = np.int32((2 * reach + 1) * (reach + 1))
+    origin = np.int32(reach)
+    x, y, z = fractions[0], fractions[1], fractions[2]
+    xx, xy = oversampling * rotation[0, 0], oversampling * rotation[1, 0]
+    yx, yy = oversampling * rotation[0, 1], oversampling * rotation[1, 1]
+    zx, zy = oversampling * rotation[0, 2], oversampling * rotation[1, 2]
+    for k in range(len(cells)):
+        signs[k] = np.float32(-1) if xx * kx[k] + xy * ky[k] < 0 else np.float32(1)
+    for k in range(len(cells)):
+        x[k] = signs[k] * (xx * kx[k] + xy * ky[k])
+    for k in range(len(cells)):
+        y[k] = signs[k] * (yx * kx[k] + yy * ky[k])
+    for k in range(len(cells)):
+        z[k] = signs[k] * (zx * kx[k] + zy * ky[k])
+    for k in range(len(cells)):
+        cells[k] = (
+            (np.int32(np.floor(z[k])) + origin) * plane
+            + (np.int32(np.floor(y[k])) + origin) * row
+            + np.int32(np.floor(x[k]))
+        )
+    for k in range(len(cells)):
+        x[k] -= np.floor(x[k])
+    for k in range(len(cells)):
+        y[k] -= np.floor(y[k])
+    for k in range(len(cells)):
+        z[k] -= np.floor(z[k])
+
+
+@kernel(inline="always")
+def read_cell(flat, channels, reach, cells, fractions, k, out, start):
+    """Trilinear value of every channel at sample k: ``out[start:start + channels]``.
+
+    `flat` are volumes (z, y, x, channels) in whole `LANES`.
+    """
+    step_y = (reach + 1) * channels
+    step_z = (2 * reach + 1) * step_y
+    fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
+    gx, gy, gz = 1 - fx, 1 - fy, 1 - fz
+    w00, w01, w10, w11 = gz * gy, gz * fy, fz * gy, fz * fy
+    place = cells[k] * channels
+    for s in range(0, channels, LANES):
+        weighted_corners(
+            flat,
+            place + s,
+            channels,
+            step_y,
+            step_z,
+            w00 * gx,
+            w00 * fx,
+            w01 * gx,
+            w01 * fx,
+            w10 * gx,
+            w10 * fx,
+            w11 * gx,
+            w11 * fx,
+            out,
+            start + s,
+        )
+
+
+@kernel(parallel=True)
+def _insert(
+    values,
+    ctf,
+    whitening,
+    rotations,
+    symmetry,
+    kx,
+    ky,
+    oversampling,
+    reach,
+    order,
+    starts,
+    weights,
+    sums,
+):
+    """Sums (blocks, volumes, z, y, x, 4): real and imaginary part, weight, nothing."""
+    step_y = 4 * (reach + 1)
+    step_z = (2 * reach + 1) * step_y
+    size = (2 * reach + 1) * step_z
+    for g in numba.prange(len(starts) - 1):
+        sums[g] = 0  # numpy's zeros would come in small pages, which threads wait for
+        flat = sums[g].ravel()
+        cells, fractions, signs = empty_places(len(kx))
+        for j in range(starts[g], starts[g + 1]):
+            i = order[j]
+            for s in range(symmetry.shape[0]):
+                locate(
+                    rotations[i] @ symmetry[s], kx, ky, oversampling, reach, cells, fractions, signs
+                )
+                for m in range(weights.shape[1]):
+                    w = weights[i, m]
+                    if w == 0:
+                        continue
+                    for k in range(len(kx)):
+                        c = ctf[i, k] * whitening[k]
+                        cw = c * whitening[k] * w
+                        add_sample(
+                            flat,
+                            m * size + 4 * cells[k],
+                            step_y,
+                            step_z,
+                            fractions[0, k],
+                            fractions[1, k],
+                            fractions[2, k],
+                            values[i, 2 * k] * cw,
+                            values[i, 2 * k + 1] * cw * signs[k],
+                            c * c * w,
+                        )
+
+
+def complete_half_space(sums: np.ndarray) -> np.ndarray:
+    """Add the Friedel mates' share to the plane x = 0, in place.
+
+    Parameters
+    ----------
+    sums : (..., z, y, x) complex or real
+        Stored half-space, accumulated from one member of each Friedel pair.
+    """
+    plane = sums[..., :, :, 0]
+    plane += np.conj(plane[..., ::-1, ::-1]).copy()
+    return sums
+
+
+def insert_slices(
+    values: np.ndarray,
+    ctf: np.ndarray,
+    rotations: np.ndarray,
+    grid: Grid,
+    *,
+    weights: np.ndarray | None = None,
+    groups: list | None = None,
+    whitening: np.ndarray | None = None,
+    symmetry: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Back-project: add CTF-weighted central slices to Fourier volumes (adjoint of extraction).
+
+    Parameters
+    ----------
+    values : (n, p) complex64
+        Centred slices.
+    ctf : (n, p) float32
+    rotations : (n, 3, 3) float32
+        Specimen to image.
+    grid : Grid
+    weights : (n, m) float32, optional
+        Weight of each particle in each of m volumes; one volume of weight 1 by default.
+    groups : list of (k,) int arrays, optional
+        One set of m volumes for each group of particles; all particles in one by default.
+    whitening : (p,) float32, optional
+        One over the noise's standard deviation at each sample.
+    symmetry : (s, 3, 3), optional
+        Each slice is added at every symmetry-related pose.
+
+    Returns
+    -------
+    numerator : (groups, m, z, y, x) complex64
+        Sum of weight x CTF x value / noise variance.
+    weight : (groups, m, z, y, x) float32
+        Sum of weight x CTF^2 / noise variance.
+    """
+    if weights is None:
+        weights = np.ones((len(values), 1), np.float32)
+    if whitening is None:
+        whitening = np.ones(values.shape[1], np.float32)
+    if symmetry is None:
+        symmetry = np.eye(3, dtype=np.float32)[None]
+    m = weights.shape[1]
+    shape = (m,) + grid.half_shape + (4,)
+    if groups is None:
+        blocks = block_count(4 * int(np.prod(shape)), len(values))
+        order, starts = np.arange(len(values)), block_starts(len(values), blocks)
+    else:
+        blocks = len(groups)
+        order = np.concatenate([np.asarray(g, np.int64) for g in groups])
+        starts = np.concatenate([[0], np.cumsum([len(g) for g in groups])])
+    sums = aligned_array((blocks,) + shape, np.float32)
+    _insert(
+        _floats(values),
+        np.asarray(ctf),
+        np.asarray(whitening, np.float32),
+        np.asarray(rotations, np.float32),
+        np.asarray(symmetry, np.float32),
+        *sample_frequencies(grid),
+        np.float32(grid.oversampling),
+        grid.reach,
+        order.astype(np.int64),
+        starts.astype(np.int64),
+        np.asarray(weights, np.float32),
+        sums,
+    )
+    if groups is None:
+        sums = sums.sum(axis=0, keepdims=True)
+    numerator = np.ascontiguousarray(sums[..., :2]).view(np.complex64)[..., 0]
+    weight = np.ascontiguousarray(sums[..., 2])
+    return complete_half_space(numerator), complete_half_space(weight)
+
+
+@kernel(parallel=True)
+def _extract(volumes, rotations, kx, ky, oversampling, reach, out):
+    flat, channels = volumes.ravel(), volumes.shape[3]
+    for i in numba.prange(rotations.shape[0]):
+        cells, fractions, signs = empty_places(len(kx))
+        view = np.empty(channels, np.float32)
+        locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+        for k in range(len(kx)):
+            read_cell(flat, channels, reach, cells, fractions, k, view, 0)
+            for m in range(0, out.shape[2], 2):
+                out[i, k, m], out[i, k, m + 1] = view[m], view[m + 1] * signs[k]
+
+
+def extract_slices(transforms: np.ndarray, rotations: np.ndarray, grid: Grid) -> np.ndarray:
+    """Read central slices from Fourier volumes.
+
+    Parameters
+    ----------
+    transforms : (z, y, x, c) complex64
+        As made by `Grid.to_fourier`.
+    rotations : (n, 3, 3) float32
+        Specimen to image.
+    grid : Grid
+
+    Returns
+    -------
+    (n, p, c) complex64
+    """
+    out = np.empty((len(rotations), len(grid.frequencies), 2 * transforms.shape[3]), np.float32)
+    _extract(
+        in_lanes(transforms),
+        np.asarray(rotations, np.float32),
+        *sample_frequencies(grid),
+        np.float32(grid.oversampling),
+        grid.reach,
+        out,
+    )
+    return out.view(np.complex64)
+
+
+@kernel(parallel=True)
+def _residual_power(
+    values, ctf, volume, rotations, kx, ky, shell, oversampling, reach, chosen, starts, power
+):
+    flat, channels = volume.ravel(), volume.shape[3]
+    for b in numba.prange(len(starts) - 1):
+        cells, fractions, signs = empty_places(len(kx))
+        model = np.empty(channels, np.float32)
+        for j in range(starts[b], starts[b + 1]):
+            i = chosen[j]
+            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
+            for k in range(len(kx)):
+                read_cell(flat, channels, reach, cells, fractions, k, model, 0)
+                re = values[i, 2 * k] - ctf[i, k] * model[0]
+                im = values[i, 2 * k + 1] - ctf[i, k] * signs[k] * model[1]
+                power[b, shell[k]] += re * re + im * im
+
+
+def residual_power(
+    values: np.ndarray,
+    ctf: np.ndarray,
+    rotations: np.ndarray,
+    chosen: np.ndarray,
+    transform: np.ndarray,
+    grid: Grid,
+) -> np.ndarray:
+    """Mean power of images minus CTF-modulated projections of one volume, per shell.
+
+    Parameters
+    ----------
+    values, ctf, rotations : see `insert_slices`
+    chosen : (k,) int
+        Particles to take the mean over.
+    transform : (z, y, x, 1) complex64
+    grid : Grid
+
+    Returns
+    -------
+    (n_shells,) float64
+    """
+    blocks = 16
+    power = np.zeros((blocks, grid.n_shells), np.float64)
+    _residual_power(
+        _floats(values),
+        np.asarray(ctf),
+        in_lanes(transform),
+        np.asarray(rotations, np.float32),
+        *sample_frequencies(grid),
+        grid.shell,
+        np.float32(grid.oversampling),
+        grid.reach,
+        np.asarray(chosen, np.int64),
+        block_starts(len(chosen), blocks),
+        power,
+    )
+    return power.sum(axis=0) / (len(chosen) * np.bincount(grid.shell))
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    """The same complex64 data as float32, last axis doubled (re, im)."""
+    return np.ascontiguousarray(array).view(np.float32)
+
+
+def in_lanes(transforms: np.ndarray) -> np.ndarray:
+    """Transforms (z, y, x, c) complex64 as the kernels read them: float32 in whole `LANES`."""
+    missing = channel_count(transforms.shape[3]) - transforms.shape[3]
+    if missing:
+        transforms = np.pad(transforms, [(0, 0)] * 3 + [(0, missing)])
+    return _floats(transforms)
+
+
+def channel_count(volumes: int) -> int:
+    """Complex channels that hold so many volumes in whole `LANES` of real numbers."""
+    return padded(2 * volumes) // 2

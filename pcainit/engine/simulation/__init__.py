@@ -1,0 +1,2 @@
+"""Particle images with known truth."""
+# SPDX-License-Identifier: GPL-3.0-or-later

@@ -1,0 +1,95 @@
+"""The five-step method: random batches, PCA of their reconstructions, clusters, averages."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+
+from pcainit.engine.compiled.threads import one_thread
+from pcainit.engine.geometry.poses import direction_order
+
+
+def draw_batches(
+    usable: np.ndarray,
+    count: int,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    directions: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """Random batches of particles, disjoint as long as there are enough of them.
+
+    The particles are shuffled and dealt; when all are dealt they are shuffled and dealt again.
+    No particle is twice in one batch.
+
+    Parameters
+    ----------
+    usable : (m,) int
+        Particles to draw from.
+    count, size : int
+        Number of batches and particles in each (at most m).
+    rng : numpy.random.Generator
+    directions : (n, 3), optional
+        View of every particle; when given, each batch gets its share of every view.
+
+    Returns
+    -------
+    list of (size,) int64, sorted
+    """
+    usable = np.asarray(usable, np.int64)
+    if directions is not None:
+        return _draw_stratified(usable, count, size, rng, directions)
+    batches: list[np.ndarray] = []
+    pool = rng.permutation(usable)
+    for _ in range(count):
+        if len(pool) < size:
+            fresh = rng.permutation(usable)
+            waiting = np.isin(fresh, pool)  # dealt last, so as not to meet themselves
+            pool = np.concatenate([pool, fresh[~waiting], fresh[waiting]])
+        batches.append(np.sort(pool[:size]))
+        pool = pool[size:]
+    return batches
+
+
+def _draw_stratified(
+    usable: np.ndarray, count: int, size: int, rng: np.random.Generator, directions: np.ndarray
+) -> list[np.ndarray]:
+    """Deal from a list sorted by view: neighbours in view go to different batches."""
+    batches: list[np.ndarray] = []
+    while len(batches) < count:
+        dealt = max(1, min(count - len(batches), len(usable) // size))
+        chosen = rng.permutation(usable)[: dealt * size]
+        chosen = chosen[np.argsort(direction_order(directions[chosen]), kind="stable")]
+        hands = chosen.reshape(size, dealt)  # each row: `dealt` neighbours in view
+        hands = rng.permuted(hands, axis=1)
+        batches.extend(np.sort(hands[:, k]) for k in range(dealt))
+    return batches
+
+
+def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
+    """Gaussian mixture of the batches' coordinates; each batch's cluster.
+
+    Parameters
+    ----------
+    coordinates : (n, c) float64
+    n_classes : int
+        At most n.
+    seed : int
+
+    Returns
+    -------
+    (n,) int, every cluster from 0 to n_classes - 1 present, largest first
+    """
+    from sklearn.mixture import GaussianMixture
+
+    scaled = coordinates / max(float(coordinates[:, 0].std()), 1e-30)
+    with one_thread():
+        model = GaussianMixture(n_classes, n_init=10, random_state=seed).fit(scaled)
+        label = model.predict(scaled)
+    for k in range(n_classes):  # an empty cluster takes the batch nearest its centre
+        if not (label == k).any():
+            distance = ((scaled - model.means_[k]) ** 2).sum(axis=1)
+            crowded = np.bincount(label, minlength=n_classes)[label] > 1
+            label[np.argmin(np.where(crowded, distance, np.inf))] = k
+    order = np.argsort(-np.bincount(label, minlength=n_classes), kind="stable")
+    return np.argsort(order)[label]

@@ -1,0 +1,224 @@
+"""A finished run as the figures need it, loaded from its result folder."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+
+from pcainit.engine.components.rules import MAX_NUISANCE
+from pcainit.settings import FIXED
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Arrays and summary of one run; what its method does not make is None.
+
+    Parameters
+    ----------
+    folder : Path
+    summary : dict
+        Content of ``summary.json``.
+    coordinates : (n, q) float32
+        Latent coordinates of the particles.
+    labels : (n,) int
+        Class of each particle, from 1; 0 for none.
+    junk : (n,) bool
+        Particles set aside.
+    mean, mask, variance : (b, b, b) float32
+        In the working box, as all volumes here.
+    class_volumes : (K, b, b, b) float32
+    components : (q, b, b, b) float32
+        Eigenvolumes, strongest first.
+    eigenvalues : (q,) float64
+    spectrum : (r,) float64
+        All eigenvalues that were computed, of which `eigenvalues` are the first.
+    noise_edge : () float64
+        Largest eigenvalue to be expected from noise alone.
+    half_set_cosines : (q,) float64
+    null_cosine : () float64
+        Largest cosine to be expected from noise alone.
+    significant : (q,) bool
+    artefact : (q,) float64
+        Share of each component that contrast and pose errors of the consensus could make.
+    centres, cluster_covariances : (k, p), (k, p, p) float64
+        Gaussian mixture of the first k classes in the first p components.
+    class_weights : (K,) float64
+    pairwise : (K, K) float64
+        Root-mean-square differences over their noise.
+    class_fsc, consensus_fsc : (k, s), (s,) float64
+    frequencies : (s,) float64
+        1 / Angstrom.
+    voxel : () float64
+        Of the working box, Angstrom.
+    batch_coordinates, batch_cluster : (N, C) float64, (N,) int
+        Of the reconstructions, from 0.
+    copies : (K,) bool
+        Classes beyond what the data support: random subsets of the particles.
+    tried_classes, bic, held_out : (t,) int, (t,) float64, (t,) float64
+        How well each number of classes explains the data.
+    """
+
+    folder: Path
+    summary: dict[str, Any] = field(default_factory=dict)
+    coordinates: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    junk: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    variance: np.ndarray | None = None
+    class_volumes: np.ndarray | None = None
+    components: np.ndarray | None = None
+    eigenvalues: np.ndarray | None = None
+    spectrum: np.ndarray | None = None
+    noise_edge: np.ndarray | None = None
+    half_set_cosines: np.ndarray | None = None
+    null_cosine: np.ndarray | None = None
+    significant: np.ndarray | None = None
+    artefact: np.ndarray | None = None
+    centres: np.ndarray | None = None
+    cluster_covariances: np.ndarray | None = None
+    class_weights: np.ndarray | None = None
+    pairwise: np.ndarray | None = None
+    class_fsc: np.ndarray | None = None
+    consensus_fsc: np.ndarray | None = None
+    frequencies: np.ndarray | None = None
+    voxel: np.ndarray | None = None
+    batch_coordinates: np.ndarray | None = None
+    batch_cluster: np.ndarray | None = None
+    copies: np.ndarray | None = None
+    tried_classes: np.ndarray | None = None
+    bic: np.ndarray | None = None
+    held_out: np.ndarray | None = None
+
+    @property
+    def kind(self) -> str:
+        """What the result is of: the method, or "given" for components taken at their word."""
+        given = self.summary.get("given") or {}
+        return "given" if given.get("use") == FIXED else str(self.summary.get("method"))
+
+    @property
+    def n_classes(self) -> int:
+        """Number of volumes made."""
+        for array in (self.class_weights, self.class_volumes, self.pairwise):
+            if array is not None:
+                return len(array)
+        return int(self.summary.get("classes") or 0)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components computed."""
+        for array in (self.eigenvalues, self.components):
+            if array is not None:
+                return len(array)
+        return 0 if self.coordinates is None else self.coordinates.shape[1]
+
+    @property
+    def kept(self) -> np.ndarray | None:
+        """(n,) bool: particles that were not set aside."""
+        if self.labels is None:
+            return None
+        return np.ones(len(self.labels), bool) if self.junk is None else ~self.junk
+
+    @property
+    def class_sizes(self) -> np.ndarray:
+        """(K,) int: particles of each class, those set aside not counted."""
+        if self.labels is None:
+            return np.zeros(self.n_classes, int)
+        kept = self.labels[self.kept]
+        return np.bincount(kept, minlength=self.n_classes + 1)[1:]
+
+    @property
+    def spare(self) -> np.ndarray:
+        """(K,) bool: classes that show no state but a random subset of the particles."""
+        return np.zeros(self.n_classes, bool) if self.copies is None else self.copies
+
+    def standing(self, component: int) -> str:
+        """What the tests say of a component (from 0): real, artefact, noise, or untested."""
+        if self.significant is not None:
+            if not self.significant[component]:
+                return "noise"
+            flagged = self.artefact is not None and self.artefact[component] > MAX_NUISANCE
+            return "artefact" if flagged else "real"
+        if (
+            self.eigenvalues is not None
+            and self.noise_edge is not None
+            and np.isfinite(self.noise_edge)
+        ):
+            above = self.eigenvalues[component] > self.noise_edge
+            return "above noise edge" if above else "noise"
+        return "untested"
+
+
+def load_result(folder: str | Path, summary: Mapping[str, Any] | None = None) -> Result:
+    """Load what is there of a result folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+    summary : dict, optional
+        In place of ``summary.json``, which is written last.
+
+    Returns
+    -------
+    Result
+    """
+    folder = Path(folder)
+    if summary is None:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    names = {f.name for f in fields(Result)}
+    arrays = _load(folder / "analysis.npz", {name: name for name in names})
+    arrays.update(
+        _load(
+            folder / "latents.npz",
+            {"coordinates": "coordinates", "junk": "junk", "class": "labels"},
+        )
+    )
+    arrays = _consistent(arrays)
+    if "variance" not in arrays and {"components", "eigenvalues"} <= set(arrays):
+        arrays["variance"] = np.einsum(
+            "c,czyx->zyx", arrays["eigenvalues"], arrays["components"] ** 2
+        )
+    return Result(folder, dict(summary), **arrays)
+
+
+def _load(path: Path, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Arrays of an ``.npz`` file that the figures use, under their names here."""
+    try:
+        with np.load(str(path), allow_pickle=False) as data:
+            return {names[name]: data[name] for name in data.files if name in names}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return {}
+
+
+def _consistent(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leave out arrays that are empty or whose length contradicts the others."""
+    arrays = {name: value for name, value in arrays.items() if value.size}
+    if "labels" in arrays:
+        arrays["labels"] = arrays["labels"].astype(np.int64)
+    for leader, followers in (
+        ("labels", ("coordinates", "junk")),
+        ("eigenvalues", ("components", "half_set_cosines", "significant", "artefact")),
+        ("class_weights", ("class_volumes", "pairwise", "copies")),
+        ("centres", ("cluster_covariances",)),
+        ("batch_cluster", ("batch_coordinates",)),
+        ("frequencies", ("consensus_fsc",)),
+        ("tried_classes", ("bic", "held_out")),
+    ):
+        for name in followers:
+            if leader in arrays and name in arrays and len(arrays[name]) != len(arrays[leader]):
+                del arrays[name]
+    if len(arrays.get("pairwise", ())) == 1:
+        del arrays["pairwise"]
+    for name in ("centres", "cluster_covariances", "class_fsc"):
+        if len(arrays.get(name, ())) > len(arrays.get("class_weights", ())):
+            del arrays[name]
+    for name in ("junk", "significant", "copies"):
+        if name in arrays:
+            arrays[name] = arrays[name].astype(bool)
+    return arrays

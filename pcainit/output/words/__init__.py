@@ -1,0 +1,2 @@
+"""Sentences about a result."""
+# SPDX-License-Identifier: GPL-3.0-or-later

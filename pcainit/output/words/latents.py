@@ -1,0 +1,53 @@
+"""Volumes from given latent coordinates, in words."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Dict
+
+import numpy as np
+
+from pcainit.settings import Settings
+
+Arrays = Dict[str, np.ndarray]
+
+
+def verdict(stages: dict[str, Arrays], settings: Settings, along: int, matched_by: str) -> str:
+    """What was made, in words."""
+    final = stages["volumes"]
+    shares = ", ".join("%.3g" % (100 * share) for share in final["weights"])
+    q, count = final["coordinates"].shape[1], len(final["weights"])
+    if along:
+        how = "%d volumes at even steps along dimension %d of %d latent coordinates (%s %%)." % (
+            count,
+            along,
+            q,
+            shares,
+        )
+    else:
+        how = "%d class%s of particles in %d latent coordinate%s (%s %%)%s." % (
+            count,
+            "" if count == 1 else "es",
+            q,
+            "" if q == 1 else "s",
+            shares,
+            ", the number chosen by BIC" if not settings.n_classes else "",
+        )
+    words = [how]
+    pairs = final["pairwise"]
+    if len(pairs) > 1:
+        apart = pairs[~np.eye(len(pairs), dtype=bool)]
+        words.append(
+            "The volumes differ by %.1f to %.1f times their noise (1: noise alone)."
+            % (apart.min(), apart.max())
+        )
+    words.append(
+        "The coordinates are taken as they are: whether they show structure or noise is "
+        "for the program that made them to say."
+    )
+    words.append(
+        "Their rows are taken to be in the order of the particles."
+        if matched_by == "order"
+        else "Their rows were matched to the particles by %s." % matched_by
+    )
+    return " ".join(words)

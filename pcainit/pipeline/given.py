@@ -1,0 +1,147 @@
+"""Component volumes that the user gives to the method `particles`: found, checked, made fit."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from pcainit.engine.components.given import MAX_LIKE_MEAN, first_dependent, fit_component, likeness
+from pcainit.engine.geometry.grid import Grid
+from pcainit.errors import InputError
+from pcainit.io.fingerprint import file_identity
+from pcainit.io.map_list import MapFile, find_maps
+from pcainit.settings import Settings
+
+MAX_GIVEN = 32  # as many as components can be asked for
+
+
+def find_given(settings: Settings) -> list[MapFile]:
+    """The given components' files.
+
+    Raises
+    ------
+    InputError
+        One of them does not exist, or there are too many.
+    """
+    found = find_maps(settings.given_components) if settings.given_components else []
+    if len(found) > MAX_GIVEN:
+        raise InputError(
+            "given_components are %d volumes: give at most %d, or make pcainit "
+            "volumes of them first." % (len(found), MAX_GIVEN)
+        )
+    return found
+
+
+def check_given(settings: Settings) -> None:
+    """Read all that is given, before any work starts.
+
+    Raises
+    ------
+    InputError
+        A volume cannot be read, is not finite, or is constant.
+    """
+    for entry in find_given(settings):
+        volume, _ = entry.read()
+        if not float(volume.std()) > 0:
+            raise InputError("The component %s is constant: leave it out." % entry.path)
+    mean = find_mean(settings)
+    if mean is not None:
+        mean.read()
+
+
+def find_mean(settings: Settings) -> MapFile | None:
+    """The map to subtract from the given components; None when there is none.
+
+    Raises
+    ------
+    InputError
+        It does not exist, or is several.
+    """
+    found = find_maps([settings.given_mean]) if settings.given_mean else []
+    if len(found) > 1:
+        raise InputError(
+            "given_mean %s names %d maps: give one." % (settings.given_mean, len(found))
+        )
+    return found[0] if found else None
+
+
+def user_files(settings: Settings) -> list[str]:
+    """The user's files that settings name."""
+    mean = find_mean(settings)
+    maps = find_given(settings) + ([mean] if mean is not None else [])
+    named = [settings.mask, settings.given_mean, *settings.given_components]
+    return [*filter(None, named), *(entry.path for entry in maps)]
+
+
+def given_identity(settings: Settings) -> str:
+    """Text that changes when one of the given files, or what it stands for, does."""
+    mean = find_mean(settings)
+    entries = find_given(settings) + ([mean] if mean is not None else [])
+    if not entries:
+        return ""
+    return file_identity([entry.path for entry in entries]) + repr(
+        [(entry.path, entry.sampling) for entry in entries]
+    )
+
+
+def load_given(settings: Settings, grid: Grid, mask: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The given components on the working grid.
+
+    Parameters
+    ----------
+    settings : Settings
+    grid : Grid
+    mask, mean : (box, box, box) float32
+        Mask and consensus of the particles.
+
+    Returns
+    -------
+    (c, box, box, box) float32
+        Masked, of norm 1, linearly independent; none when none are given.
+
+    Raises
+    ------
+    InputError
+        A volume cannot serve as a component.
+    """
+    entries, out = find_given(settings), []
+    mean_file = find_mean(settings)
+    subtracted = mean_file.read() if mean_file is not None else None
+    for entry in entries:
+        out.append(fit_component(*entry.read(), grid, mask, subtracted))
+        if not out[-1].any():
+            raise InputError(
+                "The component %s is constant inside the mask%s: leave it out."
+                % (entry.path, " once given_mean is subtracted" if subtracted else "")
+            )
+        like = likeness(out[-1], mean, mask)
+        if like > MAX_LIKE_MEAN:
+            raise InputError(
+                "The component %s looks like the consensus itself (correlation %.2f), so it is a "
+                "whole map or mere contrast and no difference: %s."
+                % (
+                    entry.path,
+                    like,
+                    "leave it out"
+                    if subtracted
+                    else "give given_mean, the map to subtract from it, or leave it out",
+                )
+            )
+    if not out:
+        return np.zeros((0,) + mask.shape, np.float32)
+    bad = first_dependent(np.stack(out))
+    if bad >= 0:
+        raise InputError(
+            "The component %s is a combination of those before it: leave it out."
+            % entries[bad].path
+        )
+    return np.stack(out)
+
+
+def describe_given(settings: Settings, **figures: list[float]) -> np.ndarray:
+    """Which components were given, for what, and figures of each, as JSON for a stage's result."""
+    files = [entry.path for entry in find_given(settings)]
+    known = dict(use=settings.given_use, files=files, **figures)
+    return np.array(json.dumps(known if files else None))

@@ -1,0 +1,262 @@
+"""A positive control: domains added to the user's own particles, and the search made anew."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, Callable, Dict, Sequence
+
+import numpy as np
+
+from pcainit.engine.components.positive_control import add_domain, choose_places, make_domain
+from pcainit.engine.consensus.refine import polish_consensus
+from pcainit.engine.geometry.masks import auto_mask
+from pcainit.engine.geometry.poses import symmetry_matrices
+from pcainit.engine.images.particles import Slices
+from pcainit.engine.model.image_model import NuisanceSpread
+from pcainit.pipeline.components import analysed_slices, consensus_of
+from pcainit.pipeline.grown_mask import find_in_grown_mask, with_grown_mask
+from pcainit.settings import Settings
+
+Arrays = Dict[str, np.ndarray]
+Progress = Callable[[float], None]
+
+SHARES = (0.05, 0.1, 0.2, 0.4)
+CASES = 3  # places of each size
+MIN_LIKENESS = 0.3  # of what is certified anew with the domain that was added
+# Of the short form's prediction, the size that is tried lies nearest to this share.
+TRIED_SHARE = 0.2
+# Standard deviations between what half of the cases and eight of ten need.
+EIGHT_OF_TEN = 0.84
+
+
+def find_with_control(
+    slices: Slices, before: Arrays, settings: Settings, progress: Progress
+) -> Arrays:
+    """Find components, and tell from what share on an added domain is found when asked to.
+
+    Parameters
+    ----------
+    slices : Slices
+    before : dict
+        Result of the stage reconstruct.
+    settings : Settings
+    progress : callable
+
+    Returns
+    -------
+    dict
+        Result of the stage components; `power` (JSON) has what the domains say.
+    """
+    if not settings.positive_control:
+        return find_in_grown_mask(slices, before, settings, progress)
+    found = find_in_grown_mask(slices, before, settings, lambda share: progress(0.1 * share))
+    power = json.loads(str(found.get("power", "null")))
+    if power is None:
+        return found
+    kda = choose_size(power["short"])
+    power["long"] = (
+        []
+        if kda is None
+        else [
+            try_size(
+                slices,
+                before,
+                found,
+                settings,
+                kda,
+                power["density"],
+                lambda share: progress(0.1 + 0.9 * share),
+            )
+        ]
+    )
+    return dict(found, power=np.array(json.dumps(power)))
+
+
+def choose_size(short: Sequence[dict[str, Any]]) -> int | None:
+    """The size to try: the one of which the short form expects the middle of the shares."""
+    if not short:
+        return None
+    known = [size for size in short if size["share"] is not None]
+    if not known:
+        return int(max(size["kda"] for size in short))
+    return int(min(known, key=lambda size: abs(np.log(size["share"] / TRIED_SHARE)))["kda"])
+
+
+def try_size(
+    slices: Slices,
+    before: Arrays,
+    found: Arrays,
+    settings: Settings,
+    kda: float,
+    density: float,
+    progress: Progress = lambda share: None,
+    cases: int = CASES,
+) -> dict[str, Any]:
+    """Add a domain at some places to some shares of the particles, and search each time.
+
+    At each place the shares are halved in as few searches as can be: what is found in a share is
+    taken to be found in a larger one.
+
+    Parameters
+    ----------
+    slices : Slices
+    before : dict
+        Result of the stage reconstruct.
+    found : dict
+        Of the stage components, without any domain.
+    settings : Settings
+    kda, density : float
+        Of the domain.
+    progress : callable
+    cases : int
+
+    Returns
+    -------
+    dict
+        `kda`, `shares`, `found` and `tried` (cases found of so many tried at each share, those
+        that follow from others included), `share` found in 8 of 10 cases, or None.
+    """
+    places = choose_places(before["mask"], kda, slices.grid, settings.seed + 1, cases)
+    first: list[int] = []  # number of the smallest share that is found at each place
+    for number, place in enumerate(places):
+        domain = make_domain(place, kda, density, slices.grid)
+        low, high = 0, len(SHARES)
+        while low < high:
+            middle = (low + high) // 2
+            seed = settings.seed + 101 * number + middle
+            if is_found(slices, before, found, settings, domain, SHARES[middle], seed):
+                high = middle
+            else:
+                low = middle + 1
+        first.append(low)
+        progress((number + 1) / len(places))
+    return dict(
+        kda=kda,
+        shares=list(SHARES),
+        tried=len(first),
+        found=[sum(k <= s for k in first) for s in range(len(SHARES))],
+        share=fit_share(first),
+    )
+
+
+def fit_share(first: Sequence[int], shares: Sequence[float] = SHARES) -> float | None:
+    """Share found in 8 of 10 cases, from the smallest one found at each place.
+
+    Each place's own threshold lies between that and the share before; None where more than one
+    of five places show nothing at the largest share.
+
+    Parameters
+    ----------
+    first : sequence of int
+        Numbers of the shares; as many as there are shares: none was found.
+    shares : sequence of float
+
+    Returns
+    -------
+    float or None
+    """
+    if not first or np.mean([k == len(shares) for k in first]) > 0.2:
+        return None
+    step = np.log(shares[-1] / shares[0]) / (len(shares) - 1)
+    middle = np.array([np.log(shares[0]) + step * (k - 0.5) for k in first])
+    spread = np.sqrt(middle.var() + step**2 / 12)
+    return float(min(np.exp(middle.mean() + EIGHT_OF_TEN * spread), shares[-1]))
+
+
+def is_found(
+    slices: Slices,
+    before: Arrays,
+    found: Arrays,
+    settings: Settings,
+    domain: np.ndarray,
+    share: float,
+    seed: int,
+) -> bool:
+    """Whether a search finds a domain that a random share of the particles is given.
+
+    Parameters
+    ----------
+    slices : Slices
+    before : dict
+        Result of the stage reconstruct.
+    found : dict
+        Of the stage components, without the domain.
+    settings : Settings
+    domain : (box, box, box) float32
+    share : float
+    seed : int
+        Of the particles that have it.
+
+    Returns
+    -------
+    bool
+    """
+    present = np.random.default_rng([seed, 62]).random(len(slices)) < share
+    changed = add_domain(slices, domain, present)
+    again = _polished(changed, before, settings)
+    once = dataclasses.replace(settings, positive_control=False)
+    result = find_in_grown_mask(changed, again, once, lambda done: None)
+    return (
+        likeness(
+            domain * with_grown_mask(again, result)["mask"], certified(found), certified(result)
+        )
+        > MIN_LIKENESS
+    )
+
+
+def _polished(slices: Slices, before: Arrays, settings: Settings) -> Arrays:
+    """Result of the stage reconstruct, with the mean of changed slices."""
+    moved, index = analysed_slices(slices, before), np.flatnonzero(before["keep"])
+    consensus = polish_consensus(
+        moved,
+        consensus_of(before),
+        index,
+        NuisanceSpread(*before["spread"].tolist()),
+        before["offsets"],
+        rounds=2,
+        symmetry=symmetry_matrices(settings.symmetry),
+    )
+    mask = before["mask"]
+    if not settings.mask:
+        mask = auto_mask(
+            consensus.mean,
+            slices.grid,
+            threshold=settings.mask_threshold,
+            near=settings.mask_near,
+            far=settings.mask_far,
+        )
+    return dict(
+        before,
+        mean=consensus.mean,
+        noise=consensus.noise,
+        signal=consensus.signal,
+        fsc=consensus.fsc,
+        mask=mask,
+    )
+
+
+def certified(found: Arrays) -> np.ndarray:
+    """Certified components of the stage components' result, (c, box, box, box)."""
+    return found["components"][found["significant"]]
+
+
+def likeness(domain: np.ndarray, old: np.ndarray, new: np.ndarray) -> float:
+    """Cosine of a domain with the span of new components, without what lies in that of old ones.
+
+    Parameters
+    ----------
+    domain : (box, box, box) float32
+    old, new : (c, box, box, box) float32
+        Each orthonormal.
+
+    Returns
+    -------
+    float
+    """
+    flat, before = domain.ravel().astype(np.float64), old.reshape(-1, domain.size)
+    rest = flat - (before @ flat) @ before if len(old) else flat
+    size = float(np.linalg.norm(rest))
+    along = new.reshape(-1, domain.size) @ (rest / max(size, 1e-30))
+    return float(np.linalg.norm(along))

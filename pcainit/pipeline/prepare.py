@@ -1,0 +1,311 @@
+"""The stage prepare: in one go, or in parts that are made side by side and joined."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+
+from pcainit import checks
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.geometry.masks import fit_mask
+from pcainit.engine.geometry.poses import symmetry_matrices
+from pcainit.engine.images.census import Surroundings
+from pcainit.engine.images.crop import Census, chunk_length, crop_particles
+from pcainit.engine.images.particles import Particles, Slices, fair_halves
+from pcainit.errors import DamagedResult, InputError
+from pcainit.io.fingerprint import file_identity
+from pcainit.io.maps import read_map
+from pcainit.io.stacks import read_chunks
+from pcainit.io.star import ParticleTable, read_particles
+from pcainit.pipeline.given import check_given
+from pcainit.pipeline.stage_order import part_name, stage_digest
+from pcainit.pipeline.store import LARGE, Arrays, Workspace
+from pcainit.settings import Settings
+
+Progress = Callable[[float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is prepared: particles that fit the settings, and what they are recognised by."""
+
+    star: str
+    particles: Particles
+    grid: Grid
+    star_identity: str
+    identity: str
+
+    @classmethod
+    def find(cls, star: str, data_dir: str | None, settings: Settings) -> Source:
+        """Read the STAR file and check everything.
+
+        Raises
+        ------
+        InputError
+            The input or the settings do not fit.
+        """
+        table = ParticleTable(star)
+        particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf)
+        wrong = checks.problems(settings, len(particles), particles.box_px, particles.sampling)
+        if wrong:
+            raise InputError(" ".join(wrong))
+        symmetry_matrices(settings.symmetry)
+        grid = Grid(particles.box_px, particles.sampling, settings.resolution)
+        if settings.mask:
+            fit_mask(*read_map(settings.mask, "mask"), grid)
+        check_given(settings)
+        return cls(
+            star, particles, grid, table.identity, table.identity + file_identity(particles.stacks)
+        )
+
+    def read(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        rows: slice,
+        suffix: str,
+        threads: int,
+        progress: Progress,
+    ) -> tuple[Slices, Census, Arrays]:
+        """Crop the images of some particles into the workspace; they and their checksums."""
+        some = self.particles.take(rows)
+        chunks = read_chunks(some.stacks, some.stack, some.row, chunk_length(some.box_px))
+        try:
+            slices, census = crop_particles(
+                some,
+                self.grid,
+                chunks,
+                invert=settings.invert_contrast,
+                normalise=settings.normalise,
+                threads=threads,
+                progress=progress,
+                allocate=lambda name, *room: workspace.allocate(name + suffix, *room),
+            )
+            if self.star_identity + file_identity(some.stacks) != self.identity:
+                raise InputError(
+                    "The particle images of %s changed while they were read: run the "
+                    "step prepare again when they are complete." % self.star
+                )
+            if rows == slice(None):  # of a part alone nothing can be said
+                usable, half = self.judge(census)
+                slices = dataclasses.replace(slices, usable=usable, half=half)
+        except BaseException:
+            workspace.discard_unfinished()
+            raise
+        return slices, census, workspace.keep_slices(slices)
+
+    def judge(self, census: Census) -> tuple[np.ndarray, np.ndarray]:
+        """Which images can be used, and the half-sets; see `Census.usable` and `fair_halves`."""
+        usable = census.usable(len(self.grid.frequencies))
+        return usable, fair_halves(self.particles, usable)
+
+    def result(self, slices: Slices, census: Census, sums: Arrays, folder: Path | None) -> Arrays:
+        """The result of the stage, to be kept in a folder."""
+        grid, star = self.grid, os.path.abspath(self.star)
+        near = os.path.relpath(star, os.path.abspath(str(folder))) if folder else ""
+        return dict(
+            sums,
+            box_px=np.array(grid.box_px),
+            sampling=np.array(grid.sampling),
+            resolution=np.array(grid.resolution),
+            rotations=slices.rotations,
+            half=slices.half,
+            redrawn=np.array(not np.array_equal(slices.half, self.particles.half)),
+            usable=slices.usable,
+            images=np.array(json.dumps(census.describe(slices.usable))),
+            star=np.array(star),
+            star_near=np.array(near),
+            identity=np.array(self.identity),
+            star_identity=np.array(self.star_identity),
+        )
+
+
+def prepare(
+    workspace: Workspace,
+    star: str,
+    data_dir: str | None,
+    settings: Settings,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Read the particles, check everything, crop the images.
+
+    Raises
+    ------
+    InputError
+        Before anything is written, when the input or the settings do not fit.
+    """
+    source = Source.find(star, data_dir, settings)
+    digest = stage_digest(settings, "prepare", source.identity)
+    if _is_done(workspace, digest):
+        return
+    slices, census, sums = source.read(workspace, settings, slice(None), "", threads, progress)
+    workspace.put("prepare", digest, source.result(slices, census, sums, workspace.folder))
+
+
+def prepared_star(workspace: Workspace) -> str:
+    """The particle STAR file that was prepared.
+
+    Where it is no longer there, the one that lies as it did as seen from the work folder: people
+    move and rename whole projects.
+    """
+    meta = workspace.get("prepare")
+    star, near = str(meta["star"]), str(meta.get("star_near", ""))
+    if near and not os.path.exists(star):
+        return os.path.normpath(os.path.join(str(workspace.folder), near))
+    return star
+
+
+def _is_done(workspace: Workspace, digest: str) -> bool:
+    if workspace.folder is None or not workspace.has("prepare", digest):
+        return False
+    try:
+        workspace.slices()
+    except DamagedResult:
+        return False
+    return True
+
+
+def _rows(number: int, parts: int, count: int) -> slice:
+    return slice(count * (number - 1) // parts, count * number // parts)
+
+
+def prepare_part(
+    workspace: Workspace,
+    star: str,
+    data_dir: str | None,
+    settings: Settings,
+    number: int,
+    parts: int,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """One part of the particles, for `join_parts`; nothing to do if it is there already.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        In a folder, which the other parts may be using at the same time.
+    star, data_dir, settings, threads, progress : see `prepare`
+    number : int
+        From 1.
+    parts : int
+
+    Raises
+    ------
+    InputError
+        As for `prepare`.
+    """
+    source = Source.find(star, data_dir, settings)
+    digest, name = stage_digest(settings, "prepare", source.identity), part_name(number, parts)
+    # All checksums are for `join_parts`; whoever finds a file damaged removes it.
+    if workspace.has("prepare", digest) and all(
+        Path(str(workspace.folder), kind + ".npy").exists() for kind in LARGE
+    ):
+        return
+    rows = _rows(number, parts, len(source.particles))
+    if workspace.has(name, digest):
+        try:
+            _load_part(workspace, source, rows, name)
+            return
+        except DamagedResult:
+            pass
+    _, census, sums = source.read(workspace, settings, rows, "_" + name, threads, progress)
+    workspace.put(
+        name,
+        digest,
+        dict(
+            sums,
+            powers=census.powers,
+            varied=census.varied,
+            transferred=np.array(census.transferred),
+            surroundings=census.surroundings.table,
+        ),
+    )
+
+
+def _load_part(workspace: Workspace, source: Source, rows: slice, name: str) -> list[np.ndarray]:
+    """Values and CTF of a part."""
+    meta, shape = workspace.get(name), (rows.stop - rows.start, len(source.grid.frequencies))
+    return [
+        workspace.large("%s_%s" % (kind, name), shape, dtype, meta["%s_%s_sums" % (kind, name)])
+        for kind, dtype in LARGE.items()
+    ]
+
+
+def join_parts(
+    workspace: Workspace,
+    star: str,
+    data_dir: str | None,
+    settings: Settings,
+    parts: int,
+    progress: Progress,
+) -> None:
+    """The same result as `prepare` gives, from the parts.
+
+    Raises
+    ------
+    InputError
+        A part is missing, damaged, or was made of other particles or with other parameters.
+    """
+    source = Source.find(star, data_dir, settings)
+    digest = stage_digest(settings, "prepare", source.identity)
+    if not _is_done(workspace, digest):
+        count = len(source.particles)
+        found = []
+        for number in range(1, parts + 1):
+            name = part_name(number, parts)
+            if not workspace.has(name, digest):
+                raise _missing(
+                    workspace,
+                    number,
+                    parts,
+                    "is missing, or was made with other parameters or particles",
+                )
+            found.append(workspace.get(name))
+        census = Census(
+            np.concatenate([part["powers"] for part in found]),
+            np.concatenate([part["varied"] for part in found]),
+            max(float(part["transferred"]) for part in found),
+            Surroundings(
+                np.concatenate([part["surroundings"] for part in found]), settings.normalise
+            ),
+        )
+        usable, half = source.judge(census)
+        shape = count, len(source.grid.frequencies)
+        room = [workspace.allocate(kind, shape, dtype) for kind, dtype in LARGE.items()]
+        try:
+            for number in range(1, parts + 1):
+                rows = _rows(number, parts, count)
+                try:
+                    loaded = _load_part(workspace, source, rows, part_name(number, parts))
+                except DamagedResult:
+                    raise _missing(workspace, number, parts, "is damaged") from None
+                for target, values in zip(room, loaded):
+                    target[rows] = values
+                progress(number / parts)
+        except BaseException:
+            workspace.discard_unfinished()
+            raise
+        slices = Slices(room[0], room[1], source.particles.rotations, half, usable, source.grid)
+        workspace.put(
+            "prepare",
+            digest,
+            source.result(slices, census, workspace.keep_slices(slices), workspace.folder),
+        )
+    workspace.discard("*part_[0-9]*_of_[0-9]*.np[yz]")
+
+
+def _missing(workspace: Workspace, number: int, parts: int, what: str) -> DamagedResult:
+    folder = str(workspace.folder)
+    return DamagedResult(
+        "Part %d of %d of the particles %s in %s: run pcainit prepare --chunk "
+        "%d/%d again." % (number, parts, what, folder, number, parts),
+        Path(folder, part_name(number, parts) + ".npz"),
+    )

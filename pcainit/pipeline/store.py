@@ -1,0 +1,297 @@
+"""What one stage leaves for the next: arrays, in memory or in a folder, each with its digest."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Dict
+
+import numpy as np
+
+from pcainit.buffers import reserve, scratch_array
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.images.particles import Slices
+from pcainit.errors import DamagedResult, InputError
+from pcainit.io.atomic import read_arrays, write_arrays
+
+IN_MEMORY_BYTES = 4 * 2**30
+ROWS = 1024  # of a large array that share a checksum
+
+LARGE = {"values": np.complex64, "ctf": np.float32}  # what the particles are kept in
+
+Arrays = Dict[str, np.ndarray]
+
+
+class Workspace:
+    """Results of the stages.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None keeps everything in memory, except slices that are too large for it: those go to an
+        unnamed file beside `scratch`.
+    scratch : Path, optional
+        Where such files may be written.
+    """
+
+    def __init__(self, folder: Path | None, scratch: Path | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else None
+        self.scratch = Path(scratch) if scratch is not None else None
+        self._results: dict[str, Arrays] = {}
+        self._slices: Slices | None = None
+        self._unfinished: dict[Path, np.ndarray] = {}
+        if self.folder is not None:
+            make_folder(self.folder)
+
+    def has(self, stage: str, digest: str) -> bool:
+        """Whether this stage's result is there and was made with these settings."""
+        try:
+            return str(self.get(stage)["digest"]) == digest
+        except InputError:
+            return False
+
+    def put(self, stage: str, digest: str, arrays: Arrays) -> None:
+        """Keep a stage's result."""
+        # In the order that files keep: sums over other orders are rounded otherwise.
+        arrays = {
+            name: np.asarray(value, order="C")
+            for name, value in dict(
+                arrays, digest=np.array(digest), names=np.array(sorted(arrays))
+            ).items()
+        }
+        self._results[stage] = arrays
+        if self.folder is not None:
+            write_arrays(self.folder / (stage + ".npz"), arrays)
+
+    def get(self, stage: str) -> Arrays:
+        """A stage's result.
+
+        Raises
+        ------
+        InputError
+            It is not there, or cannot be read.
+        """
+        if stage not in self._results:
+            path = self.folder / (stage + ".npz") if self.folder is not None else None
+            if path is None or not path.is_file():
+                raise InputError(
+                    "The result of the step %s is missing in %s: run that step first."
+                    % (stage, self.folder)
+                )
+            try:
+                arrays = read_arrays(path)
+                # A damaged list of contents may be short of some without being wrong.
+                if not {"digest", *arrays["names"].tolist()} <= set(arrays):
+                    raise KeyError(path)
+                self._results[stage] = arrays
+            except Exception as error:  # whatever a damaged file makes the readers raise
+                _pass_on(error)
+                raise DamagedResult(
+                    "The result of the step %s in %s is damaged: run that step "
+                    "again." % (stage, self.folder),
+                    path,
+                ) from None
+        return self._results[stage]
+
+    def expect(self, stage: str, digest: str) -> Arrays:
+        """A stage's result that must have been made with these settings."""
+        if not self.has(stage, digest):
+            self.get(stage)
+            raise InputError(
+                "The result of the step %s in %s was made with other parameters: run "
+                "that step again." % (stage, self.folder)
+            )
+        return self.get(stage)
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        """Room for a large array: a file of the folder, memory, or an unnamed scratch file.
+
+        Raises
+        ------
+        InputError
+            The disk has no space for it.
+        """
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if self.folder is None and (size <= IN_MEMORY_BYTES or self.scratch is None):
+            return np.empty(shape, dtype)
+        place = self.folder or self.scratch
+        try:
+            if self.folder is None:
+                make_folder(Path(str(self.scratch)))
+                return scratch_array(str(self.scratch), shape, dtype)
+            path = self.folder / (name + ".npy.part")
+            array = _new_file(path, shape, dtype)
+            self._unfinished[path] = array
+            return array
+        except OSError as error:
+            self.discard_unfinished()
+            raise InputError(
+                "There is no room for the %.1f MB of cropped images in %s (%s): free "
+                "some space, or choose another folder." % (size / 1e6, place, error.strerror)
+            ) from None
+
+    def keep_slices(self, slices: Slices) -> Arrays:
+        """Keep the slices whose arrays came from `allocate`.
+
+        Returns
+        -------
+        dict
+            Their checksums, to be kept with the result of the stage.
+        """
+        sums = {}
+        for path, array in self._unfinished.items():
+            sums[path.name.split(".")[0] + "_sums"] = checksums(array)
+            if not isinstance(array, np.memmap):  # the file could not be mapped
+                with open(path, "r+b") as file:
+                    file.seek(_header_bytes(path))
+                    file.write(_bytes(array).data)
+            os.replace(str(path), str(path)[: -len(".part")])
+        self._unfinished.clear()
+        self._slices = _frozen(slices) if self.folder is None else None  # else read again
+        return sums
+
+    def discard_unfinished(self) -> None:
+        """Remove the files from `allocate` that were not filled."""
+        for path in self._unfinished:
+            path.unlink()
+        self._unfinished.clear()
+
+    def discard(self, pattern: str) -> None:
+        """Remove files of the folder."""
+        for path in self.folder.glob(pattern):
+            path.unlink()
+
+    def large(self, name: str, shape: tuple[int, ...], dtype: type, sums: np.ndarray) -> np.ndarray:
+        """A large array of the folder, read-only, checked against its checksums.
+
+        Raises
+        ------
+        DamagedResult
+            It is missing or damaged.
+        """
+        path = Path(str(self.folder), name + ".npy")
+        try:
+            array = _load(path)
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            _pass_on(error)
+            array = np.zeros(0)
+        if (array.shape, array.dtype) != (shape, np.dtype(dtype)) or not np.array_equal(
+            checksums(array), sums
+        ):
+            raise DamagedResult(
+                "The prepared particles in %s are missing or damaged (%s): run the "
+                "step prepare again." % (self.folder, path.name),
+                path,
+            )
+        return array
+
+    def slices(self) -> Slices:
+        """The slices of all particles.
+
+        Raises
+        ------
+        InputError
+            They are missing or damaged.
+        """
+        if self._slices is None:
+            if self.folder is None:
+                raise InputError("The particles have not been prepared.")
+            meta = self.get("prepare")
+            grid = Grid(int(meta["box_px"]), float(meta["sampling"]), float(meta["resolution"]))
+            shape = len(meta["half"]), len(grid.frequencies)
+            values, ctf = (
+                self.large(name, shape, dtype, meta.get(name + "_sums", np.zeros(0)))
+                for name, dtype in LARGE.items()
+            )
+            self._slices = _frozen(
+                Slices(values, ctf, meta["rotations"], meta["half"], meta["usable"], grid)
+            )
+        return self._slices
+
+
+def _load(path: Path) -> np.ndarray:
+    """An ``.npy`` file, mapped if it is large and its file system knows that."""
+    if path.stat().st_size > IN_MEMORY_BYTES:
+        with contextlib.suppress(OSError):  # whatever else is wrong shows when it is read
+            return np.load(str(path), mmap_mode="r", allow_pickle=False)
+    return np.load(str(path), allow_pickle=False)
+
+
+def checksums(array: np.ndarray) -> np.ndarray:
+    """CRC-32 of each thousand rows of an array, (m,) uint32."""
+    return np.array(
+        [
+            zlib.crc32(_bytes(array[first : first + ROWS]).data)
+            for first in range(0, len(array), ROWS)
+        ],
+        np.uint32,
+    )
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise again what is no fault of the file: trouble with memory, rights, the disk."""
+    fault = not isinstance(error, OSError) or error.errno in (None, errno.EINVAL, errno.ENOENT)
+    if isinstance(error, MemoryError) or not fault:
+        raise error
+
+
+def _frozen(slices: Slices) -> Slices:
+    """The same, read-only, as mapped files are: kernels compiled for either may round otherwise."""
+    for name in ("values", "ctf", "rotations", "half", "usable"):
+        getattr(slices, name).flags.writeable = False
+    return slices
+
+
+def _new_file(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An ``.npy`` file with its space reserved, mapped, or memory where it cannot be mapped."""
+    header = dict(
+        descr=np.lib.format.dtype_to_descr(np.dtype(dtype)), fortran_order=False, shape=shape
+    )
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        file.flush()
+        try:
+            reserve(file.fileno(), offset + int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        except OSError:
+            path.unlink()
+            raise
+    try:
+        return np.memmap(str(path), dtype=dtype, mode="r+", offset=offset, shape=shape)
+    except OSError:
+        return np.empty(shape, dtype)
+
+
+def _header_bytes(path: Path) -> int:
+    with open(path, "rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        return file.tell()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that can be written to.
+
+    Raises
+    ------
+    InputError
+        It cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=str(folder)):
+            pass
+    except OSError as error:
+        raise InputError(
+            "The output folder %s cannot be written to (%s): choose another."
+            % (folder, error.strerror)
+        ) from None

@@ -1,0 +1,1 @@
+"""Tests of the engine, on arrays with known truth."""

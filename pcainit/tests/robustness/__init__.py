@@ -1,0 +1,1 @@
+"""Tests of what accidents do: full disks, kills, damaged and hostile files."""

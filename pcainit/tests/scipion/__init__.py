@@ -1,0 +1,1 @@
+"""Tests of protocols, form, viewers and wizards inside Scipion."""
