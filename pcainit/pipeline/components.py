@@ -38,7 +38,7 @@ from pcainit.engine.components.score_test import (
     held_out_score,
     marginal_variances,
 )
-from pcainit.engine.components.scrambling import scramble_residuals
+from pcainit.engine.components.scrambling import scramble_residuals, turn_to_mates
 from pcainit.engine.consensus.poses import correct_slices
 from pcainit.engine.consensus.refine import polish_consensus
 from pcainit.engine.consensus.windowing import window_slices
@@ -126,7 +126,9 @@ def find_components(
     )
     body = particle_body(consensus.mean, auto_mask(consensus.mean, grid))
     scrambled = dataclasses.replace(
-        scramble_residuals(background, halves, body, settings.seed), confirmed=confirmed
+        scramble_residuals(background, halves, body, settings.seed),
+        confirmed=confirmed,
+        mates=turn_to_mates(background, symmetry_matrices(settings.symmetry), settings.seed),
     )
     evidence = confirm(
         certify(models[0], models[1], mask, grid, settings.seed),

@@ -33,6 +33,9 @@ MIN_OF_SURROUNDINGS = 0.35
 # Of the strongest direction's score, this much may be another's in scrambled particles: the three
 # of four ribosome states have 0.005 to 0.014.
 LEAK = 0.02
+# Of a direction's score this much must be there at equivalent poses, where poses were confined to
+# one asymmetric unit: neighbours of apoferritin refined with O have 0.26 to 0.62.
+MIN_AT_MATES = 0.7
 # Where both halves started from given components, noise fitted to all of the particles lingers: it
 # scored up to 6.8 on null sets (1,500 and 4,000 particles, 4 and 8 components given).
 MIN_STARTED_SCORE = 10.0
@@ -211,6 +214,9 @@ def confirm(
     real, around = scores.min(axis=0) > least, np.zeros(evidence.count, bool)
     if scrambled is not None and real.any():
         around = real & _also_scrambled(evidence.pairs, scores, scrambled, spread, beside, least)
+        if scrambled.mates is not None:
+            mates = _crossed_scores(evidence.pairs, scrambled.mates, halves, spread, beside)
+            around |= real & (mates.mean(axis=0) < MIN_AT_MATES * scores.mean(axis=0))
     # What is less certain may resemble less.
     clean = share < MAX_NUISANCE * evidence.cosines[: evidence.count] ** 2
     keep = real & ~around & clean

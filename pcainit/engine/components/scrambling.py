@@ -17,7 +17,7 @@ import numpy as np
 
 from pcainit.buffers import Reused
 from pcainit.engine.compiled.products import power
-from pcainit.engine.geometry.poses import view_rank
+from pcainit.engine.geometry.poses import keep_to_one_unit, view_rank
 from pcainit.engine.images.particles import Slices, subsample
 from pcainit.engine.model.image_model import Background
 from pcainit.engine.model.posterior import NUISANCES
@@ -51,6 +51,9 @@ class Scrambled:
         Largest score of what surroundings were found to make.
     confirmed : bool
         Whether a narrower look has found what goes on outside the particle.
+    mates : Background, optional
+        The particles as they are, at poses that their symmetry makes equivalent; see
+        `turn_to_mates`.
     """
 
     background: Background
@@ -60,6 +63,7 @@ class Scrambled:
     redundancy: float = 1.0
     strongest: float = 0.0
     confirmed: bool = False
+    mates: Background | None = None
 
 
 def scramble_residuals(
@@ -112,6 +116,37 @@ def scramble_residuals(
         float(np.sqrt(total / max(len(slices), 1))),
         body,
         count_copies(background.slices, np.concatenate(halves)) ** 0.5,
+    )
+
+
+def turn_to_mates(background: Background, symmetry: np.ndarray, seed: int) -> Background | None:
+    """Give each particle a random one of its equivalent poses, if all were kept to one unit.
+
+    Which unit a pose lies in is then the refinement's choice and tells nothing of the particle, so
+    what varies in the particle varies as much at equivalent poses.  What keeps to the image, such
+    as neighbours of particles that lie alike, does not.
+
+    Parameters
+    ----------
+    background : Background
+    symmetry : (s, 3, 3) float64
+    seed : int
+
+    Returns
+    -------
+    Background or None
+        None where there is no symmetry, or poses are not confined to one unit.
+    """
+    slices = background.slices
+    if not keep_to_one_unit(slices.rotations, symmetry, seed):
+        return None
+    chosen = np.random.default_rng([seed, 62]).integers(0, len(symmetry), len(slices))
+    turned = np.matmul(slices.rotations, symmetry[chosen]).astype(np.float32)
+    return dataclasses.replace(
+        background,
+        slices=dataclasses.replace(slices, rotations=turned),
+        rank=view_rank(turned),
+        room=Reused(),
     )
 
 

@@ -36,6 +36,9 @@ _POLYHEDRAL: dict[str, list[tuple[int, tuple[float, float, float]]]] = {
     ],
 }
 _POLYHEDRAL["i"] = _POLYHEDRAL["i2"]
+# Pairs of views that tell whether poses keep to one asymmetric unit, and the share of pairs that
+# are then closest as they are written: 0.68 in apoferritin refined with O.
+PAIRS, ONE_UNIT = 20000, 0.68
 
 
 def rotation_from_euler(rot: np.ndarray, tilt: np.ndarray, psi: np.ndarray) -> np.ndarray:
@@ -108,6 +111,34 @@ def view_rank(rotations: np.ndarray) -> np.ndarray:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return rank
+
+
+def keep_to_one_unit(rotations: np.ndarray, symmetry: np.ndarray, seed: int) -> bool:
+    """Whether poses were confined to one asymmetric unit of a point group.
+
+    Refinements under a symmetry write each particle's pose within one unit.  Then of two particles'
+    views, of all their equivalent ones, the two as written are mostly the closest; where the poses
+    are anywhere, that is so for one pair in as many as there are equivalent poses.
+
+    Parameters
+    ----------
+    rotations : (n, 3, 3) float32
+    symmetry : (s, 3, 3) float64
+        Rotations of the group, the identity first.
+    seed : int
+
+    Returns
+    -------
+    bool
+        Always False without symmetry.
+    """
+    if len(symmetry) == 1:
+        return False
+    views = view_directions(rotations).astype(np.float64)
+    one, two = np.random.default_rng([seed, 61]).integers(0, len(views), (2, PAIRS))
+    closeness = np.einsum("nk,gkl,nl->ng", views[one], symmetry, views[two], optimize=True)
+    nearest = np.mean(closeness[:, 0] >= closeness.max(axis=1) - 1e-6)
+    return bool(nearest > (1 / len(symmetry) + ONE_UNIT) / 2)
 
 
 def symmetry_matrices(group: str) -> np.ndarray:
