@@ -58,6 +58,12 @@ def problems(settings: Settings, count: int, box: int, sampling: float) -> list[
             "resolution is %g A, too fine for a box of %g A: give %g A or coarser."
             % (settings.resolution, box * sampling, box * sampling / FINEST)
         )
+    finest = settings.finest(box, sampling)
+    if finest < max(2 * sampling, box * sampling / FINEST) and finest < settings.resolution:
+        found.append(
+            "analysis_resolution is %g A, finer than these particles allow: give %g A or coarser, "
+            "or auto." % (finest, max(2 * sampling, box * sampling / FINEST))
+        )
     return found + too_few(settings, count)
 
 

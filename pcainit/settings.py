@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable
 
 from pcainit.errors import InputError, shorten
+from pcainit.limits import FINEST
 
 METHODS = ("particles", "batches", "simple")
+# The analysis' own choice of resolution: this share of the volumes', not too close to Nyquist, and
+# only where it is finer by more than a little.  At 11 A for 20 A the analysis takes twice as long.
+FINER, ABOVE_NYQUIST, WORTH_WHILE = 0.55, 1.1, 0.85
 START, FIXED = GIVEN_USES = ("start", "fixed")
 AUTO = "auto"
 
@@ -79,6 +83,17 @@ class Settings:
         unit="A",
         low=1.0,
         high=500.0,
+    )
+    analysis_resolution: str = _setting(
+        AUTO,
+        "prepare",
+        "Resolution of the analysis (A)",
+        "Once components are found at the resolution of the volumes, particles are told apart with "
+        "finer detail down to this resolution, as far as half-sets agree on it. auto takes about "
+        "half of the other, within what the sampling rate allows. Give the same number to "
+        "do all at one resolution, which takes less time and disk space.",
+        expert=True,
+        methods=("particles",),
     )
     no_ctf: bool = _setting(
         False,
@@ -267,6 +282,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", str(self.classes).strip().lower())
+        object.__setattr__(
+            self, "analysis_resolution", str(self.analysis_resolution).strip().lower()
+        )
         object.__setattr__(self, "symmetry", str(self.symmetry).strip().lower())
         given = self.given_components
         if (
@@ -293,6 +311,7 @@ class Settings:
                 "classes is auto, which only the method particles can decide: "
                 "give the number of classes for the method %s." % self.method
             )
+        self._check_analysis()
         if self.mask_far < self.mask_near:
             raise InputError(
                 "mask_far is %g A, less than mask_near (%g A): make it larger."
@@ -315,6 +334,45 @@ class Settings:
             )
         if self.method == "batches":
             self._check_batches()
+
+    def _check_analysis(self) -> None:
+        if self.analysis_resolution == AUTO:
+            return
+        try:
+            value = float(self.analysis_resolution)
+        except ValueError:
+            value = 0.0
+        if not 1 <= value <= self.resolution:
+            raise InputError(
+                "analysis_resolution is %r: give a number from 1 to the resolution of the volumes "
+                "(%g A), or auto." % (shorten(self.analysis_resolution), self.resolution)
+            )
+
+    def at_one_resolution(self) -> Settings:
+        """The same, with all done at the resolution of the volumes."""
+        return dataclasses.replace(self, analysis_resolution=str(self.resolution))
+
+    def finest(self, box: int, sampling: float) -> float:
+        """Resolution that images are cropped at, Angstrom: that of the analysis.
+
+        Parameters
+        ----------
+        box : int
+            Of the particles, pixels.
+        sampling : float
+            Of the particles, Angstrom per pixel.
+
+        Returns
+        -------
+        float
+            The resolution of the volumes where finer detail is not to be had or not asked for.
+        """
+        if self.method != "particles" or self.given_use == FIXED:
+            return self.resolution
+        if self.analysis_resolution != AUTO:
+            return float(self.analysis_resolution)
+        found = max(FINER * self.resolution, ABOVE_NYQUIST * 2 * sampling, box * sampling / FINEST)
+        return found if found < WORTH_WHILE * self.resolution else self.resolution
 
     def _check_batches(self) -> None:
         if self.n_classes > self.reconstructions:

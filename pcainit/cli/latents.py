@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Cluster, reconstruct, write."""
-    settings = settings_from(args)
+    settings = settings_from(args).at_one_resolution()
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.engine.geometry.poses import symmetry_matrices
     from pcainit.io.coordinates import match_coordinates

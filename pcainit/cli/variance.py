@@ -64,7 +64,9 @@ def main(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     reporter = Reporter()
     if args.particles:
-        settings = dataclasses.replace(settings, no_local_search=True, positive_control=False)
+        settings = dataclasses.replace(
+            settings.at_one_resolution(), no_local_search=True, positive_control=False
+        )
         refuse_overwriting(output, args.particles, *user_files(settings))
     with locked_folder(output), locked_folder(
         Path(args.work)

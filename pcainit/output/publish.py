@@ -79,6 +79,7 @@ _FILES = (
 # Among them and beside them, what others might call so too.
 _MAPS = (
     "volumes/class_*.mrc",
+    "fine_volumes/class_*.mrc",
     "components/component_*.mrc",
     *("components/%s.mrc" % name for name in ("mean", "mask", "variance", "changing_places")),
 )
@@ -125,7 +126,7 @@ def publish(
     return write_result(
         folder,
         stages,
-        workspace.slices().grid,
+        workspace.slices_at(float(stages["reconstruct"]["resolution"])).grid,
         dict(summary, verdict=write_verdict(summary)),
         threads=threads,
         table=table,
@@ -193,7 +194,9 @@ def write_result(
     _clear(folder)
     summary = to_json_types(summary)
     with concurrent.futures.ThreadPoolExecutor(maps_at_once(grid, threads)) as pool:
-        maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
+        maps = [
+            pool.submit(write) for write in map_writers(folder, stages, grid, summary["resolution"])
+        ]
         try:
             if table is not None:
                 _write_particles(folder, table, stages["volumes"])
@@ -215,7 +218,7 @@ def _clear(folder: Path) -> None:
     """Remove what an earlier run may have left and this one need not replace."""
     (folder / "summary.json").unlink(missing_ok=True)  # its presence means: complete
     for old in (
-        *(path for pattern in _MAPS[:2] for path in folder.glob(pattern)),
+        *(path for pattern in _MAPS[:3] for path in folder.glob(pattern)),
         folder / "components" / "changing_places.mrc",
         *(folder / name for name in ("report.html", "latents.npz", "junk.txt")),
     ):
@@ -281,11 +284,11 @@ def publish_variance(
     folder, found = Path(output), workspace.get("components")
     before = with_grown_mask(workspace.get("reconstruct"), found)
     refuse_overwriting(folder, prepared_star(workspace), *user_files(settings))
-    grid = workspace.slices().grid
+    grid = workspace.slices_at(float(before["resolution"])).grid
     make_folder(folder)
     _clear(folder)
     stages = {"reconstruct": before, "components": found}
-    for write in map_writers(folder, stages, grid):
+    for write in map_writers(folder, stages, grid, settings.resolution):
         write()
     summary = to_json_types(
         dict(
@@ -334,7 +337,7 @@ def summarise(
     threads: int,
 ) -> dict[str, Any]:
     """The content of ``summary.json``, without the verdict."""
-    slices = workspace.slices()
+    slices = workspace.slices_at(float(stages["reconstruct"]["resolution"]))
     found, final = stages["components"], stages["volumes"]
     summary: dict[str, Any] = dict(
         record(settings, slices.grid, settings.method, threads, seconds),
@@ -421,6 +424,7 @@ def record(
         sampling=grid.sampling,
         working_box=grid.box,
         resolution=settings.resolution,
+        analysis_resolution=grid.resolution,
         seconds=seconds,
     )
 

@@ -205,7 +205,7 @@ def find_components(
     cosines = np.concatenate([_cosines(crossed_models), evidence.cosines[evidence.count :]])
     order = np.arange(joint.q)
     return dict(
-        _measured(background, joint, crossed_models, everyone, halves, mask, around[2]),
+        measure_along(background, joint, crossed_models, everyone, halves, mask, around[2]),
         significant=order < certified.q,
         local=np.append(local[left], np.zeros(joint.q - certified.q, bool)),
         half_set_cosines=cosines[: joint.q],
@@ -219,6 +219,7 @@ def find_components(
         noise_edge=np.array(rest.variances.max() if rest.q else np.nan),
         regions_tried=np.array(len(regions)),
         surroundings=np.array(around[2].q),
+        around=around[2].components,
         scrambled_score=np.array(max((r.scrambled_most for r in regions), default=0.0)),
         detectable=np.array(detectable_share(regions, len(everyone)) if regions else (1, 0.0)),
         power=np.array(json.dumps(dict(short=power, long=None, density=scale.density))),
@@ -233,13 +234,35 @@ def _surroundings(
 ) -> list[LatentModel]:
     """Components of backgrounds and neighbours: of each half-set, and of all particles."""
     one, two = evidence.pairs[:, :0] if evidence.around is None else evidence.around
-    both = one + two
-    both /= np.sqrt((both**2).sum(axis=(1, 2, 3), keepdims=True))
-    variances = marginal_variances(both, background, subsample(index, TELLING), nuisance)
-    return [LatentModel(volumes, variances, nuisance) for volumes in (one, two, both)]
+    both = find_around(one + two, background, index, nuisance)
+    return [*(dataclasses.replace(both, components=own) for own in (one, two)), both]
 
 
-def _measured(
+def find_around(
+    volumes: np.ndarray, background: Background, index: np.ndarray, nuisance: NuisanceSpread
+) -> LatentModel:
+    """Measure how strong components of backgrounds and neighbours are, given what they look like.
+
+    Parameters
+    ----------
+    volumes : (a, box, box, box) float32
+    background : Background
+    index : (m,) int
+        Particles.
+    nuisance : NuisanceSpread
+
+    Returns
+    -------
+    LatentModel
+        Orthonormal components, to be integrated out beside others.
+    """
+    norm = np.sqrt((volumes**2).sum(axis=(1, 2, 3), keepdims=True))
+    unit = volumes / np.maximum(norm, 1e-30)
+    variances = marginal_variances(unit, background, subsample(index, TELLING), nuisance)
+    return LatentModel(unit, variances, nuisance)
+
+
+def measure_along(
     background: Background,
     model: LatentModel,
     pair: list[LatentModel],
@@ -248,7 +271,26 @@ def _measured(
     mask: np.ndarray,
     beside: LatentModel | None = None,
 ) -> Arrays:
-    """A model, the particles measured along it, and those of the half-sets along `pair`."""
+    """Measure the particles along a model, and those of each half-set along the other's of `pair`.
+
+    Parameters
+    ----------
+    background : Background
+    model : LatentModel
+    pair : two LatentModel
+        Certified components of the half-sets.
+    index : (m,) int
+        Particles.
+    halves : two int arrays
+    mask : (box, box, box) float32
+    beside : LatentModel, optional
+        Of backgrounds and neighbours, integrated out.
+
+    Returns
+    -------
+    dict
+        Part of the result of the stage components.
+    """
     slices = background.slices
     measured = measure(background, model, index, beside)
     coordinates, covariance = measured.marginal().posterior(model.variances)
@@ -282,7 +324,7 @@ def _taken_at_their_word(
     spread = NuisanceSpread(*before["spread"].tolist())
     model = fit_spread(background, given, spread, everyone, _part(progress, 0.0, 0.8))
     return dict(
-        _measured(background, model, [model, model], everyone, halves, before["mask"]),
+        measure_along(background, model, [model, model], everyone, halves, before["mask"]),
         given=describe_given(
             settings,
             score=held_out_score(given, background, everyone, model.nuisance).tolist(),

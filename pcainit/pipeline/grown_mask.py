@@ -21,7 +21,7 @@ from pcainit.settings import Settings
 Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 
-_AGAIN = "again_"
+AGAIN = "again_"  # before the names of what takes the place of the stage reconstruct's
 MAX_INSIDE = 0.45  # of a component that may go on outside the mask lies in the particle
 
 
@@ -65,12 +65,12 @@ def find_in_grown_mask(
     wider = find_components(slices, again, settings, progress, confirmed=True)
     if wider["strongest"] <= found["strongest"]:  # no gain: more noise came in
         return found
-    return dict(wider, **{_AGAIN + name: value for name, value in again.items()})
+    return dict(wider, **{AGAIN + name: value for name, value in again.items()})
 
 
 def with_grown_mask(before: Arrays, found: Arrays) -> Arrays:
     """Take the result of the stage reconstruct with what was made anew for a larger mask."""
-    anew = {name[len(_AGAIN) :]: value for name, value in found.items() if name.startswith(_AGAIN)}
+    anew = {name[len(AGAIN) :]: value for name, value in found.items() if name.startswith(AGAIN)}
     return dict(before, **anew)
 
 

@@ -56,7 +56,8 @@ class Source:
         if wrong:
             raise InputError(" ".join(wrong))
         symmetry_matrices(settings.symmetry)
-        grid = Grid(particles.box_px, particles.sampling, settings.resolution)
+        box, sampling = particles.box_px, particles.sampling
+        grid = Grid(box, sampling, settings.finest(box, sampling))
         if settings.mask:
             fit_mask(*read_map(settings.mask, "mask"), grid)
         check_given(settings)

@@ -15,7 +15,7 @@ from pcainit.engine.projection.reconstruction import reconstruct_consensus
 from pcainit.errors import InputError
 from pcainit.io.fingerprint import content_identity
 from pcainit.io.maps import read_map
-from pcainit.pipeline import batches, classes, grown_mask, power_curve
+from pcainit.pipeline import batches, classes, fine, grown_mask, power_curve
 from pcainit.pipeline.components import consensus_of
 from pcainit.pipeline.given import given_identity
 from pcainit.pipeline.prepare import prepare
@@ -68,7 +68,7 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     digest = _start(workspace, settings, "reconstruct")
     if digest is None:
         return
-    slices = workspace.slices()
+    slices = workspace.slices_at(settings.resolution)
     symmetry = symmetry_matrices(settings.symmetry)
     consensus = reconstruct_consensus(slices, symmetry)
     progress(0.3)
@@ -98,6 +98,7 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
             signal=consensus.signal,
             fsc=consensus.fsc,
             mask=mask,
+            resolution=np.array(slices.grid.resolution),
             **extra,
         ),
     )
@@ -113,7 +114,18 @@ def components(workspace: Workspace, settings: Settings, progress: Progress) -> 
     if settings.method != "simple":
         check_room(before["mask"], settings.components)
     if settings.method == "particles":
-        result = power_curve.find_with_control(workspace.slices(), before, settings, progress)
+        coarse = workspace.slices_at(settings.resolution)
+        result = power_curve.find_with_control(
+            coarse, before, settings, lambda share: progress(0.75 * share)
+        )
+        result = fine.refine_found(
+            workspace.slices(),
+            coarse.grid,
+            before,
+            result,
+            settings,
+            lambda share: progress(0.75 + 0.25 * share),
+        )
     else:
         result = batches.find_components(before, settings)
     workspace.put("components", digest, result)
@@ -139,8 +151,9 @@ def volumes(workspace: Workspace, settings: Settings, progress: Progress) -> Non
     digest = _start(workspace, settings, "volumes")
     if digest is None:
         return
-    slices, found = workspace.slices(), workspace.get("components")
+    found = workspace.get("components")
     before = grown_mask.with_grown_mask(workspace.get("reconstruct"), found)
+    slices = workspace.slices_at(float(before["resolution"]))
     clusters = workspace.get("cluster")
     if settings.method == "particles":
         result = classes.make_volumes(

@@ -15,7 +15,7 @@ import numpy as np
 
 from pcainit.buffers import reserve, scratch_array
 from pcainit.engine.geometry.grid import Grid
-from pcainit.engine.images.particles import Slices
+from pcainit.engine.images.particles import Slices, within_resolution
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io.atomic import read_arrays, write_arrays
 
@@ -44,6 +44,7 @@ class Workspace:
         self.scratch = Path(scratch) if scratch is not None else None
         self._results: dict[str, Arrays] = {}
         self._slices: Slices | None = None
+        self._coarse: Slices | None = None
         self._unfinished: dict[Path, np.ndarray] = {}
         if self.folder is not None:
             make_folder(self.folder)
@@ -153,6 +154,7 @@ class Workspace:
             os.replace(str(path), str(path)[: -len(".part")])
         self._unfinished.clear()
         self._slices = _frozen(slices) if self.folder is None else None  # else read again
+        self._coarse = None
         return sums
 
     def discard_unfinished(self) -> None:
@@ -212,6 +214,28 @@ class Workspace:
                 Slices(values, ctf, meta["rotations"], meta["half"], meta["usable"], grid)
             )
         return self._slices
+
+    def slices_at(self, resolution: float) -> Slices:
+        """The slices of all particles with the samples of a resolution; see `slices`."""
+        whole = self.slices()
+        if resolution == whole.grid.resolution:
+            return whole
+        if self._coarse is None or self._coarse.grid.resolution != resolution:
+            self._coarse = _frozen(within_resolution(whole, resolution, self._room))
+        return self._coarse
+
+    def _room(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        """Memory, or an unnamed file where that would take too much of it."""
+        size, folder = int(np.prod(shape)) * np.dtype(dtype).itemsize, self.folder or self.scratch
+        if size <= IN_MEMORY_BYTES or folder is None:
+            return np.empty(shape, dtype)
+        try:
+            return scratch_array(str(folder), shape, dtype)
+        except OSError as error:
+            raise InputError(
+                "There is no room for %.1f MB of cropped images in %s (%s): free some space, or "
+                "choose another folder." % (size / 1e6, folder, error.strerror)
+            ) from None
 
 
 def _load(path: Path) -> np.ndarray:

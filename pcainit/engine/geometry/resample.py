@@ -39,3 +39,17 @@ def resample(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
     for _ in range(3):  # each turn takes the first axis to the last
         out = np.tensordot(out, kernel, axes=(0, 1))
     return grid.band_limit(out + np.float32(border))
+
+
+def to_grid(volumes: np.ndarray, coarse: Grid, fine: Grid) -> np.ndarray:
+    """Bring volumes (q, ...) of one working grid to another of the same particles, float32."""
+    out = np.empty((len(volumes),) + (fine.box,) * 3, np.float32)
+    for k, volume in enumerate(volumes):
+        out[k] = resample(volume, coarse.voxel, fine)
+    return out
+
+
+def mask_to_grid(mask: np.ndarray, coarse: Grid, fine: Grid) -> np.ndarray:
+    """Bring a mask to another working grid, from 0 to 1 and 0 outside."""
+    found = np.clip(resample(mask, coarse.voxel, fine), 0, 1)
+    return np.where(found < 0.01, 0, found).astype(np.float32)

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Callable
 
 import numpy as np
 
 from pcainit.engine.geometry.grid import Grid
+
+_ROWS = 4096  # of a large array that are copied at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +137,41 @@ class Slices:
             self.grid,
             self.seen,
         )
+
+
+def within_resolution(
+    slices: Slices,
+    resolution: float,
+    allocate: Callable[[tuple[int, ...], type], np.ndarray] = np.empty,
+) -> Slices:
+    """Keep the samples of a coarser resolution.
+
+    Parameters
+    ----------
+    slices : Slices
+    resolution : float
+        Angstrom; that of the slices themselves gives them back.
+    allocate : callable(shape, dtype)
+        Gives the room for the copies.
+
+    Returns
+    -------
+    Slices
+        As if the images had been cropped at that resolution.
+    """
+    if resolution == slices.grid.resolution:
+        return slices
+    grid = dataclasses.replace(slices.grid, resolution=resolution)
+    width = 4 * slices.grid.box_px
+    number = slices.grid.frequencies @ [width, 1]
+    order = np.argsort(number)
+    chosen = order[np.searchsorted(number, grid.frequencies @ [width, 1], sorter=order)]
+    values = allocate((len(slices), len(chosen)), np.complex64)
+    ctf = allocate((len(slices), len(chosen)), np.float32)
+    for first in range(0, len(slices), _ROWS):
+        rows = slice(first, first + _ROWS)
+        values[rows], ctf[rows] = slices.values[rows][:, chosen], slices.ctf[rows][:, chosen]
+    return dataclasses.replace(slices, values=values, ctf=ctf, grid=grid)
 
 
 def image_numbers(stack: np.ndarray, row: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from pcainit.engine.consensus.poses import correct_slices
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.poses import symmetry_matrices
+from pcainit.engine.geometry.resample import to_grid
 from pcainit.engine.projection.reconstruction import reconstruct_groups
 from pcainit.errors import InputError
 from pcainit.io.fingerprint import require_regular_file
@@ -50,9 +52,11 @@ def volume_of(
     InputError
         Too few particles, or rows that do not exist.
     """
-    slices, before = workspace.slices(), workspace.get("reconstruct")
+    before = workspace.get("reconstruct")
+    coarse = float(before["resolution"])
     with contextlib.suppress(InputError):  # of a run that has gone on
         before = with_grown_mask(before, workspace.get("components"))
+    slices = workspace.slices_at(float(before["resolution"]))
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < len(slices):
         raise InputError(
@@ -69,8 +73,12 @@ def volume_of(
     (volume,) = reconstruct_groups(
         slices, [rows], consensus_of(before), symmetry=symmetry_matrices(symmetry)
     )
-    mean, mask = before["mean"], before["mask"]
-    return mean + (volume - mean) * mask, slices.grid, len(rows)
+    mean, mask, grid = before["mean"], before["mask"], slices.grid
+    volume = mean + (volume - mean) * mask
+    handed_over = dataclasses.replace(grid, resolution=coarse)
+    if coarse != grid.resolution:
+        volume = to_grid(volume[None], grid, handed_over)[0]
+    return volume, handed_over, len(rows)
 
 
 def read_rows(path: str | Path) -> np.ndarray:
