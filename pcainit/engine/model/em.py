@@ -12,7 +12,8 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.linear_algebra import principal_axes
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.axes import rotate_onto
-from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.model.e_step import component_e_step
+from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread
 from pcainit.engine.model.m_step import Weights, maximise
 from pcainit.engine.model.nuisance_prior import recalibrate
 
@@ -118,8 +119,8 @@ def fit_components(
             weight = weights.of(index)
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)
-        precision = np.concatenate([np.ones(t), model.nuisance.precision])
-        result = run_pass(background, both, precision, index, update=True, sought=q)
+        precision = model.nuisance.precision_beside(t)
+        result = component_e_step(background, both, precision, index, n_free=q)
         fresh = maximise(
             background, result, model.scaled, mask, weight, COMPONENT_DAMPING * mask.mean()
         )

@@ -12,7 +12,8 @@ from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import solvent_level
-from pcainit.engine.model.image_model import Background, PassResult
+from pcainit.engine.model.e_step import ComponentSums
+from pcainit.engine.model.image_model import Background
 from pcainit.engine.projection.slices import (
     block_starts,
     complete_half_space,
@@ -92,7 +93,7 @@ class Weights:
 
 def maximise(
     background: Background,
-    result: PassResult,
+    found: ComponentSums,
     scaled: np.ndarray,
     mask: np.ndarray,
     weight: np.ndarray,
@@ -106,7 +107,7 @@ def maximise(
     Parameters
     ----------
     background : Background
-    result : PassResult
+    found : ComponentSums
     scaled : (q, box, box, box) float32
         The old ones.
     mask : (box, box, box) float32
@@ -121,14 +122,14 @@ def maximise(
     """
     grid, q = background.grid, len(scaled)
     diagonal = [j * (j + 1) // 2 + j for j in range(q)]
-    known = [weight * result.local[:, place][grid.cells] for place in diagonal]
+    known = [weight * found.local[:, place][grid.cells] for place in diagonal]
     prior = _prior(background, scaled, mask, known) * damping
     out = np.empty(grid.half_shape + (q,), np.complex64)
     solve_voxels(
-        result.sums,
+        found.sums,
         weight,
         grid.cells,
-        np.ascontiguousarray(result.local),
+        np.ascontiguousarray(found.local),
         prior,
         grid.shell_map,
         out,
@@ -137,14 +138,15 @@ def maximise(
 
 
 def maximise_classes(
-    background: Background, result: PassResult, differences: np.ndarray, mask: np.ndarray
+    background: Background, sums: np.ndarray, differences: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
     """New differences of classes from the mean: like `maximise`, but each has a weight of its own.
 
     Parameters
     ----------
     background : Background
-    result : PassResult
+    sums : (z, y, x, 3K) float32
+        See `e_step.ClassSums`.
     differences : (K, box, box, box) float32
     mask : (box, box, box) float32
 
@@ -153,10 +155,10 @@ def maximise_classes(
     (K, box, box, box) float32
     """
     grid, k = background.grid, len(differences)
-    weights = np.moveaxis(result.sums[..., 2 * k :], -1, 0)
+    weights = np.moveaxis(sums[..., 2 * k :], -1, 0)
     prior = np.append(_prior(background, differences, mask, weights), np.ones((k, 1)), axis=1)
     shell = np.minimum(grid.shell_map, grid.n_shells)
-    numerators = np.ascontiguousarray(result.sums[..., : 2 * k]).view(np.complex64)
+    numerators = np.ascontiguousarray(sums[..., : 2 * k]).view(np.complex64)
     factors = (shell < grid.n_shells)[..., None] / (
         np.moveaxis(weights, 0, -1) + prior.T[shell] + 1e-30
     )
