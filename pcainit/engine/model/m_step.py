@@ -19,7 +19,7 @@ from pcainit.engine.projection.slices import (
     complete_half_space,
     empty_places,
     locate,
-    sample_frequencies,
+    slice_data,
 )
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
@@ -29,16 +29,18 @@ _BLOCKS = 8
 
 
 @kernel(parallel=True)
-def _add_weights(ctf, whitening, rotations, kx, ky, oversampling, reach, order, starts, sums):
+def _add_weights(data, order, starts, sums):
+    ctf, whitening, reach = data.ctf, data.whitening, data.reach
     step_y = reach + 1
     step_z = (2 * reach + 1) * step_y
     for g in numba.prange(len(starts) - 1):
         out = sums[g].ravel()
-        cells, fractions, signs = empty_places(len(kx))
+        places = empty_places(len(whitening))
+        cells, fractions = places.cells, places.fractions
         for j in range(starts[g], starts[g + 1]):
             i = order[j]
-            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
-            for k in range(len(kx)):
+            locate(data.rotations[i], data, places)
+            for k in range(len(whitening)):
                 fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
                 c = ctf[i, k] * whitening[k]
                 near, far = c * c * (1 - fx), c * c * fx
@@ -56,12 +58,7 @@ def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
     order = index[np.argsort(background.rank[index], kind="stable")]
     sums = np.zeros((_BLOCKS,) + grid.half_shape, np.float32)
     _add_weights(
-        slices.ctf,
-        background.whitening,
-        slices.rotations,
-        *sample_frequencies(grid),
-        np.float32(grid.oversampling),
-        grid.reach,
+        slice_data(slices.values, slices.ctf, slices.rotations, grid, background.whitening),
         order,
         block_starts(len(order), _BLOCKS),
         sums,

@@ -130,16 +130,7 @@ def measure_particle(images, i, volumes, q, precision, scratch, gram, score):
     """Rows of one particle, ``gram = A' A`` (lower triangle) and ``score = A' r``."""
     rotation, rows = images.rotations[i], scratch.rows
     moments = rows[len(scratch.products) :]
-    locate(
-        rotation,
-        images.kx,
-        images.ky,
-        images.oversampling,
-        images.reach,
-        scratch.cells,
-        scratch.fractions,
-        scratch.signs,
-    )
+    locate(rotation, images, scratch)
     set_scale(images.ctf[i], images.root, scratch)
     read_rows(
         volumes,
