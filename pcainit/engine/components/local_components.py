@@ -11,7 +11,8 @@ import numpy as np
 
 from pcainit.engine.components.certify import Evidence, certify, confirm
 from pcainit.engine.components.local_sweep import Region, sweep
-from pcainit.engine.components.score_test import MIN_SIGNAL, exceeds_model_error
+from pcainit.engine.components.rules import RULES
+from pcainit.engine.components.score_test import exceeds_model_error
 from pcainit.engine.components.scrambling import Scrambled
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.linear_algebra import principal_axes
@@ -22,16 +23,7 @@ from pcainit.engine.model.em import fit_components
 from pcainit.engine.model.image_model import Background, LatentModel
 from pcainit.engine.model.m_step import Weights
 
-# A region is looked at closely from this score of the sweep (standard deviations) ...
-MIN_SWEEP_SCORE = 5.0
-# ... and this cosine.  Of 168 regions that hold noise none scored over 3.3.
-MIN_SWEEP_COSINE = 0.3
 MAX_PLACES = 4
-# Of a local component, so much must lie outside the span of what is known.
-MIN_NEW = 0.2
-# A place is not fitted when what the search found there in either half-set varies by less than this
-# share of what a component must in the end: fits have made it 0.3 to 1.4 times as much.
-MIN_START = 0.5 * MIN_SIGNAL
 SAMPLE = 5000  # particles that tell
 ROUNDS = 4
 
@@ -101,12 +93,12 @@ def find_places(
     regions = sweep(
         background, held, halves, mask, weights, lambda share: progress(0.7 * share), scrambled
     )
-    least = MIN_SWEEP_SCORE * (1.0 if scrambled is None else scrambled.redundancy)
+    least = RULES.min_sweep_score * (1.0 if scrambled is None else scrambled.redundancy)
     groups = neighbours(
         [
             r
             for r in regions
-            if r.score - max(r.scrambled_score, 0) > least and r.cosine > MIN_SWEEP_COSINE
+            if r.score - max(r.scrambled_score, 0) > least and r.cosine > RULES.min_sweep_cosine
         ]
     )
     found: list[Place] = []
@@ -177,7 +169,7 @@ def _certified(
             background,
             some,
             joint.nuisance,
-            MIN_START,
+            RULES.min_start,
         )[joint.q :].any()
         for start in starts
     ):
@@ -291,7 +283,7 @@ def append_orthogonal(
             for known in basis:
                 rest = rest - (rest * known).sum() * known
             share = float((rest**2).sum())
-            taken.append(share > MIN_NEW if chosen is None else bool(chosen[len(taken)]))
+            taken.append(share > RULES.min_new if chosen is None else bool(chosen[len(taken)]))
             if taken[-1]:
                 basis.append((rest / np.sqrt(max(share, 1e-12))).astype(np.float32))
                 variances.append(variance * share)

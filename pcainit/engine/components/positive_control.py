@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from pcainit.engine.components.certify import MAX_SCRAMBLED_INSIDE, MAX_SCRAMBLED_OUTSIDE
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.components.scrambling import Scrambled
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import particle_body, solvent_level
@@ -230,7 +230,7 @@ def expect_share(
     float or None
         None when not even a half of the particles would do.
     """
-    most = np.where(inside, MAX_SCRAMBLED_INSIDE, MAX_SCRAMBLED_OUTSIDE)
+    most = np.where(inside, RULES.max_scrambled_inside, RULES.max_scrambled_outside)
     # Where noise is overestimated all scores are lower; where backgrounds raise them, a good part
     # must be the domain's own.
     needed = np.maximum(FOUND_SCORE * stray - np.minimum(null, 0), null * (1 / most - 1))

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.e_step import posterior_statistics
 from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread, in_parts
 from pcainit.engine.model.statistics import Latents, marginalise
 
-# A component that varies by less than this share of the strongest one's variance (in units of the
-# particles' noise) is what the model gets wrong about that one: many particles make it significant.
-MIN_SIGNAL = 0.01
 # So many particles tell which of two components is stronger, unless a score is so near the bound.
 COMPARING, UNSURE = 20000, 3.0
 
@@ -113,7 +111,7 @@ def exceeds_model_error(
     background: Background,
     index: np.ndarray,
     spread: NuisanceSpread,
-    least: float = MIN_SIGNAL,
+    least: float = RULES.min_signal,
 ) -> np.ndarray:
     """Which components vary by more than the model errs about the strongest of them.
 

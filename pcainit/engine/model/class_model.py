@@ -9,7 +9,7 @@ from typing import Callable
 import numpy as np
 
 from pcainit.engine.images.particles import subsample
-from pcainit.engine.model.e_step import choose_classes, class_e_step
+from pcainit.engine.model.e_step import class_e_step, class_responsibilities
 from pcainit.engine.model.image_model import Background, NuisanceSpread
 from pcainit.engine.model.m_step import maximise_classes
 
@@ -107,7 +107,7 @@ def score_classes(
 ) -> tuple[np.ndarray, float]:
     """Responsibilities (m, K) and mean log-likelihood of particles under given volumes."""
     precision = nuisance.precision_beside(len(model.weights))
-    found = choose_classes(background, model.differences, model.weights, precision, index)
+    found = class_responsibilities(background, model.differences, model.weights, precision, index)
     return found.responsibilities, float(found.gains.mean())
 
 

@@ -12,8 +12,8 @@ from pcainit.engine.geometry.grid import CELL, Grid
 from pcainit.engine.images.crop import crop_images
 from pcainit.engine.images.particles import Slices
 from pcainit.engine.model.e_step import (
-    choose_classes,
     class_e_step,
+    class_responsibilities,
     component_e_step,
     posterior_moments,
     posterior_statistics,
@@ -166,7 +166,7 @@ def test_classes_by_brute_force(tiny):
     volumes = 0.08 * volumes  # particles that could be of either class
     weights = np.array([0.3, 0.7])
     result = class_e_step(background, volumes, weights, PRECISION, np.arange(N))
-    without_sums = choose_classes(background, volumes, weights, PRECISION, np.arange(N))
+    without_sums = class_responsibilities(background, volumes, weights, PRECISION, np.arange(N))
     assert np.array_equal(without_sums.responsibilities, result.responsibilities)
     assert np.array_equal(without_sums.gains, result.gains)
     residual, columns = dense_columns(background, volumes)
