@@ -12,6 +12,7 @@ import numpy as np
 from pcainit.engine.components.certify import Evidence, certify, confirm
 from pcainit.engine.components.given import fit_spread, initial_model, share_in_span
 from pcainit.engine.components.local_components import (
+    Known,
     Place,
     append_orthogonal,
     describe_place,
@@ -39,7 +40,7 @@ from pcainit.engine.geometry.masks import auto_mask, particle_body
 from pcainit.engine.geometry.poses import symmetry_matrices, view_directions
 from pcainit.engine.images.particles import Slices, subsample
 from pcainit.engine.model.axes import align_to, append, merge_models, put_first
-from pcainit.engine.model.em import fit_components
+from pcainit.engine.model.em import Schedule, fit_components
 from pcainit.engine.model.image_model import (
     Background,
     LatentModel,
@@ -134,8 +135,7 @@ def find_components(
         mask,
         merge_models(models),
         everyone,
-        rounds=JOINT_ROUNDS,
-        early=0,
+        schedule=Schedule(JOINT_ROUNDS, early=0),
         weights=weights,
         progress=_part(progress, 0.5, 0.15),
     )
@@ -156,8 +156,7 @@ def find_components(
         ]
         places, regions = find_places(
             background,
-            (known[0], known[1]),
-            append(parts[0], around[2]),
+            Known((known[0], known[1]), append(parts[0], around[2])),
             halves,
             mask,
             settings.seed,
@@ -312,7 +311,7 @@ def _half_models(
                 mask,
                 start,
                 index,
-                rounds=HALF_ROUNDS,
+                schedule=Schedule(HALF_ROUNDS),
                 progress=_part(progress, 0.5 * h, 0.5),
             )
         )

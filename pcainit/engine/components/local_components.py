@@ -19,7 +19,7 @@ from pcainit.engine.geometry.linear_algebra import principal_axes
 from pcainit.engine.geometry.masks import soft_edge
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.axes import align_to, merge_models
-from pcainit.engine.model.em import fit_components
+from pcainit.engine.model.em import Schedule, fit_components
 from pcainit.engine.model.image_model import Background, LatentModel
 from pcainit.engine.model.m_step import Weights
 
@@ -53,10 +53,33 @@ class Place:
     cosines: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Certified components beside which others are sought.
+
+    Parameters
+    ----------
+    halves : two LatentModel
+        Of each half-set.
+    joint : LatentModel
+        The same of all particles.
+    """
+
+    halves: tuple[LatentModel, LatentModel]
+    joint: LatentModel
+
+    def with_place(self, place: Place) -> Known:
+        """These, and what a place's components add to them."""
+        joint, new = append_orthogonal(self.joint, [place.joint])
+        one, two = (
+            append_orthogonal(mine, [its], new)[0] for mine, its in zip(self.halves, place.halves)
+        )
+        return Known((one, two), joint)
+
+
 def find_places(
     background: Background,
-    held: tuple[LatentModel, LatentModel],
-    joint: LatentModel,
+    known: Known,
     halves: tuple[np.ndarray, np.ndarray],
     mask: np.ndarray,
     seed: int,
@@ -69,10 +92,7 @@ def find_places(
     Parameters
     ----------
     background : Background
-    held : two LatentModel
-        Certified components of each half-set.
-    joint : LatentModel
-        The same of all particles.
+    known : Known
     halves : two (m,) int arrays
     mask : (box, box, box) float32
     seed : int
@@ -91,7 +111,13 @@ def find_places(
     """
     weights = weights or Weights(background)
     regions = sweep(
-        background, held, halves, mask, weights, lambda share: progress(0.7 * share), scrambled
+        background,
+        known.halves,
+        halves,
+        mask,
+        weights,
+        lambda share: progress(0.7 * share),
+        scrambled,
     )
     least = RULES.min_sweep_score * (1.0 if scrambled is None else scrambled.redundancy)
     groups = neighbours(
@@ -104,14 +130,10 @@ def find_places(
     found: list[Place] = []
     for group in groups[:MAX_PLACES]:
         # A change that spreads over several places is taken once.
-        place = _certified(background, group, held, joint, halves, mask, seed, weights, scrambled)
+        place = _certified(background, group, known, halves, mask, seed, weights, scrambled)
         if place is not None:
             found.append(place)
-            joint, new = append_orthogonal(joint, [place.joint])
-            held = (
-                append_orthogonal(held[0], [place.halves[0]], new)[0],
-                append_orthogonal(held[1], [place.halves[1]], new)[0],
-            )
+            known = known.with_place(place)
     progress(1.0)
     return found, regions
 
@@ -148,8 +170,7 @@ def region_mask(regions: Sequence[Region], mask: np.ndarray) -> np.ndarray:
 def _certified(
     background: Background,
     group: list[Region],
-    held: tuple[LatentModel, LatentModel],
-    joint: LatentModel,
+    known: Known,
     halves: tuple[np.ndarray, np.ndarray],
     mask: np.ndarray,
     seed: int,
@@ -157,7 +178,7 @@ def _certified(
     scrambled: Scrambled | None,
 ) -> Place | None:
     """Components of one place, when both half-sets find them; None when they do not."""
-    place = region_mask(group, mask)
+    place, joint = region_mask(group, mask), known.joint
     starts = [
         _start([region.pair[h] for region in group], background, place, joint) for h in (0, 1)
     ]
@@ -182,9 +203,8 @@ def _certified(
                 place,
                 start,
                 halves[h],
-                held=held[h],
-                rounds=ROUNDS,
-                learn_nuisance=False,
+                held=known.halves[h],
+                schedule=Schedule(ROUNDS, learn_nuisance=False),
                 weights=weights,
             )
         )
@@ -194,7 +214,7 @@ def _certified(
         halves,
         place,
         joint.nuisance,
-        beside=held,
+        beside=known.halves,
         scrambled=scrambled,
     )
     evidence = _strong(evidence, joint, background, everyone)
@@ -207,9 +227,7 @@ def _certified(
         start,
         everyone,
         held=joint,
-        rounds=1,
-        early=0,
-        learn_nuisance=False,
+        schedule=Schedule(rounds=1, early=0, learn_nuisance=False),
         weights=weights,
     )
     first, second = (align_to(model, whole.components) for model in models)

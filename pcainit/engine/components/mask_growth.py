@@ -13,7 +13,7 @@ from scipy import ndimage
 from pcainit.engine.components.rules import RULES
 from pcainit.engine.geometry.grid import radial_distance
 from pcainit.engine.geometry.masks import soft_edge
-from pcainit.engine.model.em import fit_components
+from pcainit.engine.model.em import Schedule, fit_components
 from pcainit.engine.model.image_model import Background, LatentModel
 
 ROUNDS = 2  # of EM in the whole sphere, from the components inside the mask
@@ -46,7 +46,11 @@ def grow_mask(
     whole = np.maximum(mask, sphere.astype(np.float32))
     one, two = (
         fit_components(
-            background, whole, model, index, rounds=ROUNDS, early=0, learn_nuisance=False
+            background,
+            whole,
+            model,
+            index,
+            schedule=Schedule(ROUNDS, early=0, learn_nuisance=False),
         ).components
         for model, index in zip(models, halves)
     )

@@ -17,7 +17,7 @@ from pcainit.engine.geometry.rigid_motion import symmetrise
 from pcainit.engine.images.particles import Slices, subsample
 from pcainit.engine.model.class_model import ClassModel, class_round
 from pcainit.engine.model.e_step import posterior_moments, posterior_statistics
-from pcainit.engine.model.em import MIN_EARLY, fit_components, random_start
+from pcainit.engine.model.em import MIN_EARLY, Schedule, fit_components, random_start
 from pcainit.engine.model.image_model import Background, NuisanceSpread, make_background
 from pcainit.engine.model.nuisance_prior import (
     MAX_LEARNT,
@@ -122,7 +122,7 @@ def _spread_with_motion(
     """The spread when some components may explain what else looks like pose errors."""
     some = subsample(index, LEADING)
     start = dataclasses.replace(random_start(background, solvent, q, seed), nuisance=spread)
-    return fit_components(background, solvent, start, some, rounds=6).nuisance
+    return fit_components(background, solvent, start, some, schedule=Schedule(rounds=6)).nuisance
 
 
 def _look_again(

@@ -3,7 +3,7 @@
 Four questions, each a function: the particles' statistics (`posterior_statistics`), the moments of
 their coefficients (`posterior_moments`), these with the sums for new components
 (`component_e_step`), and the choice between classes without and with the sums for new volumes of
-theirs (`class_responsibilities`, `class_e_step`).  All go over the compiled core in `e_step_kernels`.
+theirs (`class_responsibilities`, `class_e_step`).  All go over one compiled core.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later

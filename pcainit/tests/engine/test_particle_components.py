@@ -14,7 +14,7 @@ from pcainit.engine.consensus.poses import improve_offsets
 from pcainit.engine.model import image_model as latent_model
 from pcainit.engine.model.axes import rotate_onto
 from pcainit.engine.model.e_step import component_e_step
-from pcainit.engine.model.em import colour, fit_components, orthonormalise, random_start
+from pcainit.engine.model.em import Schedule, colour, fit_components, orthonormalise, random_start
 from pcainit.engine.model.image_model import LatentModel, NuisanceSpread
 from pcainit.engine.model.m_step import Weights, maximise, solve_voxels, total_weight
 from pcainit.engine.model.nuisance_prior import measure_quality
@@ -171,9 +171,7 @@ def test_the_gain_rises(linear):
             mask,
             start(background, mask),
             index,
-            rounds=k,
-            early=0,
-            learn_nuisance=False,
+            schedule=Schedule(k, early=0, learn_nuisance=False),
             progress=told.append,
         ).gain
         for k in range(1, 8)
@@ -191,7 +189,9 @@ def test_seed_and_threads(linear):
         for threads, seed in ((1, 5), (2, 5), (2, 6)):
             set_threads(threads)
             models.append(
-                fit_components(background, mask, start(background, mask, 3, seed), index, rounds=3)
+                fit_components(
+                    background, mask, start(background, mask, 3, seed), index, schedule=Schedule(3)
+                )
             )
     finally:
         set_threads(2)
