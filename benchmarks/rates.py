@@ -22,8 +22,9 @@ from pcainit.engine.compiled.threads import set_threads
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import auto_mask
 from pcainit.engine.images.particles import Slices
+from pcainit.engine.model.e_step import component_e_step, posterior_statistics
 from pcainit.engine.model.em import random_start
-from pcainit.engine.model.image_model import NuisanceSpread, make_background, run_pass
+from pcainit.engine.model.image_model import NuisanceSpread, make_background
 from pcainit.engine.projection.reconstruction import reconstruct_consensus
 from pcainit.engine.projection.slices import complete_half_space, insert_slices
 
@@ -69,17 +70,15 @@ def _kernels(slices: Slices) -> dict[str, Callable[[], Any]]:
     solvent = auto_mask(consensus.mean, grid)
     background = make_background(slices, consensus, solvent)
     scaled = random_start(background, solvent, Q, 0).scaled
-    precision = np.concatenate([np.ones(Q), NuisanceSpread().precision])
-
-    def one_pass(**options: Any) -> Callable[[], Any]:
-        return lambda: run_pass(background, scaled, precision, everyone, **options)
-
+    precision = NuisanceSpread().precision_beside(Q)
     return {
         "back-projection": lambda: insert_slices(
             slices.values, slices.ctf, slices.rotations, grid, whitening=background.whitening
         ),
-        "PCA pass: sums": one_pass(update=True),
-        "PCA pass: statistics": one_pass(keep=True),
+        "PCA pass: sums": lambda: component_e_step(background, scaled, precision, everyone),
+        "PCA pass: statistics": lambda: posterior_statistics(
+            background, scaled, precision, everyone
+        ),
     }
 
 

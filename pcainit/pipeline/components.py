@@ -9,17 +9,10 @@ from typing import Callable, Dict, Tuple
 
 import numpy as np
 
-from pcainit.engine.components.certify import (
-    MAX_NUISANCE,
-    MIN_COSINE,
-    MIN_SCORE,
-    MIN_STARTED_SCORE,
-    Evidence,
-    certify,
-    confirm,
-)
+from pcainit.engine.components.certify import Evidence, certify, confirm
 from pcainit.engine.components.given import fit_spread, initial_model, share_in_span
 from pcainit.engine.components.local_components import (
+    Known,
     Place,
     append_orthogonal,
     describe_place,
@@ -32,6 +25,7 @@ from pcainit.engine.components.nuisance_span import (
     without_directions,
 )
 from pcainit.engine.components.positive_control import measure_density, predict_power
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.components.score_test import (
     exceeds_model_error,
     explained_by,
@@ -46,7 +40,7 @@ from pcainit.engine.geometry.masks import auto_mask, particle_body
 from pcainit.engine.geometry.poses import symmetry_matrices, view_directions
 from pcainit.engine.images.particles import Slices, subsample
 from pcainit.engine.model.axes import align_to, append, merge_models, put_first
-from pcainit.engine.model.em import fit_components
+from pcainit.engine.model.em import Schedule, fit_components
 from pcainit.engine.model.image_model import (
     Background,
     LatentModel,
@@ -68,8 +62,6 @@ Halves = Tuple[np.ndarray, np.ndarray]
 MIN_COMPONENTS = 8
 MIN_FRESH = 4  # of them at least, beside those that are given
 HALF_ROUNDS, JOINT_ROUNDS = 8, 1
-# Below this cosine a certified component is known too badly to be taken for granted.
-CLEAR_COSINE = 0.6
 
 
 def consensus_of(result: Arrays) -> Consensus:
@@ -137,7 +129,7 @@ def find_components(
         mask,
         models[0].nuisance,
         scrambled=scrambled,
-        least=MIN_STARTED_SCORE if len(given) else MIN_SCORE,
+        least=RULES.min_started_score if len(given) else RULES.min_score,
     )
     weights = Weights(background)
     joint = fit_components(
@@ -145,8 +137,7 @@ def find_components(
         mask,
         merge_models(models),
         everyone,
-        rounds=JOINT_ROUNDS,
-        early=0,
+        schedule=Schedule(JOINT_ROUNDS, early=0),
         weights=weights,
         progress=_part(progress, 0.5, 0.15),
     )
@@ -167,8 +158,7 @@ def find_components(
         ]
         places, regions = find_places(
             background,
-            (known[0], known[1]),
-            append(parts[0], around[2]),
+            Known((known[0], known[1]), append(parts[0], around[2])),
             halves,
             mask,
             settings.seed,
@@ -187,7 +177,7 @@ def find_components(
     crossed_models = [align_to(m, certified.components) if certified.q else m for m in extended]
     # Of a weak component only noise may be left beside the places.
     left = np.flatnonzero(
-        (_cosines(crossed_models) >= MIN_COSINE)
+        (_cosines(crossed_models) >= RULES.min_cosine)
         & exceeds_model_error(certified.components, background, everyone, certified.nuisance)
     )
     certified, crossed_models = certified.take(left), [m.take(left) for m in crossed_models]
@@ -365,7 +355,7 @@ def _half_models(
                 mask,
                 start,
                 index,
-                rounds=HALF_ROUNDS,
+                schedule=Schedule(HALF_ROUNDS),
                 progress=_part(progress, 0.5 * h, 0.5),
             )
         )
@@ -386,12 +376,12 @@ def _certified_first(
         Number of artefacts, which are certified in none of them.
     """
     counts, artefacts, done = [], evidence.artefacts, []
-    clear = evidence.cosines[: evidence.count] >= CLEAR_COSINE
+    clear = evidence.cosines[: evidence.count] >= RULES.clear_cosine
     for chosen in (clear, ~clear):
         if chosen.any():
             joint = put_first(joint, evidence.basis[chosen])
         size = int(chosen.sum())
-        clean = nuisance_share(joint.components[:size], background, mask) < MAX_NUISANCE
+        clean = nuisance_share(joint.components[:size], background, mask) < RULES.max_nuisance
         done.append(joint.take(np.flatnonzero(clean)))
         counts.append(int(clean.sum()))
         artefacts += size - counts[-1]

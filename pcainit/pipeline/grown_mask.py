@@ -8,6 +8,7 @@ from typing import Callable, Dict
 import numpy as np
 
 from pcainit.engine.components.mask_growth import grow_mask
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.consensus.poses import correct_slices
 from pcainit.engine.consensus.refine import clean_consensus
 from pcainit.engine.geometry.masks import auto_mask, particle_body
@@ -22,7 +23,6 @@ Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 
 AGAIN = "again_"  # before the names of what takes the place of the stage reconstruct's
-MAX_INSIDE = 0.45  # of a component that may go on outside the mask lies in the particle
 
 
 def find_in_grown_mask(
@@ -83,7 +83,9 @@ def _grown(slices: Slices, before: Arrays, found: Arrays) -> np.ndarray:
     solvent = auto_mask(consensus.mean, slices.grid)
     background = make_background(slices, consensus, solvent, before["offsets"])
     body = particle_body(consensus.mean, solvent)
-    outer = [j for j in range(count) if (found["components"][j] ** 2)[body].sum() < MAX_INSIDE]
+    outer = [
+        j for j in range(count) if (found["components"][j] ** 2)[body].sum() < RULES.max_inside
+    ]
     if not outer:
         return before["mask"]
     one, two = (

@@ -16,7 +16,8 @@ import numpy as np
 from pcainit.engine.geometry.rigid_motion import move_volume
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.class_model import ClassModel
-from pcainit.engine.model.image_model import Background, NuisanceSpread, in_parts, run_pass
+from pcainit.engine.model.e_step import posterior_statistics
+from pcainit.engine.model.image_model import Background, NuisanceSpread, in_parts
 from pcainit.engine.model.posterior import NUISANCES
 
 MOTIONS = 6  # shift along the particle's x, y, z; rotation about them
@@ -77,7 +78,7 @@ def _mean_offset(
     normal, right = np.zeros((MOTIONS, MOTIONS)), np.zeros(MOTIONS)
     for part in in_parts(len(index)):
         some = index[part]
-        result = run_pass(background, none, nuisance.precision, some, keep=True)
+        result = posterior_statistics(background, none, nuisance.precision, some)
         covariance = np.linalg.inv(result.grams.astype(np.float64) + np.diag(prior))
         # The prior is about the recorded poses: what slices were corrected by counts.
         mean = np.einsum("nab,nb->na", covariance, result.scores) + background.offsets[some]

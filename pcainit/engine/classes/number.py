@@ -13,21 +13,10 @@ from pcainit.engine.classes.mixture import (
     refine_mixture,
     responsibilities,
 )
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.model.statistics import Latents, Measurements
 
-# One more class must raise the held-out log-likelihood by so many standard errors.
-MIN_GAIN = 3.0
-# Centres that are closer (standard deviations of a particle's noise) are no classes: the errors of
-# the model, which many particles make significant, are up to 1.5, and states 2.7 or more.  Where a
-# number is asked for, parts of a continuous movement are welcome.
-MIN_DISTANCE, MIN_DISTANCE_ASKED = 2.0, 1.0
-# Two classes where else there would be one may be this near, when particles spread along certified
-# components rather as two states than evenly: 18 kDa of apoferritin that come and go give 1.1, 1.5.
-MIN_DISTANCE_ALONE = 1.0
 SPREAD_ROUNDS = 60  # of EM for an even spread
-# An even spread must be more likely than two states by so much (natural logarithm) to be believed:
-# noise of real images has heavy tails, which speak for it (6 on apoferritin of two states).
-CLEARLY_EVEN = 10.0
 MIN_EXCESS = 1e-3  # variance that it starts from at least, over that of the noise
 
 
@@ -78,7 +67,9 @@ def _two_states(fits: list[Mixture], held: list[np.ndarray], near: Latents) -> b
     """Whether particles may be of two states rather than spread evenly between two ends."""
     two = fits[1]
     gap = centre_distances(two.centres, near.precision)[0, 1]
-    if not (two.bic < fits[0].bic and _surely_more(held[1], held[0]) and gap > MIN_DISTANCE_ALONE):
+    if not (
+        two.bic < fits[0].bic and _surely_more(held[1], held[0]) and gap > RULES.min_distance_alone
+    ):
         return False
     axis = two.centres[1] - two.centres[0]  # what else varies is no matter here
     metric = near.precision.mean(axis=0, dtype=np.float64) @ axis
@@ -89,7 +80,7 @@ def _two_states(fits: list[Mixture], held: list[np.ndarray], near: Latents) -> b
     )
     points = line.score * places - 0.5 * line.precision[:, 0] * places**2
     return float(logsumexp(points + np.log(two.weights), axis=1).sum()) > (
-        _even_spread(line) - CLEARLY_EVEN
+        _even_spread(line) - RULES.clearly_even
     )
 
 
@@ -148,11 +139,11 @@ def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np
 def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
     """Whether particles are more likely by more than chance, from their differences."""
     gap = one - two
-    return bool(gap.mean() * np.sqrt(len(gap)) > MIN_GAIN * gap.std())
+    return bool(gap.mean() * np.sqrt(len(gap)) > RULES.min_gain * gap.std())
 
 
 def _apart(mixture: Mixture, precision: np.ndarray, asked: bool) -> bool:
     """Whether particles can be told apart by all classes."""
-    least = MIN_DISTANCE_ASKED if asked else MIN_DISTANCE
+    least = RULES.min_distance_asked if asked else RULES.min_distance
     gaps = centre_distances(mixture.centres, precision)
     return bool((gaps[~np.eye(len(gaps), dtype=bool)] > least).all())

@@ -9,36 +9,12 @@ import numpy as np
 
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.components.nuisance_span import nuisance_share
-from pcainit.engine.components.rules import MAX_NUISANCE
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.components.score_test import held_out_score
 from pcainit.engine.components.scrambling import Scrambled
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.model.em import colour
 from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread
-
-# A component is certified when its half-set cosine exceeds the null's upper bound this many
-# times (half-way to 1 is enough), and this cosine in any case.
-NULL_FACTOR = 1.3
-MIN_COSINE = 0.3
-# The other half's particles must confirm it by so many standard deviations.
-MIN_SCORE = 5.0
-# Scrambled residuals may vary along a direction by this share of what the particles do, more where
-# most of it lies inside the particle. On real apoferritin a pedestal of the background has 0.8, a
-# ball that comes and goes in its cavity 0.3 (exchanged, it is still in the middle), what comes and
-# goes outside 0.1; neighbours that keep to a particle's axes have 0.2 to 0.6.
-MAX_SCRAMBLED_INSIDE, MAX_SCRAMBLED_OUTSIDE = 0.4, 0.18
-# ... and it must have this share of the strongest score that surroundings make: a leftover of them
-# has 0.2 to 0.25 in apoferritin's cavity, the ball there 0.9.
-MIN_OF_SURROUNDINGS = 0.35
-# Of the strongest direction's score, this much may be another's in scrambled particles: the three
-# of four ribosome states have 0.005 to 0.014.
-LEAK = 0.02
-# Of a direction's score this much must be there at equivalent poses, where poses were confined to
-# one asymmetric unit: neighbours of apoferritin refined with O have 0.26 to 0.62.
-MIN_AT_MATES = 0.7
-# Where both halves started from given components, noise fitted to all of the particles lingers: it
-# scored up to 6.8 on null sets (1,500 and 4,000 particles, 4 and 8 components given).
-MIN_STARTED_SCORE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +136,7 @@ def certify(
     count, null, nulls = 0, 0.0, null_cosines(spectra, mask, grid, seed)
     while count < len(cosines):
         null = float(nulls[count])
-        if cosines[count] <= max(min(NULL_FACTOR * null, (1 + null) / 2), MIN_COSINE):
+        if cosines[count] <= max(min(RULES.null_factor * null, (1 + null) / 2), RULES.min_cosine):
             break
         count += 1
     basis = first[:count] + second[:count]
@@ -180,7 +156,7 @@ def confirm(
     mask: np.ndarray,
     spread: NuisanceSpread,
     beside: tuple[LatentModel, LatentModel] | None = None,
-    least: float = MIN_SCORE,
+    least: float = RULES.min_score,
     scrambled: Scrambled | None = None,
 ) -> Evidence:
     """Keep the certified directions that the other half's particles confirm and no artefact makes.
@@ -216,9 +192,9 @@ def confirm(
         around = real & _also_scrambled(evidence.pairs, scores, scrambled, spread, beside, least)
         if scrambled.mates is not None:
             mates = _crossed_scores(evidence.pairs, scrambled.mates, halves, spread, beside)
-            around |= real & (mates.mean(axis=0) < MIN_AT_MATES * scores.mean(axis=0))
+            around |= real & (mates.mean(axis=0) < RULES.min_at_mates * scores.mean(axis=0))
     # What is less certain may resemble less.
-    clean = share < MAX_NUISANCE * evidence.cosines[: evidence.count] ** 2
+    clean = share < RULES.max_nuisance * evidence.cosines[: evidence.count] ** 2
     keep = real & ~around & clean
     order = np.concatenate(
         [
@@ -269,17 +245,17 @@ def _also_scrambled(
     )
     null, real = null.mean(axis=0), scores.mean(axis=0)
     inside = (pairs.astype(np.float64) ** 2 * scrambled.body).sum(axis=(2, 3, 4)).mean(axis=0)
-    loose = null <= MAX_SCRAMBLED_INSIDE * real
+    loose = null <= RULES.max_scrambled_inside * real
     strongest = max(real[~loose].max(initial=0.0), scrambled.strongest)
     # What is far weaker than the surroundings may be what is left of them.
     most = np.where(
-        (inside > 0.5) & (real > MIN_OF_SURROUNDINGS * strongest),
-        MAX_SCRAMBLED_INSIDE,
-        MAX_SCRAMBLED_OUTSIDE,
+        (inside > 0.5) & (real > RULES.min_of_surroundings * strongest),
+        RULES.max_scrambled_inside,
+        RULES.max_scrambled_outside,
     )
     if scrambled.confirmed:
-        most[real > 0.5 * real.max()] = MAX_SCRAMBLED_INSIDE
+        most[real > 0.5 * real.max()] = RULES.max_scrambled_inside
     own = null <= most * real
     # A little of other heterogeneity comes through the exchange.
-    leak = LEAK * real[own].max(initial=0.0)
+    leak = RULES.leak * real[own].max(initial=0.0)
     return (null - leak > most * real) | (real - null < least)

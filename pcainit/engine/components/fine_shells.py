@@ -16,12 +16,13 @@ from typing import Callable
 import numpy as np
 from scipy import fft, ndimage
 
-from pcainit.engine.components.rules import MIN_AGREEMENT, MIN_AMPLITUDE
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import soft_edge
 from pcainit.engine.model.axes import align_to
+from pcainit.engine.model.e_step import component_e_step
 from pcainit.engine.model.em import COMPONENT_DAMPING, orthonormalise
-from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread
 from pcainit.engine.model.m_step import Weights, maximise
 from pcainit.engine.projection.reconstruction import fourier_shell_correlation
 
@@ -53,7 +54,7 @@ def find_supports(one: np.ndarray, two: np.ndarray, mask: np.ndarray, grid: Grid
     """Find where the components of two half-sets agree.
 
     There the local correlation of the two, over half a resolution about each voxel, exceeds
-    `MIN_AGREEMENT`, and their common amplitude is not negligible.
+    ``RULES.min_agreement``, and their common amplitude is not negligible.
 
     Parameters
     ----------
@@ -73,7 +74,9 @@ def find_supports(one: np.ndarray, two: np.ndarray, mask: np.ndarray, grid: Grid
         common = ndimage.gaussian_filter(product, width)
         power = ndimage.gaussian_filter((first**2 + second**2) / 2, width)
         amplitude = np.sqrt(np.maximum(common, 0))
-        agree = (common > MIN_AGREEMENT * power) & (amplitude > MIN_AMPLITUDE * amplitude.max())
+        agree = (common > RULES.min_agreement * power) & (
+            amplitude > RULES.min_amplitude * amplitude.max()
+        )
         if not agree.any():
             out.append(mask)
             continue
@@ -117,12 +120,12 @@ def refine_components(
     FineComponents
     """
     grid, weights = background.grid, Weights(background)
-    precision = np.concatenate([np.ones(len(coarse)), spread.precision])
+    precision = spread.precision_beside(len(coarse))
     fitted, moments = [], np.zeros((len(coarse), len(coarse)))
     for h, (scaled, index) in enumerate(zip(pair, halves)):
         scaled = scaled * supports
         for k in range(ROUNDS):
-            result = run_pass(background, scaled, precision, index, update=True, sought=len(scaled))
+            result = component_e_step(background, scaled, precision, index)
             weight, damping = weights.of(index), COMPONENT_DAMPING * mask.mean()
             scaled = maximise(background, result, scaled, mask, weight, damping) * supports
             progress((h * ROUNDS + k + 1) / (2 * ROUNDS))

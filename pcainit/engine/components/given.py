@@ -12,8 +12,9 @@ from pcainit.engine.components.score_test import marginal_variances
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import solvent_level
 from pcainit.engine.geometry.resample import resample
+from pcainit.engine.model.e_step import posterior_moments
 from pcainit.engine.model.em import orthonormalise, random_start
-from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread
 from pcainit.engine.model.nuisance_prior import spread_beside
 
 # Of a component, this share of its power inside the mask must be its own ...
@@ -131,8 +132,8 @@ def fit_spread(
     variances = marginal_variances(components, background, index, nuisance)
     model = LatentModel(components, variances, nuisance)
     for k in range(ROUNDS):
-        precision = np.concatenate([np.ones(model.q), model.nuisance.precision])
-        result = run_pass(background, model.scaled, precision, index)
+        precision = model.nuisance.precision_beside(model.q)
+        result = posterior_moments(background, model.scaled, precision, index)
         components, variances = orthonormalise(model.scaled, result.moments[: model.q, : model.q])
         nuisance = model.nuisance.improved(
             np.diag(result.moments)[model.q :], result.squares[model.q :]

@@ -11,27 +11,19 @@ import numpy as np
 
 from pcainit.engine.components.certify import Evidence, certify, confirm
 from pcainit.engine.components.local_sweep import Region, sweep
-from pcainit.engine.components.score_test import MIN_SIGNAL, exceeds_model_error
+from pcainit.engine.components.rules import RULES
+from pcainit.engine.components.score_test import exceeds_model_error
 from pcainit.engine.components.scrambling import Scrambled
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.linear_algebra import principal_axes
 from pcainit.engine.geometry.masks import soft_edge
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.axes import align_to, merge_models
-from pcainit.engine.model.em import fit_components
+from pcainit.engine.model.em import Schedule, fit_components
 from pcainit.engine.model.image_model import Background, LatentModel
 from pcainit.engine.model.m_step import Weights
 
-# A region is looked at closely from this score of the sweep (standard deviations) ...
-MIN_SWEEP_SCORE = 5.0
-# ... and this cosine.  Of 168 regions that hold noise none scored over 3.3.
-MIN_SWEEP_COSINE = 0.3
 MAX_PLACES = 4
-# Of a local component, so much must lie outside the span of what is known.
-MIN_NEW = 0.2
-# A place is not fitted when what the search found there in either half-set varies by less than this
-# share of what a component must in the end: fits have made it 0.3 to 1.4 times as much.
-MIN_START = 0.5 * MIN_SIGNAL
 SAMPLE = 5000  # particles that tell
 ROUNDS = 4
 
@@ -61,10 +53,33 @@ class Place:
     cosines: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Certified components beside which others are sought.
+
+    Parameters
+    ----------
+    halves : two LatentModel
+        Of each half-set.
+    joint : LatentModel
+        The same of all particles.
+    """
+
+    halves: tuple[LatentModel, LatentModel]
+    joint: LatentModel
+
+    def with_place(self, place: Place) -> Known:
+        """These, and what a place's components add to them."""
+        joint, new = append_orthogonal(self.joint, [place.joint])
+        one, two = (
+            append_orthogonal(mine, [its], new)[0] for mine, its in zip(self.halves, place.halves)
+        )
+        return Known((one, two), joint)
+
+
 def find_places(
     background: Background,
-    held: tuple[LatentModel, LatentModel],
-    joint: LatentModel,
+    known: Known,
     halves: tuple[np.ndarray, np.ndarray],
     mask: np.ndarray,
     seed: int,
@@ -77,10 +92,7 @@ def find_places(
     Parameters
     ----------
     background : Background
-    held : two LatentModel
-        Certified components of each half-set.
-    joint : LatentModel
-        The same of all particles.
+    known : Known
     halves : two (m,) int arrays
     mask : (box, box, box) float32
     seed : int
@@ -99,27 +111,29 @@ def find_places(
     """
     weights = weights or Weights(background)
     regions = sweep(
-        background, held, halves, mask, weights, lambda share: progress(0.7 * share), scrambled
+        background,
+        known.halves,
+        halves,
+        mask,
+        weights,
+        lambda share: progress(0.7 * share),
+        scrambled,
     )
-    least = MIN_SWEEP_SCORE * (1.0 if scrambled is None else scrambled.redundancy)
+    least = RULES.min_sweep_score * (1.0 if scrambled is None else scrambled.redundancy)
     groups = neighbours(
         [
             r
             for r in regions
-            if r.score - max(r.scrambled_score, 0) > least and r.cosine > MIN_SWEEP_COSINE
+            if r.score - max(r.scrambled_score, 0) > least and r.cosine > RULES.min_sweep_cosine
         ]
     )
     found: list[Place] = []
     for group in groups[:MAX_PLACES]:
         # A change that spreads over several places is taken once.
-        place = _certified(background, group, held, joint, halves, mask, seed, weights, scrambled)
+        place = _certified(background, group, known, halves, mask, seed, weights, scrambled)
         if place is not None:
             found.append(place)
-            joint, new = append_orthogonal(joint, [place.joint])
-            held = (
-                append_orthogonal(held[0], [place.halves[0]], new)[0],
-                append_orthogonal(held[1], [place.halves[1]], new)[0],
-            )
+            known = known.with_place(place)
     progress(1.0)
     return found, regions
 
@@ -156,8 +170,7 @@ def region_mask(regions: Sequence[Region], mask: np.ndarray) -> np.ndarray:
 def _certified(
     background: Background,
     group: list[Region],
-    held: tuple[LatentModel, LatentModel],
-    joint: LatentModel,
+    known: Known,
     halves: tuple[np.ndarray, np.ndarray],
     mask: np.ndarray,
     seed: int,
@@ -165,7 +178,7 @@ def _certified(
     scrambled: Scrambled | None,
 ) -> Place | None:
     """Components of one place, when both half-sets find them; None when they do not."""
-    place = region_mask(group, mask)
+    place, joint = region_mask(group, mask), known.joint
     starts = [
         _start([region.pair[h] for region in group], background, place, joint) for h in (0, 1)
     ]
@@ -177,7 +190,7 @@ def _certified(
             background,
             some,
             joint.nuisance,
-            MIN_START,
+            RULES.min_start,
         )[joint.q :].any()
         for start in starts
     ):
@@ -190,9 +203,8 @@ def _certified(
                 place,
                 start,
                 halves[h],
-                held=held[h],
-                rounds=ROUNDS,
-                learn_nuisance=False,
+                held=known.halves[h],
+                schedule=Schedule(ROUNDS, learn_nuisance=False),
                 weights=weights,
             )
         )
@@ -202,7 +214,7 @@ def _certified(
         halves,
         place,
         joint.nuisance,
-        beside=held,
+        beside=known.halves,
         scrambled=scrambled,
     )
     evidence = _strong(evidence, joint, background, everyone)
@@ -215,9 +227,7 @@ def _certified(
         start,
         everyone,
         held=joint,
-        rounds=1,
-        early=0,
-        learn_nuisance=False,
+        schedule=Schedule(rounds=1, early=0, learn_nuisance=False),
         weights=weights,
     )
     first, second = (align_to(model, whole.components) for model in models)
@@ -291,7 +301,7 @@ def append_orthogonal(
             for known in basis:
                 rest = rest - (rest * known).sum() * known
             share = float((rest**2).sum())
-            taken.append(share > MIN_NEW if chosen is None else bool(chosen[len(taken)]))
+            taken.append(share > RULES.min_new if chosen is None else bool(chosen[len(taken)]))
             if taken[-1]:
                 basis.append((rest / np.sqrt(max(share, 1e-12))).astype(np.float32))
                 variances.append(variance * share)

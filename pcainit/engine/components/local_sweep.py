@@ -23,6 +23,7 @@ from scipy import linalg
 
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.components.region_sums import Spheres, gather_spheres
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.components.scrambling import Scrambled
 from pcainit.engine.model.image_model import Background, LatentModel
 from pcainit.engine.model.m_step import Weights
@@ -30,8 +31,6 @@ from pcainit.engine.model.m_step import Weights
 # Radii of the spheres, in units of the resolution.
 RADII = (2.25, 3.5)
 SIGNAL_OVER_NOISE = 12.0  # of a region's component, to begin with
-# Score of a change that is found nearly always.
-SURE_SCORE = 10.0
 MIN_CLASS_WEIGHT = 50  # fewer make no state, however clear
 
 
@@ -173,7 +172,7 @@ def detectable_share(regions: Sequence[Region], count: int) -> tuple[float, floa
     radius = min(region.radius for region in regions)
     # A place at the rim has less density to lose than one in the middle.
     strength = float(np.percentile([r.strength for r in regions if r.radius == radius], 25))
-    variance = SURE_SCORE / max(strength, 1e-30)  # of presence: p (1 - p)
+    variance = RULES.sure_score / max(strength, 1e-30)  # of presence: p (1 - p)
     if variance >= 0.25:
         return 1.0, radius
     share = max(0.5 - float(np.sqrt(0.25 - variance)), MIN_CLASS_WEIGHT / count)

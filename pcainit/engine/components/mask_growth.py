@@ -10,18 +10,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.geometry.grid import radial_distance
 from pcainit.engine.geometry.masks import soft_edge
-from pcainit.engine.model.em import fit_components
+from pcainit.engine.model.em import Schedule, fit_components
 from pcainit.engine.model.image_model import Background, LatentModel
 
 ROUNDS = 2  # of EM in the whole sphere, from the components inside the mask
-# What goes on outside has at least this share of the component's largest density in both half-sets,
-# and fills at least so many resolution elements.
-MIN_DENSITY, MIN_ELEMENTS = 0.35, 1.0
-# Of what both half-sets show of a component, this share lies outside: of ribosomes and of adenylate
-# kinase 0.02 at most, of what comes and goes beyond the mask 0.5.
-MIN_SHARE = 0.3
 
 
 def grow_mask(
@@ -51,7 +46,11 @@ def grow_mask(
     whole = np.maximum(mask, sphere.astype(np.float32))
     one, two = (
         fit_components(
-            background, whole, model, index, rounds=ROUNDS, early=0, learn_nuisance=False
+            background,
+            whole,
+            model,
+            index,
+            schedule=Schedule(ROUNDS, early=0, learn_nuisance=False),
         ).components
         for model, index in zip(models, halves)
     )
@@ -59,16 +58,16 @@ def grow_mask(
     for a, b in zip(one, two):
         common = a.astype(np.float64) * b
         common *= np.sign(common.sum())
-        if common[left_out].sum() < MIN_SHARE * common.sum():
+        if common[left_out].sum() < RULES.min_outside * common.sum():
             continue
         both = np.minimum(np.abs(a), np.abs(b)) * (common > 0)
         top = ndimage.gaussian_filter(np.abs(a + b) / 2, 0.5).max()
-        outside |= (ndimage.gaussian_filter(both, 0.5) > MIN_DENSITY * top) & left_out
+        outside |= (ndimage.gaussian_filter(both, 0.5) > RULES.min_density * top) & left_out
     element = (0.5 * grid.resolution / grid.voxel) ** 3
     label, _ = ndimage.label(outside)
     sizes = np.bincount(label.ravel())
     sizes[0] = 0
-    grown = sizes[label] >= MIN_ELEMENTS * element
+    grown = sizes[label] >= RULES.min_elements * element
     if not grown.any():
         return mask
     distance = ndimage.distance_transform_edt(~grown) * grid.voxel

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from pcainit.engine.components.certify import MAX_SCRAMBLED_INSIDE, MAX_SCRAMBLED_OUTSIDE
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.components.scrambling import Scrambled
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import particle_body, solvent_level
 from pcainit.engine.images.particles import Slices, subsample
-from pcainit.engine.model.image_model import Background, LatentModel, run_pass
+from pcainit.engine.model.e_step import posterior_statistics
+from pcainit.engine.model.image_model import Background, LatentModel
 from pcainit.engine.model.statistics import marginalise
 from pcainit.engine.projection.slices import extract_slices
 
@@ -197,8 +198,9 @@ def _sum_along(
 ) -> _Sums:
     """Statistics of each domain by itself, with what stands beside integrated out."""
     known, c = beside.scaled, len(domains)
-    precision = np.concatenate([np.ones(c + len(known)), beside.nuisance.precision])
-    result = run_pass(background, np.concatenate([domains, known]), precision, index, keep=True)
+    precision = beside.nuisance.precision_beside(c + len(known))
+    volumes = np.concatenate([domains, known])
+    result = posterior_statistics(background, volumes, precision, index)
     some = marginalise(result.grams, result.scores, c, precision[c:])
     gram = np.einsum("ncc->nc", some.precision).astype(np.float64)
     beyond = some.score.astype(np.float64) ** 2 - gram
@@ -228,7 +230,7 @@ def expect_share(
     float or None
         None when not even a half of the particles would do.
     """
-    most = np.where(inside, MAX_SCRAMBLED_INSIDE, MAX_SCRAMBLED_OUTSIDE)
+    most = np.where(inside, RULES.max_scrambled_inside, RULES.max_scrambled_outside)
     # Where noise is overestimated all scores are lower; where backgrounds raise them, a good part
     # must be the domain's own.
     needed = np.maximum(FOUND_SCORE * stray - np.minimum(null, 0), null * (1 / most - 1))

@@ -11,7 +11,8 @@ from scipy import fft, linalg
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import soft_edge
-from pcainit.engine.model.image_model import Background, LatentModel, unexplained_slices
+from pcainit.engine.model.e_step import unexplained_slices
+from pcainit.engine.model.image_model import Background, LatentModel
 from pcainit.engine.model.m_step import Weights
 from pcainit.engine.projection.backproject import back_project, weight_kernel
 

@@ -5,19 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.images.particles import subsample
-from pcainit.engine.model.image_model import (
-    Background,
-    LatentModel,
-    NuisanceSpread,
-    in_parts,
-    run_pass,
-)
+from pcainit.engine.model.e_step import posterior_statistics
+from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread, in_parts
 from pcainit.engine.model.statistics import Latents, marginalise
 
-# A component that varies by less than this share of the strongest one's variance (in units of the
-# particles' noise) is what the model gets wrong about that one: many particles make it significant.
-MIN_SIGNAL = 0.01
 # So many particles tell which of two components is stronger, unless a score is so near the bound.
 COMPARING, UNSURE = 20000, 3.0
 
@@ -98,13 +91,13 @@ def _along(
     """Statistics along directions, and the variance along each with the others left out."""
     known = directions[:0] if beside is None else beside.scaled
     c = len(directions)
-    precision = np.concatenate([np.ones(c + len(known)), spread.precision])
+    precision = spread.precision_beside(c + len(known))
     volumes = np.concatenate([directions, known])
     latents = Latents(
         np.empty((len(index), c, c), np.float32), np.empty((len(index), c), np.float32)
     )
     for part in in_parts(len(index)):
-        result = run_pass(background, volumes, precision, index[part], keep=True)
+        result = posterior_statistics(background, volumes, precision, index[part])
         some = marginalise(result.grams, result.scores, c, precision[c:])
         latents.precision[part], latents.score[part] = some.precision, some.score
     gram = np.einsum("ncc->nc", latents.precision).astype(np.float64)
@@ -118,7 +111,7 @@ def exceeds_model_error(
     background: Background,
     index: np.ndarray,
     spread: NuisanceSpread,
-    least: float = MIN_SIGNAL,
+    least: float = RULES.min_signal,
 ) -> np.ndarray:
     """Which components vary by more than the model errs about the strongest of them.
 

@@ -18,7 +18,8 @@ from pcainit.buffers import buffer_like
 from pcainit.engine.compiled.products import multiply
 from pcainit.engine.images.crop import shift_phases
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.model.image_model import Background, NuisanceSpread, in_parts, run_pass
+from pcainit.engine.model.e_step import posterior_statistics
+from pcainit.engine.model.image_model import Background, NuisanceSpread, in_parts
 
 # Phase (radians, standard deviation at the resolution limit) from which poses are moved.
 LARGE_PHASE = 0.5
@@ -86,7 +87,7 @@ def improve_offsets(
     none = np.zeros((0, box, box, box), np.float32)
     offsets = background.offsets.copy()
     for part in in_parts(len(index)):
-        result = run_pass(background, none, spread.precision, index[part], keep=True)
+        result = posterior_statistics(background, none, spread.precision, index[part])
         inverse = np.linalg.inv(result.grams.astype(np.float64) + np.diag(spread.precision))
         step = np.einsum("nab,nb->na", inverse, result.scores)
         # Rotation vectors are added: exact enough for errors of some degrees.

@@ -16,8 +16,9 @@ from pcainit.engine.geometry.masks import auto_mask, soft_edge, solvent_level
 from pcainit.engine.geometry.rigid_motion import symmetrise
 from pcainit.engine.images.particles import Slices, subsample
 from pcainit.engine.model.class_model import ClassModel, class_round
-from pcainit.engine.model.em import MIN_EARLY, fit_components, random_start
-from pcainit.engine.model.image_model import Background, NuisanceSpread, make_background, run_pass
+from pcainit.engine.model.e_step import posterior_moments, posterior_statistics
+from pcainit.engine.model.em import MIN_EARLY, Schedule, fit_components, random_start
+from pcainit.engine.model.image_model import Background, NuisanceSpread, make_background
 from pcainit.engine.model.nuisance_prior import (
     MAX_LEARNT,
     TELLING,
@@ -121,7 +122,7 @@ def _spread_with_motion(
     """The spread when some components may explain what else looks like pose errors."""
     some = subsample(index, LEADING)
     start = dataclasses.replace(random_start(background, solvent, q, seed), nuisance=spread)
-    return fit_components(background, solvent, start, some, rounds=6).nuisance
+    return fit_components(background, solvent, start, some, schedule=Schedule(rounds=6)).nuisance
 
 
 def _look_again(
@@ -195,7 +196,8 @@ def _pose_steps(
         background = make_background(moved, consensus, solvent, offsets)
         none = np.zeros((0,) + consensus.mean.shape, np.float32)
         for _ in range(2):
-            result = run_pass(background, none, spread.precision, subsample(index, TELLING))
+            some = subsample(index, TELLING)
+            result = posterior_moments(background, none, spread.precision, some)
             spread = spread.improved(np.diag(result.moments), result.squares)
     return consensus, spread, offsets, moved
 
@@ -298,7 +300,7 @@ def measure_level(background: Background, index: np.ndarray, nuisance: NuisanceS
     """
     mean, box = background.mean, background.grid.box
     flat = np.ones((1, box, box, box), np.float32)
-    result = run_pass(background, flat, np.append(1.0, nuisance.precision), index, keep=True)
+    result = posterior_statistics(background, flat, nuisance.precision_beside(1), index)
     alone = marginalise(result.grams, result.scores, 1, nuisance.precision)
     precision = float(alone.precision.sum(dtype=np.float64))
     score = float(alone.score.sum(dtype=np.float64))

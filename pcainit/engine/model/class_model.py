@@ -9,7 +9,8 @@ from typing import Callable
 import numpy as np
 
 from pcainit.engine.images.particles import subsample
-from pcainit.engine.model.image_model import Background, NuisanceSpread, run_pass
+from pcainit.engine.model.e_step import class_e_step, class_responsibilities
+from pcainit.engine.model.image_model import Background, NuisanceSpread
 from pcainit.engine.model.m_step import maximise_classes
 
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
@@ -90,38 +91,24 @@ def class_round(
     float
         Mean log-likelihood of a particle under the old one, against the mean alone.
     """
-    k = len(model.weights)
-    precision = np.concatenate([np.ones(k), nuisance.precision])
-    result = run_pass(
-        background,
-        model.differences,
-        precision,
-        index,
-        log_weights=np.log(np.maximum(model.weights, 1e-12)),
-        update=True,
-        keep=True,
+    precision = nuisance.precision_beside(len(model.weights))
+    found = class_e_step(background, model.differences, model.weights, precision, index)
+    fresh = maximise_classes(background, found.sums, model.differences, mask)
+    weights = found.responsibilities.mean(axis=0, dtype=np.float64)
+    return (
+        ClassModel(fresh, weights / weights.sum()),
+        found.responsibilities,
+        float(found.gains.mean()),
     )
-    fresh = maximise_classes(background, result, model.differences, mask)
-    resp = result.scores[:, :k]
-    weights = resp.mean(axis=0, dtype=np.float64)
-    return ClassModel(fresh, weights / weights.sum()), resp, float(result.gains.mean())
 
 
 def score_classes(
     background: Background, model: ClassModel, index: np.ndarray, nuisance: NuisanceSpread
 ) -> tuple[np.ndarray, float]:
     """Responsibilities (m, K) and mean log-likelihood of particles under given volumes."""
-    k = len(model.weights)
-    precision = np.concatenate([np.ones(k), nuisance.precision])
-    result = run_pass(
-        background,
-        model.differences,
-        precision,
-        index,
-        log_weights=np.log(np.maximum(model.weights, 1e-12)),
-        keep=True,
-    )
-    return result.scores[:, :k], float(result.gains.mean())
+    precision = nuisance.precision_beside(len(model.weights))
+    found = class_responsibilities(background, model.differences, model.weights, precision, index)
+    return found.responsibilities, float(found.gains.mean())
 
 
 def refine_classes(

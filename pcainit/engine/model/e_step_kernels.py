@@ -1,8 +1,10 @@
-"""One pass over the particles: posterior of the latent coordinates, and sums for new components.
+"""Passes over the particles: statistics, posterior moments, and sums for new volumes.
 
 For a whitened particle ``r = y - C P mu`` and columns ``A = [C P U, N]`` (q components, then the
-nuisance columns) the pass computes ``G = A' A`` and ``b = A' r``, the Gaussian posterior of the
-coefficients, and adds what the components' normal equations need.
+nuisance columns) every pass begins with ``G = A' A`` and ``b = A' r``.  What follows
+is one kernel each: the statistics themselves, the Gaussian posterior of the coefficients with the
+components' normal equations, or a choice between classes with sums for their volumes.  `e_step`
+holds the functions that others call.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -15,141 +17,68 @@ import numpy as np
 
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.lanes import LANES, add_scaled, from_rows, padded
-from pcainit.engine.model.columns import (
-    component_starts,
-    empty_rows,
-    inner_products,
-    nuisance_rows,
-    read_rows,
-    residual_row,
-    row_count,
-    row_starts,
+from pcainit.engine.model.columns import component_starts
+from pcainit.engine.model.particle_kernels import (
+    make_scratch,
+    make_work,
+    measure_particle,
+    set_scale,
 )
 from pcainit.engine.model.posterior import NUISANCES, class_posterior, invert_posterior
-from pcainit.engine.projection.slices import locate
 
 
-class Images(NamedTuple):
-    """What the kernels know of the particles.
+class Visits(NamedTuple):
+    """Which particles a pass looks at, in what order.
 
     Parameters
     ----------
-    values : (n, 2p) float32
-        Slices, real and imaginary parts in turn.
-    ctf : (n, p) float32
-    rotations : (n, 3, 3) float32
-    offsets : (n, 7) float32
-        Nuisance coefficients that were corrected before.
-    root, back : (p,) float32
-        Whitening times and over the square root of each sample's multiplicity.
-    kx, ky : (2h,) float32
-        Frequencies of p samples in whole `LANES`, and the same with the opposite sign.
-    loss : (2h,) float32
-        Their squares over the largest, twice.
-    oversampling : float32
-    reach : int
-    pixel : float32
-        2 pi / box.
+    order : (m,) int64
+        The particles, neighbouring views together.
+    rows : (m,) int64
+        Where what belongs to each goes in the caller's order.
+    starts : (blocks + 1,) int64
+        Bounds of the runs that are summed by themselves.
     """
 
-    values: np.ndarray
-    ctf: np.ndarray
-    rotations: np.ndarray
-    offsets: np.ndarray
-    root: np.ndarray
-    back: np.ndarray
-    kx: np.ndarray
-    ky: np.ndarray
-    loss: np.ndarray
-    oversampling: np.float32
-    reach: int
-    pixel: np.float32
-
-
-class _Scratch(NamedTuple):
-    """Where one thread works on one particle; see `columns`."""
-
+    order: np.ndarray
     rows: np.ndarray
     starts: np.ndarray
-    model: np.ndarray
-    scale: np.ndarray
-    signed: np.ndarray
-    cells: np.ndarray
-    fractions: np.ndarray
-    signs: np.ndarray
-    products: np.ndarray
-    voxels: np.ndarray
+
+
+class ComponentBlocks(NamedTuple):
+    """What `expect_components` gathers, block by block; see `e_step.ComponentSums`.
+
+    Parameters
+    ----------
+    sums : (blocks, z, y, x, `sum_channels`) float32
+    local : (blocks, cells, `moment_channels`) float32
+    moments : (blocks, t, t) float64
+    squares : (blocks, t) float64
+    gains : (m,) float64
+        Of each particle.
+    """
+
+    sums: np.ndarray
+    local: np.ndarray
+    moments: np.ndarray
     squares: np.ndarray
-    touched: np.ndarray
-    weights: np.ndarray
+    gains: np.ndarray
 
 
-@kernel()
-def _make_scratch(q, n_samples, channels, n_cells):
-    rows = empty_rows(q, n_samples)
-    width, count = rows.shape[1], row_count(q)
-    return _Scratch(
-        rows,
-        row_starts(q, channels, width),
-        np.zeros(LANES * channels, np.float32),
-        np.zeros(width // 2, np.float32),
-        np.zeros(width // 2, np.float32),
-        np.empty(n_samples, np.int32),
-        np.empty((3, n_samples), np.float32),
-        np.empty(n_samples, np.float32),
-        np.empty((count, count), np.float32),
-        np.empty(n_samples, np.int32),
-        np.empty(n_samples, np.float32),
-        np.empty(n_samples, np.int32),
-        np.zeros(n_cells, np.float32),
-    )
+class ClassBlocks(NamedTuple):
+    """What `expect_classes` gathers; see `e_step.ClassSums`.
 
+    Parameters
+    ----------
+    sums : (blocks, z, y, x, `sum_channels`) float32
+    responsibilities : (m, K) float32
+    gains : (m,) float64
+        Of each particle.
+    """
 
-@kernel()
-def _measure(images, i, volumes, q, precision, scratch, gram, score):
-    """Rows of one particle, ``gram = A' A`` (lower triangle) and ``score = A' r``."""
-    rotation, rows = images.rotations[i], scratch.rows
-    moments = rows[len(scratch.products) :]
-    locate(
-        rotation,
-        images.kx,
-        images.ky,
-        images.oversampling,
-        images.reach,
-        scratch.cells,
-        scratch.fractions,
-        scratch.signs,
-    )
-    _set_scale(images.ctf[i], images.root, scratch)
-    read_rows(
-        volumes,
-        images.reach,
-        scratch.cells,
-        scratch.fractions,
-        scratch.scale,
-        scratch.signed,
-        scratch.model,
-        scratch.starts,
-        rows,
-    )
-    nuisance_rows(rotation, images.kx, images.ky, images.loss, images.pixel, q, moments, rows)
-    residual_row(images.values[i], images.root, q, rows)
-    inner_products(rows, scratch.products)
-    last = q + NUISANCES
-    for a in range(last):
-        score[a] = scratch.products[last, a]
-        for b in range(a + 1):
-            gram[a, b] = scratch.products[a, b]
-    for a in range(NUISANCES):  # the prior's mean: minus what was corrected before
-        score[q + a] -= precision[q + a] * images.offsets[i, a]
-
-
-@kernel()
-def _set_scale(ctf, factor, scratch):
-    """Factors of the samples' real and imaginary parts."""
-    for k in range(len(ctf)):
-        scratch.scale[k] = ctf[k] * factor[k]
-        scratch.signed[k] = scratch.scale[k] * scratch.signs[k]
+    sums: np.ndarray
+    responsibilities: np.ndarray
+    gains: np.ndarray
 
 
 @kernel()
@@ -177,7 +106,7 @@ def _numerators(ctf, back, q, sought, scratch, mean, moment, starts, add):
             held, mh = rows[h], moment[h, j]
             for k in range(2 * half):
                 out[k] -= mh * held[k]
-    _set_scale(ctf, back, scratch)
+    set_scale(ctf, back, scratch)
     flat = rows.ravel()
     for s in range(0, width, LANES):
         for k in range(0, half, LANES):
@@ -251,7 +180,7 @@ def _add_moment(images, i, scratch, cells, packed, out):
 
 
 def sum_channels(q: int, classes: bool) -> int:
-    """Channels of the sums of `latent_pass`: numerators, of classes weights too, in `LANES`."""
+    """Channels of the sums of a pass: numerators, of classes weights too, in `LANES`."""
     return padded((3 if classes else 2) * q)
 
 
@@ -260,93 +189,115 @@ def moment_channels(q: int) -> int:
     return padded(1 + q * (q + 1) // 2)
 
 
-@kernel(parallel=True)
-def latent_pass(
-    images,
-    volumes,
-    q,
-    sought,
-    precision,
-    order,
-    rows,
-    starts,
-    log_weights,
-    update,
-    sums,
-    cells,
-    local,
-    moments,
-    squares,
-    gains,
-    keep,
-    grams,
-    scores,
-):
-    """Posterior of every particle in `order`; what is kept of each goes to its place in `rows`.
+@kernel()
+def _measure_block(block, images, volumes, precision, visits, grams, scores):
+    t, n_samples = len(precision), images.ctf.shape[1]
+    scratch = make_scratch(t - NUISANCES, n_samples, volumes.shape[3], 0)
+    work = make_work(t)
+    gram, score = work.gram, work.score
+    for place in range(visits.starts[block], visits.starts[block + 1]):
+        i, row = visits.order[place], visits.rows[place]
+        measure_particle(images, i, volumes, t - NUISANCES, precision, scratch, gram, score)
+        for a in range(t):
+            scores[row, a] = score[a]
+            for b in range(a + 1):
+                grams[row, a, b] = gram[a, b]
+                grams[row, b, a] = gram[a, b]
 
-    `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.  With `update`, `sums`
-    (blocks, z, y, x, `sum_channels`) become those of the first `sought`, and second moments of
-    components are added to `local` (blocks, cells, `moment_channels`); `moments` (blocks, t,
-    t) get the coefficients' second moments and `squares` (blocks, t) the squares of their means,
-    both with what was corrected before added; with `keep`, `grams` (m, t, t) and `scores` (m, t)
-    get each particle's statistics; `gains` (m,) its log marginal likelihood ratio.  With
-    `log_weights` (q,), the volumes are classes instead of components: `scores` then get the
-    responsibilities.
+
+@kernel(parallel=True)
+def measure_particles(images, volumes, precision, visits, grams, scores):
+    """Statistics of every particle: `grams` (m, t, t) and `scores` (m, t), in `Visits.rows`.
+
+    `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.
     """
-    classes = len(log_weights) > 0
-    n_samples = images.ctf.shape[1]
-    t = q + NUISANCES
-    for block in numba.prange(len(starts) - 1):
-        scratch = _make_scratch(q, n_samples, volumes.shape[3], local.shape[1])
-        gram = np.empty((t, t), np.float32)
-        score = np.empty(t, np.float32)
-        covariance = np.empty((t, t))
-        mean, room = np.empty(t), np.empty(t)
-        moment = np.zeros((t, t), np.float32)
-        mean32 = np.zeros(t, np.float32)
-        add = np.zeros(scratch.rows.shape[1] // 2 * sums.shape[4], np.float32)
-        taken = component_starts(sought, sums.shape[4], scratch.rows)
-        packed = np.zeros(local.shape[2], np.float32)
-        packed[0] = 1
-        sums[block] = 0
-        for place in range(starts[block], starts[block + 1]):
-            i, row = order[place], rows[place]
-            _measure(images, i, volumes, q, precision, scratch, gram, score)
-            if keep and not classes:
-                for a in range(t):
-                    scores[row, a] = score[a]
-                    for b in range(a + 1):
-                        grams[row, a, b] = gram[a, b]
-                        grams[row, b, a] = gram[a, b]
-            if classes:
-                gains[row] = class_posterior(
-                    gram, precision, score, log_weights, mean, moment, mean32
-                )
-                for a in range(q):
-                    if keep:
-                        scores[row, a] = mean[a]
-            else:
-                gains[row] = invert_posterior(gram, precision, score, covariance, mean, room)
-                for a in range(t):
-                    mean32[a] = mean[a]
-                    whole = mean[a] + (images.offsets[i, a - q] if a >= q else 0)
-                    squares[block, a] += whole * whole
-                    for b in range(t):
-                        moment[a, b] = covariance[a, b] + mean[a] * mean[b]
-                        moments[block, a, b] += moment[a, b]
-                    moments[block, a, a] += whole * whole - mean[a] * mean[a]
-            if update:
-                _numerators(
-                    images.ctf[i], images.back, q, sought, scratch, mean32, moment, taken, add
-                )
-                if classes:
-                    _class_weights(images, i, sought, moment, sums.shape[4], add)
-                else:
-                    for a in range(sought):
-                        for b in range(a + 1):
-                            packed[1 + a * (a + 1) // 2 + b] = moment[a, b]
-                    _add_moment(images, i, scratch, cells, packed, local[block])
-                _scatter(images, scratch, add, sums[block])
+    for block in numba.prange(len(visits.starts) - 1):
+        _measure_block(block, images, volumes, precision, visits, grams, scores)
+
+
+@kernel()
+def _component_block(block, images, volumes, n_free, precision, visits, cells, out):
+    t, n_samples = len(precision), images.ctf.shape[1]
+    q, width = t - NUISANCES, out.sums.shape[4]
+    scratch = make_scratch(q, n_samples, volumes.shape[3], out.local.shape[1])
+    work = make_work(t)
+    mean, moment, covariance = work.mean, work.moment, work.covariance
+    add = np.zeros(scratch.rows.shape[1] // 2 * width, np.float32)
+    taken = component_starts(n_free, width, scratch.rows)
+    packed = np.zeros(out.local.shape[2], np.float32)
+    packed[0] = 1
+    out.sums[block] = 0
+    for place in range(visits.starts[block], visits.starts[block + 1]):
+        i, row = visits.order[place], visits.rows[place]
+        measure_particle(images, i, volumes, q, precision, scratch, work.gram, work.score)
+        out.gains[row] = invert_posterior(
+            work.gram, precision, work.score, covariance, mean, work.room
+        )
+        for a in range(t):
+            work.mean32[a] = mean[a]
+            whole = mean[a] + (images.offsets[i, a - q] if a >= q else 0)
+            out.squares[block, a] += whole * whole
+            for b in range(t):
+                moment[a, b] = covariance[a, b] + mean[a] * mean[b]
+                out.moments[block, a, b] += moment[a, b]
+            out.moments[block, a, a] += whole * whole - mean[a] * mean[a]
+        if n_free == 0:
+            continue
+        _numerators(images.ctf[i], images.back, q, n_free, scratch, work.mean32, moment, taken, add)
+        for a in range(n_free):
+            for b in range(a + 1):
+                packed[1 + a * (a + 1) // 2 + b] = moment[a, b]
+        _add_moment(images, i, scratch, cells, packed, out.local[block])
+        _scatter(images, scratch, add, out.sums[block])
+
+
+@kernel(parallel=True)
+def expect_components(images, volumes, n_free, precision, visits, cells, out):
+    """Moments of every particle's coefficients, and the normal equations of the free components.
+
+    Of the components in `volumes` the first `n_free` are free; where none is, no sums are made.
+    `out` is a `ComponentBlocks`; sums of a block are set, moments are added to.  Moments have what
+    was corrected before added.
+    """
+    # What a parallel loop itself writes to members of a tuple, numba takes for dead.
+    for block in numba.prange(len(visits.starts) - 1):
+        _component_block(block, images, volumes, n_free, precision, visits, cells, out)
+
+
+@kernel()
+def _class_block(block, images, volumes, log_weights, precision, visits, with_sums, out):
+    t, n_samples = len(precision), images.ctf.shape[1]
+    q, width = t - NUISANCES, out.sums.shape[4]
+    scratch = make_scratch(q, n_samples, volumes.shape[3], 0)
+    work = make_work(t)
+    add = np.zeros(scratch.rows.shape[1] // 2 * width, np.float32)
+    taken = component_starts(q, width, scratch.rows)
+    out.sums[block] = 0
+    for place in range(visits.starts[block], visits.starts[block + 1]):
+        i, row = visits.order[place], visits.rows[place]
+        measure_particle(images, i, volumes, q, precision, scratch, work.gram, work.score)
+        out.gains[row] = class_posterior(
+            work.gram, precision, work.score, log_weights, work.mean, work.moment, work.mean32
+        )
+        for a in range(q):
+            out.responsibilities[row, a] = work.mean[a]
+        if with_sums:
+            _numerators(
+                images.ctf[i], images.back, q, q, scratch, work.mean32, work.moment, taken, add
+            )
+            _class_weights(images, i, q, work.moment, width, add)
+            _scatter(images, scratch, add, out.sums[block])
+
+
+@kernel(parallel=True)
+def expect_classes(images, volumes, log_weights, precision, visits, with_sums, out):
+    """Responsibilities of every particle for the classes, and sums for new volumes of theirs.
+
+    `volumes` are the classes' differences from the mean, `log_weights` (K,) the logarithms of
+    their weights, `out` a `ClassBlocks`; its sums are set if `with_sums`.
+    """
+    for block in numba.prange(len(visits.starts) - 1):
+        _class_block(block, images, volumes, log_weights, precision, visits, with_sums, out)
 
 
 @kernel(parallel=True)
@@ -367,12 +318,13 @@ def gather(sums, channels):
 def residual_slices(images, volumes, q, precision, index, out):
     """What the model's posterior means leave of each particle, times CTF over noise variance.
 
-    `out` (m, 2p) gets it as real and imaginary parts; the other arguments are `latent_pass`'s.
+    `out` (m, 2p) gets it as real and imaginary parts; `volumes` and `precision` are as
+    `measure_particles` takes them, `index` (m,) are the particles.
     """
     n_samples, t = images.ctf.shape[1], q + NUISANCES
     blocks = min(16, len(index))
     for block in numba.prange(blocks):
-        scratch = _make_scratch(q, n_samples, volumes.shape[3], 0)
+        scratch = make_scratch(q, n_samples, volumes.shape[3], 0)
         gram = np.empty((t, t), np.float32)
         score = np.empty(t, np.float32)
         covariance = np.empty((t, t))
@@ -380,7 +332,7 @@ def residual_slices(images, volumes, q, precision, index, out):
         half = scratch.rows.shape[1] // 2
         for place in range(block * len(index) // blocks, (block + 1) * len(index) // blocks):
             i = index[place]
-            _measure(images, i, volumes, q, precision, scratch, gram, score)
+            measure_particle(images, i, volumes, q, precision, scratch, gram, score)
             invert_posterior(gram, precision, score, covariance, mean, room)
             rest = scratch.rows[t]
             for a in range(t):

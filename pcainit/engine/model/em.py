@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Callable
 
 import numpy as np
@@ -12,7 +13,8 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.linear_algebra import principal_axes
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.axes import rotate_onto
-from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.model.e_step import component_e_step
+from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread
 from pcainit.engine.model.m_step import Weights, maximise
 from pcainit.engine.model.nuisance_prior import recalibrate
 
@@ -24,6 +26,24 @@ MIN_EARLY, MAX_EARLY = 5000, 20000
 # Each round goes so many times as far as EM would, and on by a share of the step before (as in the
 # power method with momentum, Xu et al. 2018): eight rounds find more of weak components than ten.
 OVER_RELAXATION, MOMENTUM = 1.8, 0.25
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many rounds of EM are done, and how.
+
+    Parameters
+    ----------
+    rounds : int
+    early : int, optional
+        The first so many rounds are done on a sample; half of them when not given.
+    learn_nuisance : bool
+        Re-estimate the nuisance spreads each round.
+    """
+
+    rounds: int = 10
+    early: int | None = None
+    learn_nuisance: bool = True
 
 
 def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,9 +96,7 @@ def fit_components(
     index: np.ndarray,
     *,
     held: LatentModel | None = None,
-    rounds: int = 10,
-    early: int | None = None,
-    learn_nuisance: bool = True,
+    schedule: Schedule = Schedule(),
     weights: Weights | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> LatentModel:
@@ -94,11 +112,7 @@ def fit_components(
         Which particles.
     held : LatentModel, optional
         Components that stay as they are beside those that are sought.
-    rounds : int
-    early : int, optional
-        The first so many rounds are done on a sample; half of them when not given.
-    learn_nuisance : bool
-        Re-estimate the nuisance spreads each round.
+    schedule : Schedule
     weights : Weights, optional
         Those of `background`, with what has been summed before.
     progress : callable
@@ -110,7 +124,8 @@ def fit_components(
     """
     model, q, everyone, previous = start, start.q, index, start.scaled
     weights = weights or Weights(background)
-    early = rounds // 2 if early is None else early
+    rounds, learn_nuisance = schedule.rounds, schedule.learn_nuisance
+    early = rounds // 2 if schedule.early is None else schedule.early
     for k in range(rounds):
         if k in (0, early):
             some = int(np.clip(len(everyone) // 4, MIN_EARLY, MAX_EARLY))
@@ -118,8 +133,8 @@ def fit_components(
             weight = weights.of(index)
         both = model.scaled if held is None else np.concatenate([model.scaled, held.scaled])
         t = len(both)
-        precision = np.concatenate([np.ones(t), model.nuisance.precision])
-        result = run_pass(background, both, precision, index, update=True, sought=q)
+        precision = model.nuisance.precision_beside(t)
+        result = component_e_step(background, both, precision, index, n_free=q)
         fresh = maximise(
             background, result, model.scaled, mask, weight, COMPONENT_DAMPING * mask.mean()
         )

@@ -8,26 +8,20 @@ import numpy as np
 
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.projection.slices import (
-    empty_places,
-    in_lanes,
-    locate,
-    read_cell,
-    sample_frequencies,
-)
+from pcainit.engine.projection.slices import empty_places, in_lanes, locate, read_cell, slice_data
 
 
 @kernel(parallel=True)
-def _log_likelihoods(
-    values, ctf, whitening, multiplicity, rotations, kx, ky, oversampling, reach, volumes, out
-):
+def _log_likelihoods(data, multiplicity, volumes, out):
     flat, channels, n_classes = volumes.ravel(), volumes.shape[3], out.shape[1]
+    values, ctf, whitening, reach = data.values, data.ctf, data.whitening, data.reach
     for i in numba.prange(values.shape[0]):
-        cells, fractions, signs = empty_places(len(kx))
+        places = empty_places(len(whitening))
+        cells, fractions, signs = places
         model = np.empty(channels, np.float32)
         total = np.zeros(n_classes, np.float64)
-        locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
-        for k in range(len(kx)):
+        locate(data.rotations[i], data, places)
+        for k in range(len(whitening)):
             read_cell(flat, channels, reach, cells, fractions, k, model, 0)
             c = ctf[i, k]
             w = multiplicity[k] * whitening[k] * whitening[k]
@@ -58,14 +52,8 @@ def log_likelihoods(slices: Slices, transforms: np.ndarray, whitening: np.ndarra
     grid = slices.grid
     out = np.empty((len(slices), transforms.shape[-1]), np.float64)
     _log_likelihoods(
-        slices.values.view(np.float32),
-        slices.ctf,
-        whitening,
+        slice_data(slices.values, slices.ctf, slices.rotations, grid, whitening),
         grid.multiplicity,
-        slices.rotations,
-        *sample_frequencies(grid),
-        np.float32(grid.oversampling),
-        grid.reach,
         in_lanes(transforms),
         out,
     )

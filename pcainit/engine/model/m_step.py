@@ -12,13 +12,14 @@ from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import solvent_level
-from pcainit.engine.model.image_model import Background, PassResult
+from pcainit.engine.model.e_step import ComponentSums
+from pcainit.engine.model.image_model import Background
 from pcainit.engine.projection.slices import (
     block_starts,
     complete_half_space,
     empty_places,
     locate,
-    sample_frequencies,
+    slice_data,
 )
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
@@ -28,16 +29,18 @@ _BLOCKS = 8
 
 
 @kernel(parallel=True)
-def _add_weights(ctf, whitening, rotations, kx, ky, oversampling, reach, order, starts, sums):
+def _add_weights(data, order, starts, sums):
+    ctf, whitening, reach = data.ctf, data.whitening, data.reach
     step_y = reach + 1
     step_z = (2 * reach + 1) * step_y
     for g in numba.prange(len(starts) - 1):
         out = sums[g].ravel()
-        cells, fractions, signs = empty_places(len(kx))
+        places = empty_places(len(whitening))
+        cells, fractions = places.cells, places.fractions
         for j in range(starts[g], starts[g + 1]):
             i = order[j]
-            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
-            for k in range(len(kx)):
+            locate(data.rotations[i], data, places)
+            for k in range(len(whitening)):
                 fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
                 c = ctf[i, k] * whitening[k]
                 near, far = c * c * (1 - fx), c * c * fx
@@ -55,12 +58,7 @@ def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
     order = index[np.argsort(background.rank[index], kind="stable")]
     sums = np.zeros((_BLOCKS,) + grid.half_shape, np.float32)
     _add_weights(
-        slices.ctf,
-        background.whitening,
-        slices.rotations,
-        *sample_frequencies(grid),
-        np.float32(grid.oversampling),
-        grid.reach,
+        slice_data(slices.values, slices.ctf, slices.rotations, grid, background.whitening),
         order,
         block_starts(len(order), _BLOCKS),
         sums,
@@ -92,7 +90,7 @@ class Weights:
 
 def maximise(
     background: Background,
-    result: PassResult,
+    found: ComponentSums,
     scaled: np.ndarray,
     mask: np.ndarray,
     weight: np.ndarray,
@@ -106,7 +104,7 @@ def maximise(
     Parameters
     ----------
     background : Background
-    result : PassResult
+    found : ComponentSums
     scaled : (q, box, box, box) float32
         The old ones.
     mask : (box, box, box) float32
@@ -121,14 +119,14 @@ def maximise(
     """
     grid, q = background.grid, len(scaled)
     diagonal = [j * (j + 1) // 2 + j for j in range(q)]
-    known = [weight * result.local[:, place][grid.cells] for place in diagonal]
+    known = [weight * found.local[:, place][grid.cells] for place in diagonal]
     prior = _prior(background, scaled, mask, known) * damping
     out = np.empty(grid.half_shape + (q,), np.complex64)
     solve_voxels(
-        result.sums,
+        found.sums,
         weight,
         grid.cells,
-        np.ascontiguousarray(result.local),
+        np.ascontiguousarray(found.local),
         prior,
         grid.shell_map,
         out,
@@ -137,14 +135,15 @@ def maximise(
 
 
 def maximise_classes(
-    background: Background, result: PassResult, differences: np.ndarray, mask: np.ndarray
+    background: Background, sums: np.ndarray, differences: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
     """New differences of classes from the mean: like `maximise`, but each has a weight of its own.
 
     Parameters
     ----------
     background : Background
-    result : PassResult
+    sums : (z, y, x, 3K) float32
+        See `e_step.ClassSums`.
     differences : (K, box, box, box) float32
     mask : (box, box, box) float32
 
@@ -153,10 +152,10 @@ def maximise_classes(
     (K, box, box, box) float32
     """
     grid, k = background.grid, len(differences)
-    weights = np.moveaxis(result.sums[..., 2 * k :], -1, 0)
+    weights = np.moveaxis(sums[..., 2 * k :], -1, 0)
     prior = np.append(_prior(background, differences, mask, weights), np.ones((k, 1)), axis=1)
     shell = np.minimum(grid.shell_map, grid.n_shells)
-    numerators = np.ascontiguousarray(result.sums[..., : 2 * k]).view(np.complex64)
+    numerators = np.ascontiguousarray(sums[..., : 2 * k]).view(np.complex64)
     factors = (shell < grid.n_shells)[..., None] / (
         np.moveaxis(weights, 0, -1) + prior.T[shell] + 1e-30
     )

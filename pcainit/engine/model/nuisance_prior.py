@@ -10,14 +10,8 @@ import numpy as np
 
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.acceleration import extrapolate, leap_length
-from pcainit.engine.model.image_model import (
-    Background,
-    LatentModel,
-    NuisanceSpread,
-    PassResult,
-    in_parts,
-    run_pass,
-)
+from pcainit.engine.model.e_step import ParticleStatistics, posterior_statistics
+from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSpread, in_parts
 from pcainit.engine.model.posterior import NUISANCES, moments
 from pcainit.engine.model.statistics import Latents, marginalise, measurements
 
@@ -116,8 +110,8 @@ def recalibrate(
     """
     some = subsample(index, most)
     old, offsets = model.nuisance.precision, background.offsets[some]
-    result = run_pass(
-        background, model.components, np.append(np.ones(model.q), old), some, keep=True
+    result = posterior_statistics(
+        background, model.components, model.nuisance.precision_beside(model.q), some
     )
     spread = _spread_beside(result, 1 / model.variances, model.nuisance, offsets)
     scores = result.scores.copy()  # the prior's mean is minus what was corrected before
@@ -133,13 +127,13 @@ def spread_beside(
 ) -> NuisanceSpread:
     """Spread of the nuisances with components in the model, ten rounds on; see `recalibrate`."""
     some = subsample(index, most)
-    precision = np.append(np.ones(model.q), model.nuisance.precision)
-    result = run_pass(background, model.components, precision, some, keep=True)
+    precision = model.nuisance.precision_beside(model.q)
+    result = posterior_statistics(background, model.components, precision, some)
     return _spread_beside(result, 1 / model.variances, model.nuisance, background.offsets[some])
 
 
 def _spread_beside(
-    result: PassResult, prior: np.ndarray, start: NuisanceSpread, offsets: np.ndarray
+    result: ParticleStatistics, prior: np.ndarray, start: NuisanceSpread, offsets: np.ndarray
 ) -> NuisanceSpread:
     """Spread with components of given prior precision integrated out.
 
@@ -209,7 +203,7 @@ def measure_quality(
     spread = known or NuisanceSpread()
     some = subsample(index, MAX_LEARNT)
     if known is None:
-        result = run_pass(background, none, spread.precision, some, keep=True)
+        result = posterior_statistics(background, none, spread.precision, some)
         spread = learn_spread(result.grams, result.scores, spread)
     contrast, precision = np.ones(n, np.float32), np.zeros(n, np.float32)
     for part in in_parts(len(index)):
@@ -217,7 +211,7 @@ def measure_quality(
         if known is None and len(some) == len(index):
             grams, scores = result.grams[part], result.scores[part]
         else:
-            every = run_pass(background, none, spread.precision, mine, keep=True)
+            every = posterior_statistics(background, none, spread.precision, mine)
             grams, scores = every.grams, every.scores
         pose = marginalise(grams, scores, 1, spread.precision[1:])
         precision[mine] = pose.precision[:, 0, 0]
@@ -252,7 +246,7 @@ def pose_information(background: Background, index: np.ndarray) -> np.ndarray:
     box = background.grid.box
     some = subsample(index, TELLING)
     none = np.zeros((0, box, box, box), np.float32)
-    result = run_pass(background, none, NuisanceSpread().precision, some, keep=True)
+    result = posterior_statistics(background, none, NuisanceSpread().precision, some)
     ratios = []
     for columns in ((1, 2), (3, 4, 5)):
         square = curvature = 0.0

@@ -14,7 +14,7 @@ from pcainit.engine.projection.slices import (
     empty_places,
     locate,
     read_cell,
-    sample_frequencies,
+    slice_data,
 )
 
 _BLOCKS = 16
@@ -22,31 +22,17 @@ _NEGLIGIBLE = 1e-4  # of a weight
 
 
 @kernel(parallel=True)
-def _shell_products(
-    values,
-    ctf,
-    whitening,
-    volumes,
-    rotations,
-    kx,
-    ky,
-    shell,
-    oversampling,
-    reach,
-    index,
-    starts,
-    weights,
-    products,
-    squares,
-):
-    flat, channels = volumes.ravel(), volumes.shape[3]
+def _shell_products(data, volumes, shell, index, starts, weights, products, squares):
+    flat, channels, reach = volumes.ravel(), volumes.shape[3], data.reach
+    values, ctf, whitening = data.values, data.ctf, data.whitening
     for block in numba.prange(len(starts) - 1):
-        cells, fractions, signs = empty_places(len(kx))
+        places = empty_places(len(shell))
+        cells, fractions, signs = places
         view = np.empty(channels, np.float32)
         for j in range(starts[block], starts[block + 1]):
             i = index[j]
-            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
-            for k in range(len(kx)):
+            locate(data.rotations[i], data, places)
+            for k in range(len(shell)):
                 read_cell(flat, channels, reach, cells, fractions, k, view, 0)
                 factor = ctf[i, k]
                 scale = factor * whitening[k] * whitening[k]
@@ -87,15 +73,9 @@ def shell_products(
     transforms = grid.to_fourier(volumes, channel_count(len(volumes)), numba.get_num_threads())
     products, squares = np.zeros((2, _BLOCKS, len(differences), grid.n_shells))
     _shell_products(
-        slices.values.view(np.float32),
-        slices.ctf,
-        background.whitening,
+        slice_data(slices.values, slices.ctf, slices.rotations, grid, background.whitening),
         transforms.view(np.float32),
-        slices.rotations,
-        *sample_frequencies(grid),
         grid.shell,
-        np.float32(grid.oversampling),
-        grid.reach,
         np.asarray(index, np.int64),
         block_starts(len(index), _BLOCKS),
         np.ascontiguousarray(weights, np.float32),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcainit.engine.model.image_model import Background, LatentModel, in_parts, run_pass
+from pcainit.engine.model.e_step import posterior_statistics
+from pcainit.engine.model.image_model import Background, LatentModel, in_parts
 
 _FIXED_CONTRAST = 1e12
 
@@ -126,8 +127,8 @@ def measure(
         float(nuisance[0]),
     )
     for part in in_parts(n):
-        result = run_pass(
-            background, volumes, np.concatenate([np.ones(t), nuisance]), index[part], keep=True
+        result = posterior_statistics(
+            background, volumes, model.nuisance.precision_beside(t), index[part]
         )
         grams, scores = result.grams, result.scores
         if t > q:

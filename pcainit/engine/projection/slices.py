@@ -7,6 +7,8 @@ Trilinear interpolation in the oversampled half-space of `Grid`.  A slice sample
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -36,10 +38,111 @@ def sample_frequencies(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return kx, ky
 
 
+class SlicePlanes(NamedTuple):
+    """Where central slices lie, as the kernels take it.
+
+    Parameters
+    ----------
+    rotations : (n, 3, 3) float32
+        Specimen to image.
+    kx, ky : (p,) float32
+        Frequencies of the samples.
+    oversampling : float32
+    reach : int
+        See `Grid`.
+    """
+
+    rotations: np.ndarray
+    kx: np.ndarray
+    ky: np.ndarray
+    oversampling: np.float32
+    reach: int
+
+
+class SliceData(NamedTuple):
+    """The slices of n images, as the kernels take them.
+
+    Parameters
+    ----------
+    values : (n, 2p) float32
+        Real and imaginary parts in turn.
+    ctf : (n, p) float32
+    whitening : (p,) float32
+        One over the noise's standard deviation at each sample.
+    rotations, kx, ky, oversampling, reach
+        As of `SlicePlanes`: numba's parallel loops take no tuple inside a tuple.
+    """
+
+    values: np.ndarray
+    ctf: np.ndarray
+    whitening: np.ndarray
+    rotations: np.ndarray
+    kx: np.ndarray
+    ky: np.ndarray
+    oversampling: np.float32
+    reach: int
+
+
+class Places(NamedTuple):
+    """Where the samples of one slice lie in the stored half-space; see `locate`.
+
+    Parameters
+    ----------
+    cells : (p,) int32
+        Index of the lower corner of the sample's cell among all voxels.
+    fractions : (3, p) float32
+        Position in the cell along x, y, z.
+    signs : (p,) float32
+        Sign of the imaginary part: -1 where the Friedel mate is stored.
+    """
+
+    cells: np.ndarray
+    fractions: np.ndarray
+    signs: np.ndarray
+
+
+def slice_planes(rotations: np.ndarray, grid: Grid) -> SlicePlanes:
+    """Planes of images with given rotations (n, 3, 3)."""
+    return SlicePlanes(
+        np.asarray(rotations, np.float32),
+        *sample_frequencies(grid),
+        np.float32(grid.oversampling),
+        grid.reach,
+    )
+
+
+def slice_data(
+    values: np.ndarray,
+    ctf: np.ndarray,
+    rotations: np.ndarray,
+    grid: Grid,
+    whitening: np.ndarray | None = None,
+) -> SliceData:
+    """Slices as the kernels take them.
+
+    Parameters
+    ----------
+    values : (n, p) complex64
+    ctf : (n, p) float32
+    rotations : (n, 3, 3) float32
+    grid : Grid
+    whitening : (p,) float32, optional
+        1 by default.
+    """
+    if whitening is None:
+        whitening = np.ones(values.shape[1], np.float32)
+    return SliceData(
+        _floats(values),
+        np.asarray(ctf),
+        np.asarray(whitening, np.float32),
+        *slice_planes(rotations, grid),
+    )
+
+
 @kernel()
 def empty_places(n_samples):
-    """Room for what `locate` finds: cells, fractions, signs."""
-    return (
+    """Room for what `locate` finds."""
+    return Places(
         np.empty(n_samples, np.int32),
         np.empty((3, n_samples), np.float32),
         np.empty(n_samples, np.float32),
@@ -47,12 +150,14 @@ def empty_places(n_samples):
 
 
 @kernel()
-def locate(rotation, kx, ky, oversampling, reach, cells, fractions, signs):
-    """Where each sample of one slice lies in the stored half-space.
+def locate(rotation, planes, places):
+    """Find where each sample of one slice lies in the stored half-space.
 
-    `cells` (n,) int32 get the index of the lower corner of its cell among all voxels, `fractions`
-    (3, n) the position in the cell along x, y, z, `signs` (n,) that of the imaginary part.
+    `places` gets it: a `Places`, or whatever else has its fields; `planes` is a `SlicePlanes` or
+    has its fields too, of which the rotations are not looked at.
     """
+    kx, ky, oversampling, reach = planes.kx, planes.ky, planes.oversampling, planes.reach
+    cells, fractions, signs = places.cells, places.fractions, places.signs
     row = np.int32(reach + 1)
     plane = np.int32((2 * reach + 1) * (reach + 1))
     origin = np.int32(reach)
@@ -115,40 +220,26 @@ def read_cell(flat, channels, reach, cells, fractions, k, out, start):
 
 
 @kernel(parallel=True)
-def _insert(
-    values,
-    ctf,
-    whitening,
-    rotations,
-    symmetry,
-    kx,
-    ky,
-    oversampling,
-    reach,
-    order,
-    starts,
-    weights,
-    sums,
-):
+def _insert(data, symmetry, weights, order, starts, sums):
     """Sums (blocks, volumes, z, y, x, 4): real and imaginary part, weight, nothing."""
+    values, ctf, whitening, reach = data.values, data.ctf, data.whitening, data.reach
     step_y = 4 * (reach + 1)
     step_z = (2 * reach + 1) * step_y
     size = (2 * reach + 1) * step_z
     for g in numba.prange(len(starts) - 1):
         sums[g] = 0  # numpy's zeros would come in small pages, which threads wait for
         flat = sums[g].ravel()
-        cells, fractions, signs = empty_places(len(kx))
+        places = empty_places(len(whitening))
+        cells, fractions, signs = places
         for j in range(starts[g], starts[g + 1]):
             i = order[j]
             for s in range(symmetry.shape[0]):
-                locate(
-                    rotations[i] @ symmetry[s], kx, ky, oversampling, reach, cells, fractions, signs
-                )
+                locate(data.rotations[i] @ symmetry[s], data, places)
                 for m in range(weights.shape[1]):
                     w = weights[i, m]
                     if w == 0:
                         continue
-                    for k in range(len(kx)):
+                    for k in range(len(whitening)):
                         c = ctf[i, k] * whitening[k]
                         cw = c * whitening[k] * w
                         add_sample(
@@ -217,8 +308,6 @@ def insert_slices(
     """
     if weights is None:
         weights = np.ones((len(values), 1), np.float32)
-    if whitening is None:
-        whitening = np.ones(values.shape[1], np.float32)
     if symmetry is None:
         symmetry = np.eye(3, dtype=np.float32)[None]
     m = weights.shape[1]
@@ -232,17 +321,11 @@ def insert_slices(
         starts = np.concatenate([[0], np.cumsum([len(g) for g in groups])])
     sums = aligned_array((blocks,) + shape, np.float32)
     _insert(
-        _floats(values),
-        np.asarray(ctf),
-        np.asarray(whitening, np.float32),
-        np.asarray(rotations, np.float32),
+        slice_data(values, ctf, rotations, grid, whitening),
         np.asarray(symmetry, np.float32),
-        *sample_frequencies(grid),
-        np.float32(grid.oversampling),
-        grid.reach,
+        np.asarray(weights, np.float32),
         order.astype(np.int64),
         starts.astype(np.int64),
-        np.asarray(weights, np.float32),
         sums,
     )
     if groups is None:
@@ -253,13 +336,14 @@ def insert_slices(
 
 
 @kernel(parallel=True)
-def _extract(volumes, rotations, kx, ky, oversampling, reach, out):
-    flat, channels = volumes.ravel(), volumes.shape[3]
-    for i in numba.prange(rotations.shape[0]):
-        cells, fractions, signs = empty_places(len(kx))
+def _extract(volumes, planes, out):
+    flat, channels, reach = volumes.ravel(), volumes.shape[3], planes.reach
+    for i in numba.prange(planes.rotations.shape[0]):
+        places = empty_places(out.shape[1])
+        cells, fractions, signs = places
         view = np.empty(channels, np.float32)
-        locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
-        for k in range(len(kx)):
+        locate(planes.rotations[i], planes, places)
+        for k in range(out.shape[1]):
             read_cell(flat, channels, reach, cells, fractions, k, view, 0)
             for m in range(0, out.shape[2], 2):
                 out[i, k, m], out[i, k, m + 1] = view[m], view[m + 1] * signs[k]
@@ -281,29 +365,22 @@ def extract_slices(transforms: np.ndarray, rotations: np.ndarray, grid: Grid) ->
     (n, p, c) complex64
     """
     out = np.empty((len(rotations), len(grid.frequencies), 2 * transforms.shape[3]), np.float32)
-    _extract(
-        in_lanes(transforms),
-        np.asarray(rotations, np.float32),
-        *sample_frequencies(grid),
-        np.float32(grid.oversampling),
-        grid.reach,
-        out,
-    )
+    _extract(in_lanes(transforms), slice_planes(rotations, grid), out)
     return out.view(np.complex64)
 
 
 @kernel(parallel=True)
-def _residual_power(
-    values, ctf, volume, rotations, kx, ky, shell, oversampling, reach, chosen, starts, power
-):
-    flat, channels = volume.ravel(), volume.shape[3]
+def _residual_power(data, volume, shell, chosen, starts, power):
+    flat, channels, reach = volume.ravel(), volume.shape[3], data.reach
+    values, ctf = data.values, data.ctf
     for b in numba.prange(len(starts) - 1):
-        cells, fractions, signs = empty_places(len(kx))
+        places = empty_places(len(shell))
+        cells, fractions, signs = places
         model = np.empty(channels, np.float32)
         for j in range(starts[b], starts[b + 1]):
             i = chosen[j]
-            locate(rotations[i], kx, ky, oversampling, reach, cells, fractions, signs)
-            for k in range(len(kx)):
+            locate(data.rotations[i], data, places)
+            for k in range(len(shell)):
                 read_cell(flat, channels, reach, cells, fractions, k, model, 0)
                 re = values[i, 2 * k] - ctf[i, k] * model[0]
                 im = values[i, 2 * k + 1] - ctf[i, k] * signs[k] * model[1]
@@ -335,14 +412,9 @@ def residual_power(
     blocks = 16
     power = np.zeros((blocks, grid.n_shells), np.float64)
     _residual_power(
-        _floats(values),
-        np.asarray(ctf),
+        slice_data(values, ctf, rotations, grid),
         in_lanes(transform),
-        np.asarray(rotations, np.float32),
-        *sample_frequencies(grid),
         grid.shell,
-        np.float32(grid.oversampling),
-        grid.reach,
         np.asarray(chosen, np.int64),
         block_starts(len(chosen), blocks),
         power,

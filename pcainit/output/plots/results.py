@@ -11,7 +11,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from pcainit.engine.components.rules import MAX_NUISANCE
+from pcainit.engine.components.rules import RULES
 from pcainit.settings import FIXED
 
 
@@ -143,7 +143,7 @@ class Result:
         if self.significant is not None:
             if not self.significant[component]:
                 return "noise"
-            flagged = self.artefact is not None and self.artefact[component] > MAX_NUISANCE
+            flagged = self.artefact is not None and self.artefact[component] > RULES.max_nuisance
             return "artefact" if flagged else "real"
         if (
             self.eigenvalues is not None

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from pcainit.engine.components.rules import MAX_NUISANCE
+from pcainit.engine.components.rules import RULES
 from pcainit.settings import FIXED
 
 MAX_LISTED = 12  # figures that are written out
@@ -195,7 +195,7 @@ def _at_their_word(summary: dict[str, Any]) -> list[str]:
             " and is cut into classes of its own" if summary.get("classes", 1) > 1 else "",
         ),
     ]
-    alike = [name for name, share in zip(names, given["nuisance"]) if share > MAX_NUISANCE]
+    alike = [name for name, share in zip(names, given["nuisance"]) if share > RULES.max_nuisance]
     if alike:
         sentences.append(
             "%s look%s like contrast or pose errors."

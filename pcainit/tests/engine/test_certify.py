@@ -7,18 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcainit.engine.components import score_test
-from pcainit.engine.components.certify import (
-    MIN_COSINE,
-    certify,
-    null_cosines,
-    principal_directions,
-)
+from pcainit.engine.components.certify import certify, null_cosines, principal_directions
 from pcainit.engine.components.nuisance_span import (
     ambiguous_directions,
     nuisance_share,
     nuisance_span,
     without_directions,
 )
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.components.score_test import exceeds_model_error, explained_by
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.model.axes import align_to, merge_models, put_first
@@ -175,7 +171,7 @@ def test_certify():
     assert same.count == 6 and same.cosines == pytest.approx(np.ones(6), abs=1e-5)
     alone = certify(model, noise_model(1), MASK, GRID, 0)
     assert alone.count == 0 and alone.basis.shape == (0,) + MASK.shape
-    assert alone.cosines.max() < max(1.5 * alone.null, MIN_COSINE)
+    assert alone.cosines.max() < max(1.5 * alone.null, RULES.min_cosine)
     shared = blobs(GRID, [[3, 0, -2]]) * MASK
     one = certify(noise_model(2, shared=shared), noise_model(3, shared=shared), MASK, GRID, 0)
     assert one.count == 1 and one.cosines[0] > 0.99

@@ -6,6 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pcainit.engine.components.local_components import (
+    Known,
     append_orthogonal,
     describe_place,
     find_places,
@@ -130,7 +131,7 @@ def rare_change(share, n=3000, seed=0):
 def test_a_rare_change_is_found_in_its_place():
     background, mask, halves, change = rare_change(0.1)
     empty = nothing(WIDE)
-    places, regions = find_places(background, (empty, empty), empty, halves, mask, 0)
+    places, regions = find_places(background, Known((empty, empty), empty), halves, mask, 0)
     assert len(places) == 1 and len(regions) > 10
     place = places[0]
     found = place.joint.components[0]
@@ -149,7 +150,7 @@ def test_a_rare_change_is_found_in_its_place():
 def test_nothing_is_found_where_nothing_changes(seed):
     background, mask, halves, _ = rare_change(0.0, seed=seed)
     empty = nothing(WIDE)
-    places, regions = find_places(background, (empty, empty), empty, halves, mask, seed)
+    places, regions = find_places(background, Known((empty, empty), empty), halves, mask, seed)
     assert not places
     scores = np.array([region.score for region in regions])
     assert scores.max() < 5 and abs(np.median(scores)) < 1 and 0.4 < scores.std() < 1.8

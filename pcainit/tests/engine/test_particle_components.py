@@ -13,8 +13,9 @@ from pcainit.engine.components.score_test import held_out_score
 from pcainit.engine.consensus.poses import improve_offsets
 from pcainit.engine.model import image_model as latent_model
 from pcainit.engine.model.axes import rotate_onto
-from pcainit.engine.model.em import colour, fit_components, orthonormalise, random_start
-from pcainit.engine.model.image_model import LatentModel, NuisanceSpread, run_pass
+from pcainit.engine.model.e_step import component_e_step
+from pcainit.engine.model.em import Schedule, colour, fit_components, orthonormalise, random_start
+from pcainit.engine.model.image_model import LatentModel, NuisanceSpread
 from pcainit.engine.model.m_step import Weights, maximise, solve_voxels, total_weight
 from pcainit.engine.model.nuisance_prior import measure_quality
 from pcainit.engine.model.statistics import compute_latents, measure
@@ -170,9 +171,7 @@ def test_the_gain_rises(linear):
             mask,
             start(background, mask),
             index,
-            rounds=k,
-            early=0,
-            learn_nuisance=False,
+            schedule=Schedule(k, early=0, learn_nuisance=False),
             progress=told.append,
         ).gain
         for k in range(1, 8)
@@ -190,7 +189,9 @@ def test_seed_and_threads(linear):
         for threads, seed in ((1, 5), (2, 5), (2, 6)):
             set_threads(threads)
             models.append(
-                fit_components(background, mask, start(background, mask, 3, seed), index, rounds=3)
+                fit_components(
+                    background, mask, start(background, mask, 3, seed), index, schedule=Schedule(3)
+                )
             )
     finally:
         set_threads(2)
@@ -206,7 +207,7 @@ def test_the_truth_is_close_to_a_fixed_point(linear):
     index = np.arange(COUNT)
     scaled = (direction * SD)[None]
     precision = np.concatenate([[1.0], NuisanceSpread(0.02, 0.02, 0.002, 0.02).precision])
-    result = run_pass(background, scaled, precision, index, update=True)
+    result = component_e_step(background, scaled, precision, index)
     found = maximise(background, result, scaled, mask, total_weight(background, index))
     assert cosine(found, scaled) > 0.97
     assert 0.75 < (found * scaled).sum() / (scaled**2).sum() < 1.1  # the prior damps it

@@ -11,7 +11,14 @@ from pcainit.buffers import Reused
 from pcainit.engine.geometry.grid import CELL, Grid
 from pcainit.engine.images.crop import crop_images
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.model.image_model import make_background, run_pass
+from pcainit.engine.model.e_step import (
+    class_e_step,
+    class_responsibilities,
+    component_e_step,
+    posterior_moments,
+    posterior_statistics,
+)
+from pcainit.engine.model.image_model import make_background
 from pcainit.engine.model.posterior import NUISANCES, invert_posterior
 from pcainit.engine.model.statistics import marginalise
 from pcainit.engine.projection.reconstruction import Consensus
@@ -85,7 +92,8 @@ def log_gauss(vector, covariance):
 
 def test_statistics_and_marginal_likelihood(tiny):
     background, volumes = tiny
-    result = run_pass(background, volumes, PRECISION, np.arange(N), keep=True)
+    result = posterior_statistics(background, volumes, PRECISION, np.arange(N))
+    gains = posterior_moments(background, volumes, PRECISION, np.arange(N)).gains
     residual, columns = dense_columns(background, volumes)
     r, a = as_real(residual, TINY), as_real(columns, TINY)
     gram, score = np.einsum("npa,npb->nab", a, a), np.einsum("npa,np->na", a, r)
@@ -94,14 +102,14 @@ def test_statistics_and_marginal_likelihood(tiny):
     eye = np.eye(r.shape[1])
     for i in range(N):
         covariance = eye + (a[i] / PRECISION) @ a[i].T
-        assert result.gains[i] == pytest.approx(
+        assert gains[i] == pytest.approx(
             log_gauss(r[i], covariance) - log_gauss(r[i], eye), abs=2e-3
         )
 
 
 def test_posterior_moments_and_sums(tiny):
     background, volumes = tiny
-    result = run_pass(background, volumes, PRECISION, np.arange(N), update=True)
+    result = component_e_step(background, volumes, PRECISION, np.arange(N))
     residual, columns = dense_columns(background, volumes)
     r, a = as_real(residual, TINY), as_real(columns, TINY)
     # Joint Gaussian of coefficients and image, conditioned on the image.
@@ -121,7 +129,7 @@ def test_posterior_moments_and_sums(tiny):
         numerator, _ = insert_by_numpy(gain * left, gain, TINY, background.slices.rotations)
         found = result.sums[..., 2 * j] + 1j * result.sums[..., 2 * j + 1]
         assert np.abs(found - numerator).max() < 1e-3 * np.abs(numerator).max()
-    first = run_pass(background, volumes, PRECISION, np.arange(N), update=True, sought=1)
+    first = component_e_step(background, volumes, PRECISION, np.arange(N), n_free=1)
     left = residual * mean[:, None, 0] - np.einsum("npl,nl->np", columns[..., 1:], second[:, 1:, 0])
     numerator, _ = insert_by_numpy(gain * left, gain, TINY, background.slices.rotations)
     found = first.sums[..., 0] + 1j * first.sums[..., 1]
@@ -157,15 +165,10 @@ def test_classes_by_brute_force(tiny):
     background, volumes = tiny
     volumes = 0.08 * volumes  # particles that could be of either class
     weights = np.array([0.3, 0.7])
-    result = run_pass(
-        background,
-        volumes,
-        PRECISION,
-        np.arange(N),
-        log_weights=np.log(weights),
-        update=True,
-        keep=True,
-    )
+    result = class_e_step(background, volumes, weights, PRECISION, np.arange(N))
+    without_sums = class_responsibilities(background, volumes, weights, PRECISION, np.arange(N))
+    assert np.array_equal(without_sums.responsibilities, result.responsibilities)
+    assert np.array_equal(without_sums.gains, result.gains)
     residual, columns = dense_columns(background, volumes)
     r, a = as_real(residual, TINY), as_real(columns, TINY)
     contrast = np.empty((N, Q))  # of the class's own volume
@@ -189,7 +192,7 @@ def test_classes_by_brute_force(tiny):
         assert result.gains[i] == pytest.approx(
             np.logaddexp(*logs) - log_gauss(r[i], covariance), abs=2e-3
         )
-    assert result.scores[:, :Q] == pytest.approx(resp, abs=1e-3)
+    assert result.responsibilities == pytest.approx(resp, abs=1e-3)
     assert resp.min() > 0.001 and np.ptp(resp[:, 0]) > 0.2
     gain = background.slices.ctf * background.whitening.astype(float)
     for k in range(Q):
@@ -217,7 +220,7 @@ def test_what_was_corrected_before_counts(tiny):
     offsets = np.zeros((N, NUISANCES), np.float32)
     offsets[:, 1:6] = rng.normal(size=(N, 5)) / np.sqrt(PRECISION[Q + 1 : Q + 6])
     moved = dataclasses.replace(background, offsets=offsets)
-    result = run_pass(moved, volumes, PRECISION, np.arange(N))
+    result = posterior_moments(moved, volumes, PRECISION, np.arange(N))
     residual, columns = dense_columns(background, volumes)
     r, a = as_real(residual, TINY), as_real(columns, TINY)
     prior = np.concatenate([np.zeros((N, Q)), -offsets.astype(float)], axis=1)
@@ -235,13 +238,13 @@ def test_what_was_corrected_before_counts(tiny):
 def test_only_the_particles_asked_for(tiny):
     background, volumes = tiny
     index = np.array([4, 1])
-    some = run_pass(background, volumes, PRECISION, index, update=True, keep=True)
-    everyone = run_pass(background, volumes, PRECISION, np.arange(N), keep=True)
-    assert np.array_equal(some.grams, everyone.grams[index])
+    each = posterior_statistics(background, volumes, PRECISION, index)
+    every = posterior_statistics(background, volumes, PRECISION, np.arange(N))
+    assert np.array_equal(each.grams, every.grams[index])
+    some = component_e_step(background, volumes, PRECISION, index)
+    everyone = posterior_moments(background, volumes, PRECISION, np.arange(N))
     assert np.array_equal(some.gains, everyone.gains[index])
-    parts = [
-        run_pass(background, volumes, PRECISION, np.array([i]), update=True).sums for i in index
-    ]
+    parts = [component_e_step(background, volumes, PRECISION, np.array([i])).sums for i in index]
     assert some.sums == pytest.approx(sum(parts), abs=1e-5 * float(np.abs(some.sums).max()))
 
 
@@ -295,9 +298,9 @@ def test_a_nuisance_is_read_as_what_it_is(phantom, column, step):
     )
     background = make_background(slices, consensus, np.ones(mean.shape, np.float32))
     none = np.zeros((0,) + mean.shape, np.float32)
-    result = run_pass(background, none, np.full(NUISANCES, 1e-6), np.arange(n), keep=True)
+    result = posterior_statistics(background, none, np.full(NUISANCES, 1e-6), np.arange(n))
     nothing = dataclasses.replace(background, slices=dataclasses.replace(slices, values=0 * values))
-    zero = run_pass(nothing, none, np.full(NUISANCES, 1e-6), np.arange(n), keep=True)
+    zero = posterior_statistics(nothing, none, np.full(NUISANCES, 1e-6), np.arange(n))
     score = result.scores - zero.scores  # of the difference alone
     read = np.linalg.solve(result.grams.astype(float), score[..., None])[..., 0]
     heard = values * (background.whitening > 0)  # an image's own mean is not looked at
@@ -336,13 +339,10 @@ def test_a_pass_does_not_remember_the_one_before(tiny):
     index = np.arange(N)
 
     def sums(q):
-        made = run_pass(
-            background, volumes[:q], np.append(np.ones(q), PRECISION[Q:]), index, update=True
-        )
+        precision = np.append(np.ones(q), PRECISION[Q:])
+        made = component_e_step(background, volumes[:q], precision, index)
         fresh = dataclasses.replace(background, room=Reused())
-        again = run_pass(
-            fresh, volumes[:q], np.append(np.ones(q), PRECISION[Q:]), index, update=True
-        )
+        again = component_e_step(fresh, volumes[:q], precision, index)
         assert np.array_equal(made.sums, again.sums) and made.sums.any()
         return made.sums
 

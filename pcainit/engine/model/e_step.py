@@ -1,0 +1,402 @@
+"""The E step: what each particle says under the model, and what all of them ask of new volumes.
+
+Four questions, each a function: the particles' statistics (`posterior_statistics`), the moments of
+their coefficients (`posterior_moments`), these with the sums for new components
+(`component_e_step`), and the choice between classes without and with the sums for new volumes of
+theirs (`class_responsibilities`, `class_e_step`).  All go over one compiled core.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.model.columns import along_rows
+from pcainit.engine.model.e_step_kernels import (
+    ClassBlocks,
+    ComponentBlocks,
+    Visits,
+    expect_classes,
+    expect_components,
+    gather,
+    measure_particles,
+    moment_channels,
+    residual_slices,
+    sum_channels,
+)
+from pcainit.engine.model.image_model import Background, LatentModel
+from pcainit.engine.model.particle_kernels import Images
+from pcainit.engine.model.posterior import NUISANCES
+from pcainit.engine.projection.slices import (
+    block_count,
+    block_starts,
+    channel_count,
+    sample_frequencies,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleStatistics:
+    """Sufficient statistics of m particles for their q + 7 coefficients.
+
+    Parameters
+    ----------
+    grams : (m, q + 7, q + 7) float32
+        ``G = A' A``: how well the image determines the coefficients.
+    scores : (m, q + 7) float32
+        ``b = A' r``, less the prior precision times what was corrected before.
+    """
+
+    grams: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class CoefficientMoments:
+    """Posterior moments of the coefficients, averaged over m particles.
+
+    Parameters
+    ----------
+    moments : (q + 7, q + 7) float64
+        Mean second moment, what was corrected before included.
+    squares : (q + 7,) float64
+        Mean square of the posterior means.
+    gains : (m,) float64
+        Log marginal likelihood of each particle over that of the mean alone.
+    """
+
+    moments: np.ndarray
+    squares: np.ndarray
+    gains: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentSums(CoefficientMoments):
+    """`CoefficientMoments`, and the normal equations of the free components.
+
+    Parameters
+    ----------
+    sums : (z, y, x, 2 n_free) float32
+        Numerators, real and imaginary part of each component.
+    local : (cells, n_free (n_free + 1) / 2) float32
+        Lower triangle of the components' second moment, averaged over what lies in each of
+        `Grid.cells` with the weight CTF^2 over noise variance.
+    """
+
+    sums: np.ndarray
+    local: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Responsibilities:
+    """Choice of m particles between K classes.
+
+    Parameters
+    ----------
+    responsibilities : (m, K) float32
+    gains : (m,) float64
+        Log marginal likelihood of each particle over that of the mean alone.
+    """
+
+    responsibilities: np.ndarray
+    gains: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSums(Responsibilities):
+    """`Responsibilities`, and the sums for new volumes of the classes.
+
+    Parameters
+    ----------
+    sums : (z, y, x, 3K) float32
+        Numerators of each class (real and imaginary part), then the classes' weights.
+    """
+
+    sums: np.ndarray
+
+
+def posterior_statistics(
+    background: Background, volumes: np.ndarray, precision: np.ndarray, index: np.ndarray
+) -> ParticleStatistics:
+    """Compute the statistics G and b of some particles.
+
+    Parameters
+    ----------
+    background : Background
+    volumes : (q, box, box, box) float32
+        Components.
+    precision : (q + 7,) float64
+        Prior precision of all coefficients.
+    index : (m,) int
+        Which particles.
+
+    Returns
+    -------
+    ParticleStatistics
+    """
+    m, t = len(index), len(volumes) + NUISANCES
+    out = ParticleStatistics(np.zeros((m, t, t), np.float32), np.zeros((m, t), np.float32))
+    measure_particles(
+        _images(background),
+        _volumes(background, volumes),
+        np.asarray(precision, np.float64),
+        _visits(background, index, _blocks(background.grid, sum_channels(len(volumes), False), m)),
+        out.grams,
+        out.scores,
+    )
+    return out
+
+
+def posterior_moments(
+    background: Background, scaled: np.ndarray, precision: np.ndarray, index: np.ndarray
+) -> CoefficientMoments:
+    """Compute the moments of the coefficients, for new variances; see `component_e_step`."""
+    blocks = _blocks(background.grid, sum_channels(len(scaled), False), len(index))
+    found = _expect(background, scaled, precision, index, 0, blocks)
+    return CoefficientMoments(*_moments(found, len(index)), found.gains)
+
+
+def component_e_step(
+    background: Background,
+    scaled: np.ndarray,
+    precision: np.ndarray,
+    index: np.ndarray,
+    *,
+    n_free: int | None = None,
+) -> ComponentSums:
+    """Compute the moments of the coefficients, and what `m_step.maximise` needs.
+
+    Parameters
+    ----------
+    background : Background
+    scaled : (q, box, box, box) float32
+        Components (times their standard deviation, if `precision` is 1).
+    precision : (q + 7,) float64
+        Prior precision of all coefficients.
+    index : (m,) int
+        Which particles.
+    n_free : int, optional
+        The first so many components are sought; the others stay as they are.  All by default.
+
+    Returns
+    -------
+    ComponentSums
+    """
+    grid, n = background.grid, len(index)
+    free = len(scaled) if n_free is None else n_free
+    blocks = _blocks(grid, sum_channels(free, False), n)
+    found = _expect(background, scaled, precision, index, free, blocks)
+    moments, squares = _moments(found, n)
+    total = found.moments.sum(axis=0)[:free, :free]
+    return ComponentSums(
+        moments,
+        squares,
+        found.gains,
+        _complete(gather(found.sums, 2 * free), free),
+        _cell_means(found.local.sum(axis=0), grid, total, n),
+    )
+
+
+def class_responsibilities(
+    background: Background,
+    differences: np.ndarray,
+    weights: np.ndarray,
+    precision: np.ndarray,
+    index: np.ndarray,
+) -> Responsibilities:
+    """Compute responsibilities of classes; arguments as of `class_e_step`."""
+    found = _expect_classes(background, differences, weights, precision, index, with_sums=False)
+    return Responsibilities(found.responsibilities, found.gains)
+
+
+def class_e_step(
+    background: Background,
+    differences: np.ndarray,
+    weights: np.ndarray,
+    precision: np.ndarray,
+    index: np.ndarray,
+) -> ClassSums:
+    """Compute responsibilities of classes, and what `m_step.maximise_classes` needs.
+
+    Parameters
+    ----------
+    background : Background
+    differences : (K, box, box, box) float32
+        Of the classes from the mean.
+    weights : (K,) float64
+        Shares of the particles in each class.
+    precision : (K + 7,) float64
+        Prior precision; of the classes it is not looked at.
+    index : (m,) int
+        Which particles.
+
+    Returns
+    -------
+    ClassSums
+    """
+    found = _expect_classes(background, differences, weights, precision, index, with_sums=True)
+    k = len(differences)
+    return ClassSums(found.responsibilities, found.gains, _complete(gather(found.sums, 3 * k), k))
+
+
+def unexplained_slices(background: Background, model: LatentModel, index: np.ndarray) -> np.ndarray:
+    """What a model leaves of some particles, times CTF over noise variance.
+
+    Its product with a volume's slices is the score of that volume as one more component.
+
+    Parameters
+    ----------
+    background : Background
+    model : LatentModel
+    index : (m,) int
+
+    Returns
+    -------
+    (m, p) complex64
+    """
+    precision = np.concatenate([np.ones(model.q), model.nuisance.precision])
+    out = np.empty((len(index), 2 * len(background.grid.frequencies)), np.float32)
+    residual_slices(
+        _images(background),
+        _volumes(background, model.scaled),
+        model.q,
+        precision,
+        np.asarray(index, np.int64),
+        out,
+    )
+    return out.view(np.complex64)
+
+
+def _expect(
+    background: Background,
+    scaled: np.ndarray,
+    precision: np.ndarray,
+    index: np.ndarray,
+    n_free: int,
+    blocks: int,
+) -> ComponentBlocks:
+    """Run `expect_components` in so many blocks."""
+    grid, t = background.grid, len(scaled) + NUISANCES
+    out = ComponentBlocks(
+        background.room.array(
+            (blocks,) + (grid.half_shape if n_free else (1, 1, 1)) + (sum_channels(n_free, False),)
+        ),
+        np.zeros(
+            (blocks, grid.cells[-1, -1, -1] + 1 if n_free else 0, moment_channels(n_free)),
+            np.float32,
+        ),
+        np.zeros((blocks, t, t)),
+        np.zeros((blocks, t)),
+        np.zeros(len(index)),
+    )
+    expect_components(
+        _images(background),
+        _volumes(background, scaled),
+        n_free,
+        np.asarray(precision, np.float64),
+        _visits(background, index, blocks),
+        grid.cells.ravel(),
+        out,
+    )
+    return out
+
+
+def _expect_classes(
+    background: Background,
+    differences: np.ndarray,
+    weights: np.ndarray,
+    precision: np.ndarray,
+    index: np.ndarray,
+    *,
+    with_sums: bool,
+) -> ClassBlocks:
+    """Run `expect_classes`."""
+    grid, k, n = background.grid, len(differences), len(index)
+    channels = sum_channels(k, True)
+    blocks = _blocks(grid, channels, n)
+    out = ClassBlocks(
+        background.room.array(
+            (blocks,) + (grid.half_shape if with_sums else (1, 1, 1)) + (channels,)
+        ),
+        np.zeros((n, k), np.float32),
+        np.zeros(n),
+    )
+    expect_classes(
+        _images(background),
+        _volumes(background, differences),
+        np.log(np.maximum(weights, 1e-12)),
+        np.asarray(precision, np.float64),
+        _visits(background, index, blocks),
+        with_sums,
+        out,
+    )
+    return out
+
+
+def _moments(found: ComponentBlocks, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means over n particles."""
+    return found.moments.sum(axis=0) / n, found.squares.sum(axis=0) / n
+
+
+def _blocks(grid: Grid, channels: int, n: int) -> int:
+    """Number of blocks in which sums of so many channels over n particles are made."""
+    return block_count(4 * channels * int(np.prod(grid.half_shape)), n)
+
+
+def _visits(background: Background, index: np.ndarray, blocks: int) -> Visits:
+    """Particles in the order of their views."""
+    by_view = np.argsort(background.rank[index], kind="stable")
+    return Visits(index[by_view], by_view, block_starts(len(index), blocks))
+
+
+def _images(background: Background) -> Images:
+    """The particles as the kernels take them."""
+    slices, grid = background.slices, background.grid
+    kx, ky = sample_frequencies(grid)
+    loss = (kx**2 + ky**2) / (kx**2 + ky**2).max()
+    root = np.sqrt(grid.multiplicity)
+    return Images(
+        slices.values.view(np.float32),
+        slices.ctf,
+        slices.rotations,
+        background.offsets,
+        background.whitening * root,
+        background.whitening / root,
+        along_rows(kx, -kx),
+        along_rows(ky, -ky),
+        along_rows(loss, loss),
+        np.float32(grid.oversampling),
+        grid.reach,
+        np.float32(2 * np.pi / grid.box_px),
+    )
+
+
+def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:
+    """Transforms of the mean, its moments and the components; see `columns.read_rows`."""
+    grid, threads = background.grid, numba.get_num_threads()
+    transforms = background.transforms + grid.transforms(scaled, threads)
+    return grid.side_by_side(transforms, channel_count(len(transforms)), threads).view(np.float32)
+
+
+def _cell_means(sums: np.ndarray, grid: Grid, total: np.ndarray, count: int) -> np.ndarray:
+    """Mean second moment in each cell; where no sample lies, that of all particles."""
+    sums = sums.reshape(grid.cell_shape + sums.shape[1:])
+    plane = sums[:, :, 0]
+    plane += plane[::-1, ::-1].copy()
+    sums = sums.reshape(-1, sums.shape[-1])
+    lower = np.tril_indices(len(total))
+    weight, mean = sums[:, :1], (total[lower] / count).astype(np.float32)
+    return np.where(weight > 0, sums[:, 1 : 1 + len(mean)] / np.maximum(weight, 1e-30), mean)
+
+
+def _complete(sums: np.ndarray, q: int) -> np.ndarray:
+    """Friedel completion of interleaved numerators (re, im) and real weights, in place."""
+    plane = sums[:, :, 0]
+    mates = plane[::-1, ::-1].copy()
+    mates[..., 1 : 2 * q : 2] *= -1
+    plane += mates
+    return sums
