@@ -4,15 +4,23 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable
 
 import numpy as np
 
 from pcainit.engine.geometry.grid import Grid
 from pcainit.io.maps import write_blocks
+from pcainit.output.result_folder import (
+    CLASS_MAP,
+    COMPONENT_MAP,
+    MASK_MAP,
+    MEAN_MAP,
+    PLACES_MAP,
+    VARIANCE_MAP,
+    ResultFolder,
+)
+from pcainit.pipeline.results import RunResults
 
-Arrays = Dict[str, np.ndarray]
 _BYTES = 2**29  # that all writers may need
 
 
@@ -21,18 +29,20 @@ def maps_at_once(grid: Grid, threads: int) -> int:
     return max(1, min(threads, _BYTES // (12 * grid.box_px * grid.box**2)))
 
 
-def map_writers(folder: Path, stages: dict[str, Arrays], grid: Grid) -> list[Callable[[], None]]:
+def map_writers(folder: ResultFolder, results: RunResults) -> list[Callable[[], None]]:
     """What writes each of the maps."""
-    found, before = stages["components"], stages["reconstruct"]
-    volumes = {"components/mean.mrc": before["mean"], "components/variance.mrc": _variance(stages)}
+    found, final, grid = results.components, results.volumes, results.grid
+    volumes = {MEAN_MAP: results.mean, VARIANCE_MAP: _variance(results)}
     for pattern, those in (
-        ("volumes/class_%03d.mrc", stages.get("volumes", {}).get("volumes", ())),
-        ("components/component_%03d.mrc", found.get("components", ())),
+        (CLASS_MAP, None if final is None else final.volumes),
+        (COMPONENT_MAP, found.components),
     ):
-        volumes.update((pattern % (k + 1), volume) for k, volume in enumerate(those))
-    masks = {"components/mask.mrc": before["mask"]}
-    if found.get("place_mask", np.zeros(1)).any():
-        masks["components/changing_places.mrc"] = found["place_mask"]
+        if those is not None:
+            volumes.update((pattern % (k + 1), volume) for k, volume in enumerate(those))
+    masks = {MASK_MAP: results.mask}
+    search = None if found.particles is None else found.particles.search
+    if search is not None and search.mask.any():
+        masks[PLACES_MAP] = search.mask
 
     def write(name: str, volume: np.ndarray, mask: bool) -> None:
         blocks = grid.particle_box_blocks(volume)
@@ -47,10 +57,12 @@ def map_writers(folder: Path, stages: dict[str, Arrays], grid: Grid) -> list[Cal
     ]
 
 
-def _variance(stages: dict[str, Arrays]) -> np.ndarray:
-    found = stages["components"]
-    if "variance" in found:
-        return found["variance"]
-    if "components" in found:
-        return np.einsum("c,czyx->zyx", found["eigenvalues"], found["components"] ** 2)
-    return stages["volumes"]["volumes"].var(axis=0)
+def _variance(results: RunResults) -> np.ndarray:
+    """Of the density at each voxel: as measured, or of the components or the volumes."""
+    found, final = results.components, results.volumes
+    if found.variance is not None:
+        return found.variance
+    if found.components is not None and found.eigenvalues is not None:
+        return np.asarray(np.einsum("c,czyx->zyx", found.eigenvalues, found.components**2))
+    assert final is not None
+    return np.asarray(final.volumes.var(axis=0))

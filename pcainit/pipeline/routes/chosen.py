@@ -14,8 +14,7 @@ from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.projection.reconstruction import reconstruct_groups
 from pcainit.errors import InputError
 from pcainit.io.fingerprint import require_regular_file
-from pcainit.pipeline.components import consensus_of
-from pcainit.pipeline.grown_mask import with_grown_mask
+from pcainit.pipeline.results import ComponentsResult, ConsensusResult
 from pcainit.pipeline.store import Workspace
 
 LEAST = 20  # chosen particles that make a volume
@@ -50,27 +49,29 @@ def volume_of(
     InputError
         Too few particles, or rows that do not exist.
     """
-    slices, before = workspace.slices(), workspace.get("reconstruct")
+    slices, base = workspace.slices(), workspace.get(ConsensusResult)
     with contextlib.suppress(InputError):  # of a run that has gone on
-        before = with_grown_mask(before, workspace.get("components"))
+        found = workspace.get(ComponentsResult).particles
+        base = base if found is None else found.consensus_of(base)
+    quality = base.quality
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < len(slices):
         raise InputError(
             "The chosen particles are numbered from %d to %d, but the run has %d: "
             "choose among the run's own." % (rows[0] + 1, rows[-1] + 1, len(slices))
         )
-    rows = rows[before.get("keep", slices.usable)[rows]]
+    rows = rows[(slices.usable if quality is None else quality.keep)[rows]]
     if len(rows) < LEAST:
         raise InputError(
             "Only %d usable particles are chosen: at least %d are needed." % (len(rows), LEAST)
         )
-    if "offsets" in before:
-        slices = correct_slices(slices, before["offsets"])
+    if quality is not None:
+        slices = correct_slices(slices, quality.offsets)
     (volume,) = reconstruct_groups(
-        slices, [rows], consensus_of(before), symmetry=symmetry_matrices(symmetry)
+        slices, [rows], base.consensus, symmetry=symmetry_matrices(symmetry)
     )
-    mean, mask = before["mean"], before["mask"]
-    return mean + (volume - mean) * mask, slices.grid, len(rows)
+    mean = base.consensus.mean
+    return mean + (volume - mean) * base.mask, slices.grid, len(rows)
 
 
 def read_rows(path: str | Path) -> np.ndarray:
