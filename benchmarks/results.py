@@ -209,7 +209,9 @@ def ceiling(
         for _ in range(count):
             model, _, _ = class_round(background, mask, model, kept, spread)
         labels = score_classes(background, model, everyone, spread)[0].argmax(axis=1)
-        volumes = np.array([grid.to_particle_box(consensus.mean + d) for d in model.differences])
+        volumes = np.array(
+            [grid.to_particle_box(particles.consensus.mean + d) for d in model.differences]
+        )
         figures = score_volumes(
             truth, resolution, volumes, model.weights, labels, large_mask, wanted
         )
