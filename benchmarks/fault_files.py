@@ -13,6 +13,8 @@ import numpy as np
 from fault_bench import Bench, spread
 
 from pcainit.errors import InputError
+from pcainit.pipeline.flat_arrays import to_arrays
+from pcainit.pipeline.results import STAGE_RESULTS
 from pcainit.pipeline.stage_order import STAGES
 from pcainit.pipeline.store import Workspace
 from pcainit.tests.robustness.accidents import WORK_FILES, Example, command, differing, flip, forked
@@ -64,7 +66,7 @@ def _read_back(bench: Bench) -> None:
 def _content(folder: Path, name: str) -> dict[str, np.ndarray]:
     workspace = Workspace(folder)
     if name.endswith(".npz"):
-        return workspace.get(name[: -len(".npz")])
+        return to_arrays(workspace.get(STAGE_RESULTS[name[: -len(".npz")]]))
     slices = workspace.slices()
     return dict(values=slices.values, ctf=slices.ctf)
 

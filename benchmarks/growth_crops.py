@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +15,7 @@ from pcainit.engine.geometry.poses import euler_from_rotation
 from pcainit.engine.images.particles import Slices
 from pcainit.io.fingerprint import content_identity, file_identity
 from pcainit.pipeline.prepare import Source
+from pcainit.pipeline.results import PrepareResult
 from pcainit.pipeline.stage_order import stage_digest
 from pcainit.pipeline.store import LARGE, Workspace
 from pcainit.settings import Settings
@@ -84,11 +86,20 @@ def make_work(folder: Path, count: int, box: int, threads: int) -> None:
     identity = content_identity(str(star))
     without: Any = None  # of the particles only the slices are needed
     source = Source(str(star), without, grid, identity, identity + file_identity(()))
-    workspace.put(
-        "prepare",
-        stage_digest(settings, "prepare", source.identity),
-        source.result(slices, workspace.keep_slices(slices), folder),
+    result = PrepareResult(
+        grid=grid,
+        rotations=slices.rotations,
+        half=slices.half,
+        usable=slices.usable,
+        redrawn=False,
+        images={},
+        star=os.path.abspath(str(star)),
+        star_near=star.name,
+        identity=source.identity,
+        star_identity=identity,
+        sums=workspace.keep_slices(slices),
     )
+    workspace.put(result, stage_digest(settings, "prepare", source.identity))
 
 
 def _head(labels: Any) -> str:

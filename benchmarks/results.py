@@ -12,14 +12,12 @@ import scores
 from truth_sets import TruthSet
 
 from pcainit.engine.compiled.threads import set_threads
-from pcainit.engine.consensus.poses import correct_slices
 from pcainit.engine.geometry.grid import Grid
-from pcainit.engine.geometry.masks import auto_mask
 from pcainit.engine.model.class_model import ClassModel, class_round, score_classes
-from pcainit.engine.model.image_model import NuisanceSpread, make_background
 from pcainit.io.maps import read_map
-from pcainit.pipeline import components as particle_components
 from pcainit.pipeline import runner
+from pcainit.pipeline.analysed_particles import AnalysedParticles
+from pcainit.pipeline.results import ConsensusResult
 from pcainit.pipeline.store import Workspace
 from pcainit.settings import Settings
 
@@ -189,14 +187,10 @@ def ceiling(
 
     runner.prepare(workspace, str(truth.star), str(truth.root), settings, threads, quiet)
     runner.reconstruct(workspace, settings, quiet)
-    slices, before = workspace.slices(), workspace.get("reconstruct")
-    grid, mask = slices.grid, before["mask"]
-    consensus = particle_components.consensus_of(before)
-    slices = correct_slices(slices, before["offsets"])
-    background = make_background(
-        slices, consensus, auto_mask(consensus.mean, grid), before["offsets"]
-    )
-    spread = NuisanceSpread(*before["spread"].tolist())
+    slices, base = workspace.slices(), workspace.get(ConsensusResult)
+    particles = AnalysedParticles.of(slices, base, settings, windowed=False)
+    background, spread = particles.background, particles.spread
+    slices, grid, mask = particles.slices, particles.grid, particles.mask
     if nuisance:
         spread = dataclasses.replace(
             spread,
@@ -208,14 +202,16 @@ def ceiling(
     start = np.array([grid.from_particle_box(m) for m in maps])
     start = scores.differences(start, populations) * mask
     model = ClassModel(start.astype(np.float32), populations)
-    kept, everyone = np.flatnonzero(before["keep"]), np.arange(len(slices))
+    kept, everyone = particles.everyone, np.arange(len(slices))
     large_mask = np.clip(grid.to_particle_box(mask), 0, 1)
     results = []
     for count in (0, rounds):
         for _ in range(count):
             model, _, _ = class_round(background, mask, model, kept, spread)
         labels = score_classes(background, model, everyone, spread)[0].argmax(axis=1)
-        volumes = np.array([grid.to_particle_box(consensus.mean + d) for d in model.differences])
+        volumes = np.array(
+            [grid.to_particle_box(particles.consensus.mean + d) for d in model.differences]
+        )
         figures = score_volumes(
             truth, resolution, volumes, model.weights, labels, large_mask, wanted
         )

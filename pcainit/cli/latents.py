@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from pcainit.cli.folders import locked_folder
 from pcainit.cli.options import add_settings, settings_from
@@ -55,25 +54,24 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.geometry.poses import symmetry_matrices
     from pcainit.io.coordinates import match_coordinates
     from pcainit.io.star import ParticleTable
-    from pcainit.output.publish import (
-        class_sizes,
-        left_out,
-        record,
-        refuse_overwriting,
-        same_table,
-        write_result,
-    )
+    from pcainit.output.publish import same_table, write_result
+    from pcainit.output.result_folder import ResultFolder
+    from pcainit.output.summarise import describe_making, summarise_latents
+    from pcainit.output.summary import Coordinates
     from pcainit.output.words.latents import verdict
     from pcainit.pipeline import runner
+    from pcainit.pipeline.results import PrepareResult, RunResults
     from pcainit.pipeline.routes import from_latents
     from pcainit.pipeline.store import Workspace
 
     output = Path(args.output)
-    refuse_overwriting(output, args.particles, args.coordinates, settings.mask)
+    folder = ResultFolder(output)
+    folder.refuse_overwriting(args.particles, args.coordinates, settings.mask)
     coordinates, matched_by = match_coordinates(args.coordinates, ParticleTable(args.particles))
     from_latents.check_axis(args.along, coordinates.shape[1], settings)
     set_threads(args.threads)
-    workspace, reporter, done = Workspace(None, scratch=output), Reporter(), []
+    workspace, reporter = Workspace(None, scratch=output), Reporter()
+    done: list[RunResults] = []
     with locked_folder(output):
         reporter.run(
             "prepare",
@@ -95,27 +93,19 @@ def main(args: argparse.Namespace) -> int:
                 )
             ),
         )
-        stages, grid = done[0], slices.grid
-        final = stages["volumes"]
-        summary: dict[str, Any] = dict(
-            record(settings, grid, "latents", args.threads, reporter.seconds, along=args.along),
-            particles=len(slices),
-            classes=len(final["volumes"]),
-            class_weights=final["weights"],
-            class_sizes=class_sizes(final),
-            pairwise_differences=final["pairwise"],
-            **left_out(workspace),
-            coordinates=args.coordinates,
-            matched_by=matched_by,
-            verdict=verdict(stages, settings, args.along, matched_by),
+        (results,) = done
+        making = describe_making(
+            settings, slices.grid, args.threads, reporter.seconds, "latents", along=args.along
         )
+        given = Coordinates(args.coordinates, matched_by)
+        summary = summarise_latents(workspace, making, results, given).as_dict()
+        summary["verdict"] = verdict(results, settings, args.along, matched_by)
         written = write_result(
-            output,
-            stages,
-            grid,
+            folder,
+            results,
             summary,
             threads=args.threads,
-            table=same_table(args.particles, str(workspace.get("prepare")["star_identity"])),
+            table=same_table(args.particles, workspace.get(PrepareResult).star_identity),
         )
     announce(output, written)
     return 0

@@ -38,13 +38,14 @@ def main(args: argparse.Namespace) -> int:
     """Run all stages in this process."""
     settings = settings_from(args)
     from pcainit.engine.compiled.threads import set_threads
-    from pcainit.output.publish import publish, refuse_overwriting
+    from pcainit.output.publish import publish
+    from pcainit.output.result_folder import ResultFolder
     from pcainit.pipeline import runner
     from pcainit.pipeline.given import user_files
     from pcainit.pipeline.store import Workspace
 
     output = Path(args.output)
-    refuse_overwriting(output, args.particles, *user_files(settings))
+    ResultFolder(output).refuse_overwriting(args.particles, *user_files(settings))
     set_threads(args.threads)
     workspace, reporter = Workspace(None, scratch=output), Reporter()
     with locked_folder(output):

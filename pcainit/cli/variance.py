@@ -55,7 +55,8 @@ def main(args: argparse.Namespace) -> int:
     if args.work:
         refuse_same(args.output, args.work)
     from pcainit.engine.compiled.threads import set_threads
-    from pcainit.output.publish import publish_variance, refuse_overwriting
+    from pcainit.output.publish import publish_variance
+    from pcainit.output.result_folder import ResultFolder
     from pcainit.pipeline import runner
     from pcainit.pipeline.given import user_files
     from pcainit.pipeline.store import Workspace
@@ -67,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
         settings = dataclasses.replace(
             settings.at_one_resolution(), no_local_search=True, positive_control=False
         )
-        refuse_overwriting(output, args.particles, *user_files(settings))
+        ResultFolder(output).refuse_overwriting(args.particles, *user_files(settings))
     with locked_folder(output), locked_folder(
         Path(args.work)
     ) if args.work else contextlib.nullcontext():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from pcainit.cli.folders import locked_folder
 from pcainit.cli.options import add_settings, settings_from
@@ -45,19 +44,23 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.io.atomic import write_text
     from pcainit.io.map_list import find_maps
-    from pcainit.output.publish import record, refuse_overwriting, write_result
+    from pcainit.output.publish import write_result
+    from pcainit.output.result_folder import COORDINATES, ResultFolder
+    from pcainit.output.summarise import describe_making, summarise_volumes
     from pcainit.output.words.volume_set import coordinates_table, verdict
-    from pcainit.pipeline.routes.from_volumes import analyse_volumes
+    from pcainit.pipeline.routes.from_volumes import VolumeAnalysis, analyse_volumes
     from pcainit.pipeline.store import Workspace
 
     entries = find_maps(args.maps)
     output = Path(args.output)
-    refuse_overwriting(output, *(entry.path for entry in entries), settings.mask)
+    folder = ResultFolder(output)
+    folder.refuse_overwriting(*(entry.path for entry in entries), settings.mask)
     for word in args.maps:
         if Path(word).is_dir() and output.is_dir() and output.samefile(word):
             raise InputError("The output folder %s is one of the inputs: choose another." % output)
     set_threads(args.threads)
-    reporter, done = Reporter(), []
+    reporter = Reporter()
+    done: list[VolumeAnalysis] = []
     workspace = Workspace(None, scratch=output)
     with locked_folder(output):
         reporter.run(
@@ -72,38 +75,23 @@ def main(args: argparse.Namespace) -> int:
                 )
             ),
         )
-        stages, grid, extra = done[0]
-        final, found = stages["volumes"], stages["components"]
-        summary: dict[str, Any] = dict(
-            record(
-                settings,
-                grid,
-                "volumes",
-                args.threads,
-                reporter.seconds,
-                align_greyscale=args.align_greyscale,
-            ),
-            input_volumes=len(entries),
-            classes=len(final["volumes"]),
-            class_weights=final["weights"],
-            class_sizes=[
-                int((extra["posterior"].argmax(axis=1) == k).sum())
-                for k in range(len(final["volumes"]))
-            ],
-            eigenvalues=found["eigenvalues"],
-            noise_edge=found["noise_edge"],
-            pairwise_differences=final["pairwise"],
-            greyscale=extra["gains"],
-            files=[entry.path for entry in entries],
-            weights=[entry.weight for entry in entries],
-            verdict=verdict(stages, settings.classes == AUTO, extra["warning"]),
+        (analysis,) = done
+        results = analysis.results
+        making = describe_making(
+            settings,
+            results.grid,
+            args.threads,
+            reporter.seconds,
+            "volumes",
+            align_greyscale=args.align_greyscale,
         )
-
+        summary = summarise_volumes(making, analysis, entries).as_dict()
+        summary["verdict"] = verdict(results, settings.classes == AUTO, analysis.warning)
         write_text(
-            output / "coordinates.txt",
-            coordinates_table(entries, extra["posterior"], found["batch_coordinates"]),
+            folder / COORDINATES,
+            coordinates_table(entries, analysis.posterior, results.components.volumes.coordinates),
         )
-        write_result(output, stages, grid, summary, threads=args.threads)
+        write_result(folder, results, summary, threads=args.threads)
     print(summary["verdict"])
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d volumes" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))

@@ -5,16 +5,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable
 
 import numpy as np
 
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.resample import to_grid
 from pcainit.io.maps import write_blocks
+from pcainit.output.result_folder import (
+    CLASS_MAP,
+    COMPONENT_MAP,
+    FINE_MAP,
+    MASK_MAP,
+    MEAN_MAP,
+    PLACES_MAP,
+    VARIANCE_MAP,
+    ResultFolder,
+)
+from pcainit.pipeline.results import RunResults
 
-Arrays = Dict[str, np.ndarray]
 _BYTES = 2**29  # that all writers may need
 
 
@@ -24,39 +33,38 @@ def maps_at_once(grid: Grid, threads: int) -> int:
 
 
 def map_writers(
-    folder: Path, stages: dict[str, Arrays], grid: Grid, resolution: float
+    folder: ResultFolder, results: RunResults, resolution: float
 ) -> list[Callable[[], None]]:
     """What writes each of the maps.
 
     Parameters
     ----------
-    folder : Path
-    stages : dict
-    grid : Grid
-        Of all volumes in `stages`.
+    folder : ResultFolder
+    results : RunResults
     resolution : float
-        Of the class volumes that are handed over, Angstrom; where the grid is finer, its volumes
-        are written too, beside them.
+        Of the class volumes that are handed over, Angstrom; where that of the results is finer,
+        their volumes are written too, beside them.
     """
-    handed_over = dataclasses.replace(grid, resolution=resolution)
-    found, before = stages["components"], stages["reconstruct"]
-    volumes = {"components/mean.mrc": before["mean"], "components/variance.mrc": _variance(stages)}
+    found, final, grid = results.components, results.volumes, results.grid
+    volumes = {MEAN_MAP: results.mean, VARIANCE_MAP: _variance(results)}
     for pattern, those in (
-        ("volumes/class_%03d.mrc", stages.get("volumes", {}).get("volumes", ())),
-        ("components/component_%03d.mrc", found.get("components", ())),
+        (CLASS_MAP, None if final is None else final.volumes),
+        (COMPONENT_MAP, found.components),
     ):
-        volumes.update((pattern % (k + 1), volume) for k, volume in enumerate(those))
-    fine: dict[str, np.ndarray] = {}
-    if resolution != grid.resolution:
-        fine = {name: v for name, v in volumes.items() if name.startswith("volumes/")}
-        volumes.update(("fine_" + name, volume) for name, volume in fine.items())
-    masks = {"components/mask.mrc": before["mask"]}
-    if found.get("place_mask", np.zeros(1)).any():
-        masks["components/changing_places.mrc"] = found["place_mask"]
+        if those is not None:
+            volumes.update((pattern % (k + 1), volume) for k, volume in enumerate(those))
+    handed_over, classes = dataclasses.replace(grid, resolution=resolution), set()
+    if final is not None and resolution != grid.resolution:
+        classes = {CLASS_MAP % (k + 1) for k in range(len(final.volumes))}
+        volumes.update((FINE_MAP % (k + 1), v) for k, v in enumerate(final.volumes))
+    masks = {MASK_MAP: results.mask}
+    search = None if found.particles is None else found.particles.search
+    if search is not None and search.mask.any():
+        masks[PLACES_MAP] = search.mask
 
     def write(name: str, volume: np.ndarray, mask: bool) -> None:
         own = grid
-        if name in fine:
+        if name in classes:
             own, volume = handed_over, to_grid(volume[None], grid, handed_over)[0]
         blocks = own.particle_box_blocks(volume)
         if mask:  # the edge of a finer box rings
@@ -70,10 +78,12 @@ def map_writers(
     ]
 
 
-def _variance(stages: dict[str, Arrays]) -> np.ndarray:
-    found = stages["components"]
-    if "variance" in found:
-        return found["variance"]
-    if "components" in found:
-        return np.einsum("c,czyx->zyx", found["eigenvalues"], found["components"] ** 2)
-    return stages["volumes"]["volumes"].var(axis=0)
+def _variance(results: RunResults) -> np.ndarray:
+    """Of the density at each voxel: as measured, or of the components or the volumes."""
+    found, final = results.components, results.volumes
+    if found.variance is not None:
+        return found.variance
+    if found.components is not None and found.eigenvalues is not None:
+        return np.asarray(np.einsum("c,czyx->zyx", found.eigenvalues, found.components**2))
+    assert final is not None
+    return np.asarray(final.volumes.var(axis=0))

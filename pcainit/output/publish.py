@@ -5,86 +5,32 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import json
-import os
-import platform
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 
-from pcainit import __version__
-from pcainit.engine.geometry.grid import Grid
-from pcainit.engine.images.census import warn_of_images
 from pcainit.errors import InputError
 from pcainit.io.atomic import to_json_types, write_arrays, write_json, write_text
-from pcainit.io.ownership import refuse_foreign
 from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
-from pcainit.output.particle_summary import summarise_nuisance, summarise_surroundings
+from pcainit.output.result_folder import ANALYSIS, JUNK, LATENTS, PARTICLES, SUMMARY, ResultFolder
+from pcainit.output.summarise import describe_making, summarise_run, summarise_variance
 from pcainit.output.words.verdict import write_look, write_verdict
 from pcainit.pipeline.given import user_files
-from pcainit.pipeline.grown_mask import with_grown_mask
 from pcainit.pipeline.prepare import prepared_star
-from pcainit.pipeline.runner import Arrays
+from pcainit.pipeline.results import (
+    ClusterResult,
+    ComponentsResult,
+    ConsensusResult,
+    ParticleClasses,
+    PrepareResult,
+    RunResults,
+    VolumesResult,
+)
 from pcainit.pipeline.store import Workspace, make_folder
 from pcainit.settings import Settings
-
-# Arrays of the stages that the viewers and the report show.
-_ANALYSIS = {
-    "reconstruct": {"mean": "mean", "mask": "mask", "fsc": "consensus_fsc"},
-    "components": {
-        "components": "components",
-        "variance": "variance",
-        "eigenvalues": "eigenvalues",
-        "spectrum": "spectrum",
-        "noise_edge": "noise_edge",
-        "half_set_cosines": "half_set_cosines",
-        "null_cosine": "null_cosine",
-        "significant": "significant",
-        "local": "local",
-        "artefact": "artefact",
-        "explained": "explained",
-        "batch_coordinates": "batch_coordinates",
-        "contrast": "contrast",
-    },
-    "cluster": {
-        "batch_cluster": "batch_cluster",
-        "centres": "centres",
-        "covariances": "cluster_covariances",
-        "bic": "bic",
-        "held_out": "held_out",
-        "tried_classes": "tried_classes",
-    },
-    "volumes": {
-        "volumes": "class_volumes",
-        "weights": "class_weights",
-        "pairwise": "pairwise",
-        "class_fsc": "class_fsc",
-        "copies": "copies",
-    },
-}
-# Files that a result folder has itself.
-_FILES = (
-    "particles.star",
-    "latents.npz",
-    "analysis.npz",
-    "coordinates.txt",
-    "junk.txt",
-    "report.html",
-    "summary.json",
-)
-# Among them and beside them, what others might call so too.
-_MAPS = (
-    "volumes/class_*.mrc",
-    "fine_volumes/class_*.mrc",
-    "components/component_*.mrc",
-    *("components/%s.mrc" % name for name in ("mean", "mask", "variance", "changing_places")),
-)
-_MARKED = ("particles.star", "report.html", "summary.json", *_MAPS)
-_LATENTS = ("coordinates", "covariance", "posterior", "label", "junk", "contrast")
 
 
 def publish(
@@ -115,21 +61,31 @@ def publish(
     dict
         The summary as written.
     """
-    folder = Path(output)
-    meta, star = workspace.get("prepare"), prepared_star(workspace)
-    refuse_overwriting(folder, star, *user_files(settings))
-    table = same_table(star, str(meta["star_identity"]))
-    stages = {name: workspace.get(name) for name in _ANALYSIS}
-    stages["reconstruct"] = with_grown_mask(stages["reconstruct"], stages["components"])
-    summary = summarise(workspace, settings, stages, seconds or {}, threads)
-    hold(folder)
+    folder, star = ResultFolder(output), prepared_star(workspace)
+    folder.refuse_overwriting(star, *user_files(settings))
+    table = same_table(star, workspace.get(PrepareResult).star_identity)
+    results = _results(workspace, finished=True)
+    making = describe_making(settings, results.grid, threads, seconds or {})
+    summary = summarise_run(workspace, making, results).as_dict()
+    hold(folder.path)
     return write_result(
-        folder,
-        stages,
-        workspace.slices_at(float(stages["reconstruct"]["resolution"])).grid,
-        dict(summary, verdict=write_verdict(summary)),
-        threads=threads,
-        table=table,
+        folder, results, dict(summary, verdict=write_verdict(summary)), threads=threads, table=table
+    )
+
+
+def _results(workspace: Workspace, finished: bool) -> RunResults:
+    """What the stages have made; up to the components where the run is not finished."""
+    base, found = workspace.get(ConsensusResult), workspace.get(ComponentsResult)
+    if found.particles is not None:
+        base = found.particles.consensus_of(base)
+    return RunResults(
+        base.grid,
+        base.consensus.mean,
+        base.mask,
+        base,
+        found,
+        workspace.get(ClusterResult) if finished else None,
+        workspace.get(VolumesResult) if finished else None,
     )
 
 
@@ -162,9 +118,8 @@ def same_table(star: str, identity: str) -> ParticleTable:
 
 
 def write_result(
-    folder: Path,
-    stages: dict[str, Arrays],
-    grid: Grid,
+    folder: ResultFolder,
+    results: RunResults,
     summary: dict[str, Any],
     *,
     threads: int = 1,
@@ -174,10 +129,8 @@ def write_result(
 
     Parameters
     ----------
-    folder : Path
-    stages : dict
-        Arrays of the stages in `_ANALYSIS`; what a route does not make is missing there.
-    grid : Grid
+    folder : ResultFolder
+    results : RunResults
     summary : dict
         With the verdict.
     threads : int
@@ -190,65 +143,97 @@ def write_result(
         The summary as written.
     """
     begin = time.perf_counter()
-    make_folder(folder)
-    _clear(folder)
+    make_folder(folder.path)
+    folder.clear()
     summary = to_json_types(summary)
-    with concurrent.futures.ThreadPoolExecutor(maps_at_once(grid, threads)) as pool:
-        maps = [
-            pool.submit(write) for write in map_writers(folder, stages, grid, summary["resolution"])
-        ]
+    with concurrent.futures.ThreadPoolExecutor(maps_at_once(results.grid, threads)) as pool:
+        maps = [pool.submit(write) for write in map_writers(folder, results, summary["resolution"])]
         try:
-            if table is not None:
-                _write_particles(folder, table, stages["volumes"])
-            write_arrays(folder / "analysis.npz", _analysis(stages, grid))
+            if table is not None and results.volumes is not None:
+                _write_particles(folder, table, results.volumes.particles)
+            write_arrays(folder / ANALYSIS, _analysis(results))
             from pcainit.output.report import write_report
 
-            write_report(folder, summary)
+            write_report(folder.path, summary)
             for written in maps:
                 written.result()
         finally:
             for waiting in maps:  # who is told to stop does not wait for them
                 waiting.cancel()
     summary["seconds"]["write"] = time.perf_counter() - begin
-    write_json(folder / "summary.json", summary)  # last: its presence means complete
+    write_json(folder / SUMMARY, summary)  # last: its presence means complete
     return summary
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run may have left and this one need not replace."""
-    (folder / "summary.json").unlink(missing_ok=True)  # its presence means: complete
-    for old in (
-        *(path for pattern in _MAPS[:3] for path in folder.glob(pattern)),
-        folder / "components" / "changing_places.mrc",
-        *(folder / name for name in ("report.html", "latents.npz", "junk.txt")),
-    ):
-        old.unlink(missing_ok=True)
-
-
-def _analysis(stages: dict[str, Arrays], grid: Grid) -> Arrays:
-    """What the viewers and the report show of the stages that are there."""
-    arrays = {
-        shown: stages[stage][name]
-        for stage, names in _ANALYSIS.items()
-        if stage in stages
-        for name, shown in names.items()
-        if name in stages[stage]
-    }
-    return dict(
-        arrays,
-        voxel=np.array(grid.voxel),
-        frequencies=np.arange(grid.n_shells) / (grid.box_px * grid.sampling),
+def _analysis(results: RunResults) -> dict[str, np.ndarray]:
+    """Arrays that the viewers and the report show; what the route does not make is left out."""
+    grid, found, base = results.grid, results.components, results.consensus
+    particles, volumes = found.particles, found.volumes
+    shown: dict[str, Any] = dict(
+        mean=results.mean,
+        mask=results.mask,
+        consensus_fsc=None if base is None else base.consensus.fsc,
+        components=found.components,
+        variance=found.variance,
+        eigenvalues=found.eigenvalues,
+        spectrum=None if volumes is None else volumes.spectrum,
+        noise_edge=found.noise_edge,
+        batch_coordinates=None if volumes is None else volumes.coordinates,
     )
+    if particles is not None:
+        shown.update(artefact=particles.artefact, explained=particles.explained)
+        tests = particles.tests
+        if tests is not None:
+            shown.update(
+                half_set_cosines=tests.half_set_cosines,
+                null_cosine=tests.null_cosine,
+                significant=tests.certified,
+                local=tests.local,
+            )
+    clusters, final = results.clusters, results.volumes
+    if clusters is not None:
+        shown.update(
+            batch_cluster=clusters.label,
+            centres=clusters.centres,
+            cluster_covariances=clusters.covariances,
+            bic=clusters.bic,
+            held_out=clusters.held_out,
+            tried_classes=clusters.tried,
+        )
+    if final is not None:
+        shown.update(
+            class_volumes=final.volumes,
+            class_weights=final.weights,
+            pairwise=final.pairwise,
+            class_fsc=final.class_fsc,
+            copies=final.copies,
+        )
+    shown.update(
+        voxel=grid.voxel, frequencies=np.arange(grid.n_shells) / (grid.box_px * grid.sampling)
+    )
+    return {name: np.asarray(value) for name, value in shown.items() if value is not None}
 
 
-def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
-    table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
+def _write_particles(
+    folder: ResultFolder, table: ParticleTable, found: ParticleClasses | None
+) -> None:
+    """The particles with their classes, those set aside, and their latent coordinates."""
+    assert found is not None
+    table.write_with(folder / PARTICLES, {"rlnClassNumber": found.label + 1})
     names = table.text("rlnImageName")
-    junk = ["%d %s" % (k + 1, names[k]) for k in np.flatnonzero(final["junk"])]
-    write_text(folder / "junk.txt", "\n".join(["# row image", *junk]) + "\n")
-    latents = {name: final[name] for name in _LATENTS if name in final}
-    latents["class"] = latents.pop("label") + 1
-    write_arrays(folder / "latents.npz", latents)
+    junk = ["%d %s" % (k + 1, names[k]) for k in np.flatnonzero(found.junk)]
+    write_text(folder / JUNK, "\n".join(["# row image", *junk]) + "\n")
+    latents = {
+        "coordinates": found.coordinates,
+        "covariance": found.covariance,
+        "posterior": found.posterior,
+        "junk": found.junk,
+        "contrast": found.contrast,
+        "class": found.label + 1,
+    }
+    write_arrays(
+        folder / LATENTS, {name: value for name, value in latents.items() if value is not None}
+    )
 
 
 def publish_variance(
@@ -281,190 +266,15 @@ def publish_variance(
     InputError
         The results would replace input, or files of others.
     """
-    folder, found = Path(output), workspace.get("components")
-    before = with_grown_mask(workspace.get("reconstruct"), found)
-    refuse_overwriting(folder, prepared_star(workspace), *user_files(settings))
-    grid = workspace.slices_at(float(before["resolution"])).grid
-    make_folder(folder)
-    _clear(folder)
-    stages = {"reconstruct": before, "components": found}
-    for write in map_writers(folder, stages, grid, settings.resolution):
+    folder, results = ResultFolder(output), _results(workspace, finished=False)
+    folder.refuse_overwriting(prepared_star(workspace), *user_files(settings))
+    make_folder(folder.path)
+    folder.clear()
+    for write in map_writers(folder, results, settings.resolution):
         write()
-    summary = to_json_types(
-        dict(
-            record(settings, grid, "variance", threads, seconds or {}),
-            particles=len(workspace.slices()),
-            **left_out(workspace),
-            **_components(found),
-            regions_tried=int(found.get("regions_tried", 0)),
-            changing_places=json.loads(str(found.get("places", "[]"))),
-        )
-    )
+    making = describe_making(settings, results.grid, threads, seconds or {}, "variance")
+    summary = summarise_variance(workspace, making, results).as_dict()
     summary["verdict"] = write_look(summary)
-    write_arrays(folder / "analysis.npz", _analysis(stages, grid))
-    write_json(folder / "summary.json", summary)
+    write_arrays(folder / ANALYSIS, _analysis(results))
+    write_json(folder / SUMMARY, summary)
     return summary
-
-
-def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
-    """Refuse an output folder whose results would replace the input, or files of others.
-
-    Raises
-    ------
-    InputError
-        One of the input files, or one that is no earlier result, lies where a result goes.
-    """
-    place = Path(os.path.realpath(str(folder)))
-    for given in filter(None, inputs):
-        path = Path(os.path.realpath(given))
-        if (
-            path.parent in (place / "volumes", place / "components")
-            or path.parent == place
-            and path.name in _FILES
-        ):
-            raise InputError(
-                "The output folder %s holds the input %s, which the results would "
-                "replace: choose another folder." % (folder, given)
-            )
-    refuse_foreign(folder, _MARKED, "summary.json")
-
-
-def summarise(
-    workspace: Workspace,
-    settings: Settings,
-    stages: dict[str, Arrays],
-    seconds: dict[str, float],
-    threads: int,
-) -> dict[str, Any]:
-    """The content of ``summary.json``, without the verdict."""
-    slices = workspace.slices_at(float(stages["reconstruct"]["resolution"]))
-    found, final = stages["components"], stages["volumes"]
-    summary: dict[str, Any] = dict(
-        record(settings, slices.grid, settings.method, threads, seconds),
-        particles=len(slices),
-        classes=len(final["volumes"]),
-        class_weights=final["weights"],
-        class_sizes=class_sizes(final),
-        noise_edge=found.get("noise_edge"),
-        **_components(found),
-        pairwise_differences=final["pairwise"],
-        **left_out(workspace),
-        nuisance=summarise_nuisance(stages, len(slices)),
-        surroundings=summarise_surroundings(stages, slices.grid.voxel),
-        copies=final.get("copies", []),
-        artefact_share=found.get("artefact", []),
-        explained_by_view=found.get("explained", []),
-        artefacts=int(found.get("artefacts", 0)),
-        power=json.loads(str(found.get("power", "null"))),
-        regions_tried=int(found.get("regions_tried", 0)),
-        changing_places=json.loads(str(found.get("places", "[]"))),
-        detectable=_detectable(found, slices.grid.voxel),
-        local_components=int(found["local"].sum()) if "local" in found else 0,
-        supported_classes=_supported(stages),
-        supported_weights=stages["cluster"].get("supported_weights", []),
-        merged_into=stages["cluster"].get("merged", []),
-        class_offsets=_offsets(final),
-    )
-    return to_json_types(summary)
-
-
-def _supported(stages: dict[str, Arrays]) -> int | None:
-    """Number of classes that the data support; None where that is not asked."""
-    found = stages["cluster"].get("found")
-    return None if found is None else int(found) - int(stages["volumes"].get("dropped", 0))
-
-
-def class_sizes(final: Arrays) -> np.ndarray:
-    """Particles of each class, (K,) int; those set aside have a class in name only."""
-    return np.bincount(final["label"][~final["junk"]], minlength=len(final["volumes"]))
-
-
-def _components(found: Arrays) -> dict[str, Any]:
-    """How strong the components are, and what the tests say of them."""
-    certified = found.get("significant")
-    return dict(
-        eigenvalues=found.get("eigenvalues", []),
-        half_set_cosines=found.get("half_set_cosines", []),
-        null_cosine=found.get("null_cosine"),
-        significant_components=int(certified.sum()) if certified is not None else None,
-        given=json.loads(str(found.get("given", "null"))),
-    )
-
-
-def record(
-    settings: Settings,
-    grid: Grid,
-    method: str,
-    threads: int,
-    seconds: dict[str, float],
-    **parameters: Any,
-) -> dict[str, Any]:
-    """What every summary begins with: how the result was made.
-
-    Parameters
-    ----------
-    settings : Settings
-    grid : Grid
-    method : str
-    threads : int
-    seconds : dict
-        Time of each stage; that of writing is added when all else is written.
-    **parameters
-        Those that are no settings.
-    """
-    return dict(
-        program="pcainit",
-        version=__version__,
-        method=method,
-        parameters=dict(settings.as_dict(), **parameters),
-        threads=threads,
-        seed=settings.seed,
-        versions=versions(),
-        box=grid.box_px,
-        sampling=grid.sampling,
-        working_box=grid.box,
-        resolution=settings.resolution,
-        analysis_resolution=grid.resolution,
-        seconds=seconds,
-    )
-
-
-def left_out(workspace: Workspace) -> dict[str, Any]:
-    """What the images are like, and how many of them no result is made from."""
-    (constant, other), meta = workspace.slices().left_out(), workspace.get("prepare")
-    images = json.loads(str(meta.get("images", "{}")))
-    masked = images.pop("masked", 0)
-    return dict(
-        constant_images=constant,
-        saturated_images=other - masked,
-        masked_images=masked,
-        half_sets_redrawn=bool(meta["redrawn"]),
-        images=images,
-        warnings=warn_of_images(images),
-    )
-
-
-def versions() -> dict[str, str]:
-    """Version of Python and of each package that the results depend on."""
-    # Not from the packages: some take long to load.
-    packages = dict(
-        numpy="numpy", scipy="scipy", sklearn="scikit-learn", numba="numba", mrcfile="mrcfile"
-    )
-    return dict(
-        python=platform.python_version(),
-        **{name: metadata.version(full) for name, full in packages.items()},
-    )
-
-
-def _detectable(found: Arrays, voxel: float) -> dict[str, float] | None:
-    """Smallest share of a loss of given radius that would have been found; None if not known."""
-    share, radius = found.get("detectable", np.ones(2)).tolist()
-    return dict(share=share, radius=radius * voxel) if share < 1 else None
-
-
-def _offsets(final: Arrays) -> list[dict[str, np.ndarray]]:
-    """How each class as a whole lies against the consensus."""
-    return [
-        dict(shift_px=offset[:3], rotation_deg=np.degrees(offset[3:]))
-        for offset in final.get("offsets", ())
-    ]

@@ -1,9 +1,9 @@
-"""The stages of the methods `batches` and `simple`; `pipeline` calls them in order."""
+"""The stages of the methods `batches` and `simple`; `runner` calls them in order."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Callable
 
 import numpy as np
 
@@ -15,9 +15,16 @@ from pcainit.engine.projection.reconstruction import Consensus, reconstruct_grou
 from pcainit.engine.volume_sets import batches as five_steps
 from pcainit.engine.volume_sets.noise_edge import noise_edge
 from pcainit.engine.volume_sets.volume_set import principal_components, weighted_averages
+from pcainit.pipeline.results import (
+    BatchVolumes,
+    ClusterResult,
+    ComponentsResult,
+    ConsensusResult,
+    ParticleClasses,
+    VolumesResult,
+)
 from pcainit.settings import Settings
 
-Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 
 
@@ -40,90 +47,76 @@ def reconstruct_batches(
     settings: Settings,
     symmetry: np.ndarray,
     progress: Progress,
-) -> Arrays:
-    """One volume per batch; for the simple method also halves of each, which tell its noise.
-
-    Returns
-    -------
-    dict
-        `volumes` (n, box, box, box), and `halves` (2n, box, box, box) for the simple method.
-    """
+) -> BatchVolumes:
+    """One volume per batch; for the simple method also halves of each, which tell its noise."""
     groups = _draw_groups(slices, settings)
-    result = dict(
-        volumes=reconstruct_groups(slices, groups, consensus, symmetry=symmetry, progress=progress)
-    )
-    if settings.method == "simple":
-        halves = [part for group in groups for part in (group[::2], group[1::2])]
-        result["halves"] = reconstruct_groups(slices, halves, consensus, symmetry=symmetry)
-    return result
+    volumes = reconstruct_groups(slices, groups, consensus, symmetry=symmetry, progress=progress)
+    if settings.method != "simple":
+        return BatchVolumes(volumes, None)
+    halves = [part for group in groups for part in (group[::2], group[1::2])]
+    return BatchVolumes(volumes, reconstruct_groups(slices, halves, consensus, symmetry=symmetry))
 
 
-def find_components(before: Arrays, settings: Settings) -> Arrays:
+def find_components(base: ConsensusResult, settings: Settings) -> ComponentsResult:
     """PCA of the batch volumes; nothing for the simple method."""
     if settings.method == "simple":
-        return {}
-    found = principal_components(
-        before["volumes"], before["mask"], np.ones(len(before["volumes"])), settings.components
-    )
-    return dict(
-        average=found.average,
-        components=found.components,
-        batch_coordinates=found.coordinates,
-        eigenvalues=found.variances,
-        spectrum=found.spectrum,
-        noise_edge=np.array(noise_edge(before["volumes"], before["mask"], found)),
-    )
+        return ComponentsResult()
+    volumes = _batches_of(base).volumes
+    found = principal_components(volumes, base.mask, np.ones(len(volumes)), settings.components)
+    edge = float(noise_edge(volumes, base.mask, found))
+    return ComponentsResult(volumes=found, noise_edge=edge)
 
 
-def cluster_batches(before: Arrays, settings: Settings) -> Arrays:
+def cluster_batches(found: ComponentsResult, settings: Settings) -> ClusterResult:
     """Cluster of each batch; each subset is its own for the simple method."""
-    if settings.method == "simple":
-        return dict(batch_cluster=np.arange(settings.n_classes))
-    return dict(
-        batch_cluster=five_steps.cluster_batches(
-            before["batch_coordinates"], settings.n_classes, settings.seed
+    if found.volumes is None:
+        return ClusterResult(label=np.arange(settings.n_classes))
+    return ClusterResult(
+        label=five_steps.cluster_batches(
+            found.volumes.coordinates, settings.n_classes, settings.seed
         )
     )
 
 
-def make_volumes(slices: Slices, before: Arrays, consensus: Consensus, label: np.ndarray) -> Arrays:
+def make_volumes(slices: Slices, base: ConsensusResult, clusters: ClusterResult) -> VolumesResult:
     """Average of each cluster's volumes; each particle's class is the one that explains it best.
 
     Parameters
     ----------
     slices : Slices
-    before : dict
-        Result of the stage reconstruct.
-    consensus : Consensus
-    label : (n,) int
-        Cluster of each batch.
+    base : ConsensusResult
+    clusters : ClusterResult
+        With the cluster of each batch.
 
     Returns
     -------
-    dict
-        Result of the stage volumes.
+    VolumesResult
     """
-    mask = before["mask"]
+    consensus, mask, batches, label = base.consensus, base.mask, _batches_of(base), clusters.label
+    assert label is not None
     classes, _ = weighted_averages(
-        before["volumes"], np.eye(label.max() + 1)[label], mask, before["mean"]
+        batches.volumes, np.eye(label.max() + 1)[label], mask, consensus.mean
     )
     posterior = class_posteriors(slices, classes, consensus.whitening(slices.grid))
     found = posterior.argmax(axis=1).astype(np.int32)
     counted = np.bincount(found[slices.usable], minlength=len(classes))
-    return dict(
+    return VolumesResult(
         volumes=classes,
-        posterior=posterior,
-        label=found,
-        junk=~slices.usable,
         weights=counted / counted.sum(),
-        batch_shares=np.bincount(label) / len(label),
-        pairwise=pairwise_differences(classes, _noise(before, label, mask), mask),
+        pairwise=pairwise_differences(classes, _noise(batches, label, mask), mask),
+        particles=ParticleClasses(posterior, found, ~slices.usable),
     )
 
 
-def _noise(before: Arrays, label: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _batches_of(base: ConsensusResult) -> BatchVolumes:
+    assert base.batches is not None
+    return base.batches
+
+
+def _noise(batches: BatchVolumes, label: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Noise variance of each cluster's average."""
-    if "halves" in before:
-        return noise_power(before["halves"][::2], before["halves"][1::2], mask)
-    spread = before["volumes"].var(axis=0, ddof=1, dtype=np.float64)
-    return (spread * mask).sum() / mask.sum() / np.bincount(label)
+    if batches.halves is not None:
+        return noise_power(batches.halves[::2], batches.halves[1::2], mask)
+    spread = batches.volumes.var(axis=0, ddof=1, dtype=np.float64)
+    variance: np.ndarray = (spread * mask).sum() / mask.sum() / np.bincount(label)
+    return variance

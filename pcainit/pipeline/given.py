@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import numpy as np
 
@@ -140,8 +140,7 @@ def load_given(settings: Settings, grid: Grid, mask: np.ndarray, mean: np.ndarra
     return np.stack(out)
 
 
-def describe_given(settings: Settings, **figures: list[float]) -> np.ndarray:
-    """Which components were given, for what, and figures of each, as JSON for a stage's result."""
+def describe_given(settings: Settings, **figures: list[float]) -> dict[str, Any] | None:
+    """Which components were given, for what, and figures of each; None when none were."""
     files = [entry.path for entry in find_given(settings)]
-    known = dict(use=settings.given_use, files=files, **figures)
-    return np.array(json.dumps(known if files else None))
+    return dict(use=settings.given_use, files=files, **figures) if files else None

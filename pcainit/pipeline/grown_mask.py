@@ -3,93 +3,72 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Callable, Dict
+import dataclasses
+from typing import Callable
 
 import numpy as np
 
 from pcainit.engine.components.mask_growth import grow_mask
 from pcainit.engine.components.rules import RULES
-from pcainit.engine.consensus.poses import correct_slices
 from pcainit.engine.consensus.refine import clean_consensus
-from pcainit.engine.geometry.masks import auto_mask, particle_body
 from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.model.image_model import LatentModel, NuisanceSpread, make_background
+from pcainit.engine.model.image_model import LatentModel
 from pcainit.engine.projection.reconstruction import reconstruct_consensus
-from pcainit.pipeline.components import consensus_of, find_components, half_sets
+from pcainit.pipeline.analysed_particles import AnalysedParticles
+from pcainit.pipeline.components import find_components
+from pcainit.pipeline.results import ComponentsResult, ConsensusResult, ParticleComponents
 from pcainit.settings import Settings
 
-Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
-
-AGAIN = "again_"  # before the names of what takes the place of the stage reconstruct's
 
 
 def find_in_grown_mask(
-    slices: Slices, before: Arrays, settings: Settings, progress: Progress
-) -> Arrays:
+    slices: Slices, base: ConsensusResult, settings: Settings, progress: Progress
+) -> ComponentsResult:
     """Find components, and again in a larger mask where they go on outside the automatic one.
 
     Parameters
     ----------
     slices : Slices
-    before : dict
-        Result of the stage reconstruct.
+    base : ConsensusResult
     settings : Settings
     progress : callable
 
     Returns
     -------
-    dict
-        Result of the stage components; what of the stage reconstruct was made anew for the larger
-        mask stands there too, see `with_grown_mask`.
+    ComponentsResult
+        What of the stage reconstruct was made anew for the larger mask stands in `anew`.
     """
-    found = find_components(slices, before, settings, progress)
-    if settings.mask or settings.given_components or not found["significant"].any():
+    found = find_components(slices, base, settings, progress)
+    tests = found.measured.tests
+    if settings.mask or settings.given_components or tests is None or not tests.certified.any():
         return found
-    mask = _grown(slices, before, found)
-    if mask is before["mask"]:
+    mask = _grown(AnalysedParticles.of(slices, base, settings, windowed=False), found.measured)
+    if mask is base.mask:
         return found
     symmetry = symmetry_matrices(settings.symmetry)
-    consensus, extra = clean_consensus(
+    consensus, quality = clean_consensus(
         slices, reconstruct_consensus(slices, symmetry), symmetry, settings.seed, mask
     )
-    again = dict(
-        mean=consensus.mean,
-        noise=consensus.noise,
-        signal=consensus.signal,
-        fsc=consensus.fsc,
-        mask=mask,
-        **extra,
-    )
-    wider = find_components(slices, again, settings, progress, confirmed=True)
-    if wider["strongest"] <= found["strongest"]:  # no gain: more noise came in
+    anew = ConsensusResult.of_particles(consensus, quality, mask, slices.grid)
+    wider = find_components(slices, anew, settings, progress, confirmed=True)
+    again = wider.measured.tests
+    if again is None or again.strongest <= tests.strongest:  # no gain: more noise came in
         return found
-    return dict(wider, **{AGAIN + name: value for name, value in again.items()})
-
-
-def with_grown_mask(before: Arrays, found: Arrays) -> Arrays:
-    """Take the result of the stage reconstruct with what was made anew for a larger mask."""
-    anew = {name[len(AGAIN) :]: value for name, value in found.items() if name.startswith(AGAIN)}
-    return dict(before, **anew)
-
-
-def _grown(slices: Slices, before: Arrays, found: Arrays) -> np.ndarray:
-    """The mask, extended by where certified components go on outside."""
-    slices = correct_slices(slices, before["offsets"])
-    consensus = consensus_of(before)
-    count = found["half_components"].shape[1]
-    spread = NuisanceSpread(*found["spread"].tolist())
-    solvent = auto_mask(consensus.mean, slices.grid)
-    background = make_background(slices, consensus, solvent, before["offsets"])
-    body = particle_body(consensus.mean, solvent)
-    outer = [
-        j for j in range(count) if (found["components"][j] ** 2)[body].sum() < RULES.max_inside
-    ]
-    if not outer:
-        return before["mask"]
-    one, two = (
-        LatentModel(components[outer], found["eigenvalues"][outer], spread)
-        for components in found["half_components"]
+    return dataclasses.replace(
+        wider, particles=dataclasses.replace(wider.measured, anew=anew, mask_grown=True)
     )
-    return grow_mask(background, (one, two), half_sets(slices, before["keep"]), before["mask"])
+
+
+def _grown(particles: AnalysedParticles, found: ParticleComponents) -> np.ndarray:
+    """The mask, extended by where certified components go on outside."""
+    certified = found.model.components[: found.count]
+    outer = [j for j, c in enumerate(certified) if (c**2)[particles.body].sum() < RULES.max_inside]
+    if not outer:
+        return particles.mask
+    one, two = (
+        LatentModel(half.components[outer], found.model.variances[outer], found.model.nuisance)
+        for half in found.half_models
+    )
+    return grow_mask(particles.background, (one, two), particles.half_sets, particles.mask)

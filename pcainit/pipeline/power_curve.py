@@ -4,22 +4,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from typing import Any, Callable, Dict, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
 from pcainit.engine.components.positive_control import add_domain, choose_places, make_domain
-from pcainit.engine.consensus.refine import polish_consensus
-from pcainit.engine.geometry.masks import auto_mask
-from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.model.image_model import NuisanceSpread
-from pcainit.pipeline.components import analysed_slices, consensus_of
-from pcainit.pipeline.grown_mask import find_in_grown_mask, with_grown_mask
+from pcainit.pipeline.analysed_particles import AnalysedParticles
+from pcainit.pipeline.grown_mask import find_in_grown_mask
+from pcainit.pipeline.masks import mask_of
+from pcainit.pipeline.results import ComponentsResult, ConsensusResult
 from pcainit.settings import Settings
 
-Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 
 SHARES = (0.05, 0.1, 0.2, 0.4)
@@ -31,47 +27,52 @@ TRIED_SHARE = 0.2
 EIGHT_OF_TEN = 0.84
 
 
+class Search(NamedTuple):
+    """A search that has been made: what it was given, and what it has found.
+
+    Parameters
+    ----------
+    slices : Slices
+    base : ConsensusResult
+    found : ComponentsResult
+    settings : Settings
+    """
+
+    slices: Slices
+    base: ConsensusResult
+    found: ComponentsResult
+    settings: Settings
+
+
 def find_with_control(
-    slices: Slices, before: Arrays, settings: Settings, progress: Progress
-) -> Arrays:
+    slices: Slices, base: ConsensusResult, settings: Settings, progress: Progress
+) -> ComponentsResult:
     """Find components, and tell from what share on an added domain is found when asked to.
 
     Parameters
     ----------
     slices : Slices
-    before : dict
-        Result of the stage reconstruct.
+    base : ConsensusResult
     settings : Settings
     progress : callable
 
     Returns
     -------
-    dict
-        Result of the stage components; `power` (JSON) has what the domains say.
+    ComponentsResult
+        `power` has what the domains say.
     """
     if not settings.positive_control:
-        return find_in_grown_mask(slices, before, settings, progress)
-    found = find_in_grown_mask(slices, before, settings, lambda share: progress(0.1 * share))
-    power = json.loads(str(found.get("power", "null")))
+        return find_in_grown_mask(slices, base, settings, progress)
+    found = find_in_grown_mask(slices, base, settings, lambda share: progress(0.1 * share))
+    power = found.measured.power
     if power is None:
         return found
-    kda = choose_size(power["short"])
-    power["long"] = (
-        []
-        if kda is None
-        else [
-            try_size(
-                slices,
-                before,
-                found,
-                settings,
-                kda,
-                power["density"],
-                lambda share: progress(0.1 + 0.9 * share),
-            )
-        ]
-    )
-    return dict(found, power=np.array(json.dumps(power)))
+    kda, tried = choose_size(power["short"]), []
+    if kda is not None:
+        search = Search(slices, base, found, settings)
+        tried = [try_size(search, kda, power["density"], lambda share: progress(0.1 + 0.9 * share))]
+    power = dict(power, long=tried)
+    return dataclasses.replace(found, particles=dataclasses.replace(found.measured, power=power))
 
 
 def choose_size(short: Sequence[dict[str, Any]]) -> int | None:
@@ -85,10 +86,7 @@ def choose_size(short: Sequence[dict[str, Any]]) -> int | None:
 
 
 def try_size(
-    slices: Slices,
-    before: Arrays,
-    found: Arrays,
-    settings: Settings,
+    search: Search,
     kda: float,
     density: float,
     progress: Progress = lambda share: None,
@@ -101,12 +99,8 @@ def try_size(
 
     Parameters
     ----------
-    slices : Slices
-    before : dict
-        Result of the stage reconstruct.
-    found : dict
-        Of the stage components, without any domain.
-    settings : Settings
+    search : Search
+        Without any domain.
     kda, density : float
         Of the domain.
     progress : callable
@@ -118,15 +112,15 @@ def try_size(
         `kda`, `shares`, `found` and `tried` (cases found of so many tried at each share, those
         that follow from others included), `share` found in 8 of 10 cases, or None.
     """
-    places = choose_places(before["mask"], kda, slices.grid, settings.seed + 1, cases)
+    grid, seed = search.slices.grid, search.settings.seed
+    places = choose_places(search.base.mask, kda, grid, seed + 1, cases)
     first: list[int] = []  # number of the smallest share that is found at each place
     for number, place in enumerate(places):
-        domain = make_domain(place, kda, density, slices.grid)
+        domain = make_domain(place, kda, density, grid)
         low, high = 0, len(SHARES)
         while low < high:
             middle = (low + high) // 2
-            seed = settings.seed + 101 * number + middle
-            if is_found(slices, before, found, settings, domain, SHARES[middle], seed):
+            if is_found(search, domain, SHARES[middle], seed + 101 * number + middle):
                 high = middle
             else:
                 low = middle + 1
@@ -165,25 +159,13 @@ def fit_share(first: Sequence[int], shares: Sequence[float] = SHARES) -> float |
     return float(min(np.exp(middle.mean() + EIGHT_OF_TEN * spread), shares[-1]))
 
 
-def is_found(
-    slices: Slices,
-    before: Arrays,
-    found: Arrays,
-    settings: Settings,
-    domain: np.ndarray,
-    share: float,
-    seed: int,
-) -> bool:
+def is_found(search: Search, domain: np.ndarray, share: float, seed: int) -> bool:
     """Whether a search finds a domain that a random share of the particles is given.
 
     Parameters
     ----------
-    slices : Slices
-    before : dict
-        Result of the stage reconstruct.
-    found : dict
-        Of the stage components, without the domain.
-    settings : Settings
+    search : Search
+        Without the domain.
     domain : (box, box, box) float32
     share : float
     seed : int
@@ -193,53 +175,21 @@ def is_found(
     -------
     bool
     """
-    present = np.random.default_rng([seed, 62]).random(len(slices)) < share
-    changed = add_domain(slices, domain, present)
-    again = _polished(changed, before, settings)
-    once = dataclasses.replace(settings, positive_control=False)
-    result = find_in_grown_mask(changed, again, once, lambda done: None)
-    return (
-        likeness(
-            domain * with_grown_mask(again, result)["mask"], certified(found), certified(result)
-        )
-        > MIN_LIKENESS
-    )
+    present = np.random.default_rng([seed, 62]).random(len(search.slices)) < share
+    changed = add_domain(search.slices, domain, present)
+    base = _polished(changed, search.base, search.settings)
+    once = dataclasses.replace(search.settings, positive_control=False)
+    again = find_in_grown_mask(changed, base, once, lambda done: None).measured
+    inside = domain * again.consensus_of(base).mask
+    return likeness(inside, search.found.measured.certified, again.certified) > MIN_LIKENESS
 
 
-def _polished(slices: Slices, before: Arrays, settings: Settings) -> Arrays:
+def _polished(slices: Slices, base: ConsensusResult, settings: Settings) -> ConsensusResult:
     """Result of the stage reconstruct, with the mean of changed slices."""
-    moved, index = analysed_slices(slices, before), np.flatnonzero(before["keep"])
-    consensus = polish_consensus(
-        moved,
-        consensus_of(before),
-        index,
-        NuisanceSpread(*before["spread"].tolist()),
-        before["offsets"],
-        rounds=2,
-        symmetry=symmetry_matrices(settings.symmetry),
-    )
-    mask = before["mask"]
-    if not settings.mask:
-        mask = auto_mask(
-            consensus.mean,
-            slices.grid,
-            threshold=settings.mask_threshold,
-            near=settings.mask_near,
-            far=settings.mask_far,
-        )
-    return dict(
-        before,
-        mean=consensus.mean,
-        noise=consensus.noise,
-        signal=consensus.signal,
-        fsc=consensus.fsc,
-        mask=mask,
-    )
-
-
-def certified(found: Arrays) -> np.ndarray:
-    """Certified components of the stage components' result, (c, box, box, box)."""
-    return found["components"][found["significant"]]
+    particles = AnalysedParticles.of(slices, base, settings)
+    consensus = particles.polished(particles.everyone)
+    mask = base.mask if settings.mask else mask_of(consensus.mean, slices.grid, settings)
+    return ConsensusResult.of_particles(consensus, particles.quality, mask, slices.grid)
 
 
 def likeness(domain: np.ndarray, old: np.ndarray, new: np.ndarray) -> float:

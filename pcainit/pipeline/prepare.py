@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Callable
@@ -24,8 +23,9 @@ from pcainit.io.maps import read_map
 from pcainit.io.stacks import read_chunks
 from pcainit.io.star import ParticleTable, read_particles
 from pcainit.pipeline.given import check_given
+from pcainit.pipeline.results import Checksums, PartResult, PrepareResult
 from pcainit.pipeline.stage_order import part_name, stage_digest
-from pcainit.pipeline.store import LARGE, Arrays, Workspace
+from pcainit.pipeline.store import LARGE, Workspace
 from pcainit.settings import Settings
 
 Progress = Callable[[float], None]
@@ -73,7 +73,7 @@ class Source:
         suffix: str,
         threads: int,
         progress: Progress,
-    ) -> tuple[Slices, Census, Arrays]:
+    ) -> tuple[Slices, Census, Checksums | None]:
         """Crop the images of some particles into the workspace; they and their checksums."""
         some = self.particles.take(rows)
         chunks = read_chunks(some.stacks, some.stack, some.row, chunk_length(some.box_px))
@@ -106,24 +106,23 @@ class Source:
         usable = census.usable(len(self.grid.frequencies))
         return usable, fair_halves(self.particles, usable)
 
-    def result(self, slices: Slices, census: Census, sums: Arrays, folder: Path | None) -> Arrays:
+    def result(
+        self, slices: Slices, census: Census, sums: Checksums | None, folder: Path | None
+    ) -> PrepareResult:
         """The result of the stage, to be kept in a folder."""
-        grid, star = self.grid, os.path.abspath(self.star)
-        near = os.path.relpath(star, os.path.abspath(str(folder))) if folder else ""
-        return dict(
-            sums,
-            box_px=np.array(grid.box_px),
-            sampling=np.array(grid.sampling),
-            resolution=np.array(grid.resolution),
+        star = os.path.abspath(self.star)
+        return PrepareResult(
+            grid=self.grid,
             rotations=slices.rotations,
             half=slices.half,
-            redrawn=np.array(not np.array_equal(slices.half, self.particles.half)),
             usable=slices.usable,
-            images=np.array(json.dumps(census.describe(slices.usable))),
-            star=np.array(star),
-            star_near=np.array(near),
-            identity=np.array(self.identity),
-            star_identity=np.array(self.star_identity),
+            redrawn=not np.array_equal(slices.half, self.particles.half),
+            images=census.describe(slices.usable),
+            star=star,
+            star_near=os.path.relpath(star, os.path.abspath(str(folder))) if folder else "",
+            identity=self.identity,
+            star_identity=self.star_identity,
+            sums=sums,
         )
 
 
@@ -147,7 +146,7 @@ def prepare(
     if _is_done(workspace, digest):
         return
     slices, census, sums = source.read(workspace, settings, slice(None), "", threads, progress)
-    workspace.put("prepare", digest, source.result(slices, census, sums, workspace.folder))
+    workspace.put(source.result(slices, census, sums, workspace.folder), digest)
 
 
 def prepared_star(workspace: Workspace) -> str:
@@ -156,15 +155,14 @@ def prepared_star(workspace: Workspace) -> str:
     Where it is no longer there, the one that lies as it did as seen from the work folder: people
     move and rename whole projects.
     """
-    meta = workspace.get("prepare")
-    star, near = str(meta["star"]), str(meta.get("star_near", ""))
-    if near and not os.path.exists(star):
-        return os.path.normpath(os.path.join(str(workspace.folder), near))
-    return star
+    meta = workspace.get(PrepareResult)
+    if meta.star_near and not os.path.exists(meta.star):
+        return os.path.normpath(os.path.join(str(workspace.folder), meta.star_near))
+    return meta.star
 
 
 def _is_done(workspace: Workspace, digest: str) -> bool:
-    if workspace.folder is None or not workspace.has("prepare", digest):
+    if workspace.folder is None or not workspace.has(PrepareResult, digest):
         return False
     try:
         workspace.slices()
@@ -206,36 +204,38 @@ def prepare_part(
     source = Source.find(star, data_dir, settings)
     digest, name = stage_digest(settings, "prepare", source.identity), part_name(number, parts)
     # All checksums are for `join_parts`; whoever finds a file damaged removes it.
-    if workspace.has("prepare", digest) and all(
+    if workspace.has(PrepareResult, digest) and all(
         Path(str(workspace.folder), kind + ".npy").exists() for kind in LARGE
     ):
         return
     rows = _rows(number, parts, len(source.particles))
-    if workspace.has(name, digest):
+    if workspace.has(PartResult, digest, name):
         try:
             _load_part(workspace, source, rows, name)
             return
         except DamagedResult:
             pass
     _, census, sums = source.read(workspace, settings, rows, "_" + name, threads, progress)
+    assert sums is not None
     workspace.put(
-        name,
-        digest,
-        dict(
-            sums,
+        PartResult(
             powers=census.powers,
             varied=census.varied,
-            transferred=np.array(census.transferred),
+            transferred=float(census.transferred),
             surroundings=census.surroundings.table,
+            sums=sums,
         ),
+        digest,
+        name,
     )
 
 
 def _load_part(workspace: Workspace, source: Source, rows: slice, name: str) -> list[np.ndarray]:
     """Values and CTF of a part."""
-    meta, shape = workspace.get(name), (rows.stop - rows.start, len(source.grid.frequencies))
+    sums = workspace.get(PartResult, name).sums
+    shape = rows.stop - rows.start, len(source.grid.frequencies)
     return [
-        workspace.large("%s_%s" % (kind, name), shape, dtype, meta["%s_%s_sums" % (kind, name)])
+        workspace.large("%s_%s" % (kind, name), shape, dtype, getattr(sums, kind))
         for kind, dtype in LARGE.items()
     ]
 
@@ -262,21 +262,19 @@ def join_parts(
         found = []
         for number in range(1, parts + 1):
             name = part_name(number, parts)
-            if not workspace.has(name, digest):
+            if not workspace.has(PartResult, digest, name):
                 raise _missing(
                     workspace,
                     number,
                     parts,
                     "is missing, or was made with other parameters or particles",
                 )
-            found.append(workspace.get(name))
+            found.append(workspace.get(PartResult, name))
         census = Census(
-            np.concatenate([part["powers"] for part in found]),
-            np.concatenate([part["varied"] for part in found]),
-            max(float(part["transferred"]) for part in found),
-            Surroundings(
-                np.concatenate([part["surroundings"] for part in found]), settings.normalise
-            ),
+            np.concatenate([part.powers for part in found]),
+            np.concatenate([part.varied for part in found]),
+            max(part.transferred for part in found),
+            Surroundings(np.concatenate([part.surroundings for part in found]), settings.normalise),
         )
         usable, half = source.judge(census)
         shape = count, len(source.grid.frequencies)
@@ -295,11 +293,8 @@ def join_parts(
             workspace.discard_unfinished()
             raise
         slices = Slices(room[0], room[1], source.particles.rotations, half, usable, source.grid)
-        workspace.put(
-            "prepare",
-            digest,
-            source.result(slices, census, workspace.keep_slices(slices), workspace.folder),
-        )
+        sums = workspace.keep_slices(slices)
+        workspace.put(source.result(slices, census, sums, workspace.folder), digest)
     workspace.discard("*part_[0-9]*_of_[0-9]*.np[yz]")
 
 

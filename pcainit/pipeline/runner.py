@@ -3,22 +3,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Callable, Dict
-
-import numpy as np
+from typing import Callable
 
 from pcainit.checks import too_few
 from pcainit.engine.consensus.refine import clean_consensus
-from pcainit.engine.geometry.masks import auto_mask, check_room, fit_mask
+from pcainit.engine.geometry.masks import check_room
 from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.projection.reconstruction import reconstruct_consensus
 from pcainit.errors import InputError
 from pcainit.io.fingerprint import content_identity
-from pcainit.io.maps import read_map
-from pcainit.pipeline import batches, classes, fine, grown_mask, power_curve
-from pcainit.pipeline.components import consensus_of
+from pcainit.pipeline import batches, classes, fine, power_curve
+from pcainit.pipeline.analysed_particles import AnalysedParticles
 from pcainit.pipeline.given import given_identity
+from pcainit.pipeline.masks import mask_of
 from pcainit.pipeline.prepare import prepare
+from pcainit.pipeline.results import (
+    STAGE_RESULTS,
+    ClusterResult,
+    ComponentsResult,
+    ConsensusResult,
+    PrepareResult,
+)
 from pcainit.pipeline.stage_order import STAGES, stage_digest
 from pcainit.pipeline.store import Workspace
 from pcainit.settings import Settings
@@ -26,11 +31,10 @@ from pcainit.settings import Settings
 __all__ = ["prepare", "reconstruct", "components", "cluster", "volumes"]
 
 Progress = Callable[[float], None]
-Arrays = Dict[str, np.ndarray]
 
 
 def _digest(workspace: Workspace, settings: Settings, stage: str) -> str:
-    identity = str(workspace.get("prepare")["identity"])
+    identity = workspace.get(PrepareResult).identity
     if settings.mask and stage != "prepare":
         identity += _mask_identity(settings.mask)
     if STAGES.index(stage) >= STAGES.index("components"):
@@ -54,13 +58,13 @@ def _start(workspace: Workspace, settings: Settings, stage: str) -> str | None:
     images that can be used.
     """
     for earlier in STAGES[: STAGES.index(stage)]:
-        workspace.expect(earlier, _digest(workspace, settings, earlier))
-    usable = workspace.get("prepare")["usable"]
+        workspace.expect(STAGE_RESULTS[earlier], _digest(workspace, settings, earlier))
+    usable = workspace.get(PrepareResult).usable
     wrong = too_few(settings, int(usable.sum()), len(usable))
     if wrong:
         raise InputError(" ".join(wrong))
     digest = _digest(workspace, settings, stage)
-    return None if workspace.has(stage, digest) else digest
+    return None if workspace.has(STAGE_RESULTS[stage], digest) else digest
 
 
 def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) -> None:
@@ -72,36 +76,17 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     symmetry = symmetry_matrices(settings.symmetry)
     consensus = reconstruct_consensus(slices, symmetry)
     progress(0.3)
-    extra: Arrays = {}
     if settings.method == "particles":
-        consensus, extra = clean_consensus(slices, consensus, symmetry, settings.seed)
-    if settings.mask:
-        mask = fit_mask(*read_map(settings.mask, "mask"), slices.grid)
+        consensus, quality = clean_consensus(slices, consensus, symmetry, settings.seed)
+        mask = mask_of(consensus.mean, slices.grid, settings)
+        result = ConsensusResult.of_particles(consensus, quality, mask, slices.grid)
     else:
-        mask = auto_mask(
-            consensus.mean,
-            slices.grid,
-            threshold=settings.mask_threshold,
-            near=settings.mask_near,
-            far=settings.mask_far,
-        )
-    if settings.method != "particles":
-        extra = batches.reconstruct_batches(
+        mask = mask_of(consensus.mean, slices.grid, settings)
+        made = batches.reconstruct_batches(
             slices, consensus, settings, symmetry, lambda share: progress(0.3 + 0.7 * share)
         )
-    workspace.put(
-        "reconstruct",
-        digest,
-        dict(
-            mean=consensus.mean,
-            noise=consensus.noise,
-            signal=consensus.signal,
-            fsc=consensus.fsc,
-            mask=mask,
-            resolution=np.array(slices.grid.resolution),
-            **extra,
-        ),
-    )
+        result = ConsensusResult(consensus, mask, slices.grid, batches=made)
+    workspace.put(result, digest)
     progress(1.0)
 
 
@@ -110,25 +95,20 @@ def components(workspace: Workspace, settings: Settings, progress: Progress) -> 
     digest = _start(workspace, settings, "components")
     if digest is None:
         return
-    before = workspace.get("reconstruct")
+    base = workspace.get(ConsensusResult)
     if settings.method != "simple":
-        check_room(before["mask"], settings.components)
+        check_room(base.mask, settings.components)
     if settings.method == "particles":
         coarse = workspace.slices_at(settings.resolution)
         result = power_curve.find_with_control(
-            coarse, before, settings, lambda share: progress(0.75 * share)
+            coarse, base, settings, lambda share: progress(0.75 * share)
         )
         result = fine.refine_found(
-            workspace.slices(),
-            coarse.grid,
-            before,
-            result,
-            settings,
-            lambda share: progress(0.75 + 0.25 * share),
+            workspace.slices(), base, result, settings, lambda share: progress(0.75 + 0.25 * share)
         )
     else:
-        result = batches.find_components(before, settings)
-    workspace.put("components", digest, result)
+        result = batches.find_components(base, settings)
+    workspace.put(result, digest)
     progress(1.0)
 
 
@@ -137,12 +117,12 @@ def cluster(workspace: Workspace, settings: Settings, progress: Progress) -> Non
     digest = _start(workspace, settings, "cluster")
     if digest is None:
         return
-    before = workspace.get("components")
-    if settings.method == "particles":
-        result = classes.cluster_particles(workspace.slices(), before, settings)
+    found = workspace.get(ComponentsResult)
+    if found.particles is not None:
+        result = classes.cluster_particles(workspace.slices(), found.particles, settings)
     else:
-        result = batches.cluster_batches(before, settings)
-    workspace.put("cluster", digest, result)
+        result = batches.cluster_batches(found, settings)
+    workspace.put(result, digest)
     progress(1.0)
 
 
@@ -151,23 +131,14 @@ def volumes(workspace: Workspace, settings: Settings, progress: Progress) -> Non
     digest = _start(workspace, settings, "volumes")
     if digest is None:
         return
-    found = workspace.get("components")
-    before = grown_mask.with_grown_mask(workspace.get("reconstruct"), found)
-    slices = workspace.slices_at(float(before["resolution"]))
-    clusters = workspace.get("cluster")
-    if settings.method == "particles":
-        result = classes.make_volumes(
-            slices,
-            before,
-            found,
-            clusters,
-            settings,
-            symmetry_matrices(settings.symmetry),
-            progress,
-        )
+    base, clusters = workspace.get(ConsensusResult), workspace.get(ClusterResult)
+    found = workspace.get(ComponentsResult).particles
+    base = base if found is None else found.consensus_of(base)
+    slices = workspace.slices_at(base.grid.resolution)
+    if found is not None:
+        particles = AnalysedParticles.of(slices, base, settings)
+        result = classes.make_volumes(particles, found, clusters, settings, progress)
     else:
-        result = batches.make_volumes(
-            slices, before, consensus_of(before), clusters["batch_cluster"]
-        )
-    workspace.put("volumes", digest, result)
+        result = batches.make_volumes(slices, base, clusters)
+    workspace.put(result, digest)
     progress(1.0)

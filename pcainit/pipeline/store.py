@@ -1,4 +1,4 @@
-"""What one stage leaves for the next: arrays, in memory or in a folder, each with its digest."""
+"""What one stage leaves for the next, in memory or in a folder, each with its digest."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -6,25 +6,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import tempfile
 import zlib
 from pathlib import Path
-from typing import Dict
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pcainit.buffers import reserve, scratch_array
-from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.particles import Slices, within_resolution
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io.atomic import read_arrays, write_arrays
+from pcainit.pipeline.flat_arrays import TREE, from_arrays, to_arrays
+from pcainit.pipeline.results import Checksums, PrepareResult, StageResult
 
 IN_MEMORY_BYTES = 4 * 2**30
 ROWS = 1024  # of a large array that share a checksum
 
 LARGE = {"values": np.complex64, "ctf": np.float32}  # what the particles are kept in
 
-Arrays = Dict[str, np.ndarray]
+Kind = TypeVar("Kind", bound=StageResult)
+
+_FORMAT: Any = np.lib.format  # whose functions have no types
+DIGEST, NAMES = "digest", "names"  # beside the arrays of a result
 
 
 class Workspace:
@@ -42,34 +47,31 @@ class Workspace:
     def __init__(self, folder: Path | None, scratch: Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else None
         self.scratch = Path(scratch) if scratch is not None else None
-        self._results: dict[str, Arrays] = {}
+        self._results: dict[str, tuple[str, StageResult]] = {}
         self._slices: Slices | None = None
         self._coarse: Slices | None = None
         self._unfinished: dict[Path, np.ndarray] = {}
         if self.folder is not None:
             make_folder(self.folder)
 
-    def has(self, stage: str, digest: str) -> bool:
+    def has(self, kind: type[StageResult], digest: str, name: str = "") -> bool:
         """Whether this stage's result is there and was made with these settings."""
         try:
-            return str(self.get(stage)["digest"]) == digest
+            return self._load(kind, name or kind.stage)[0] == digest
         except InputError:
             return False
 
-    def put(self, stage: str, digest: str, arrays: Arrays) -> None:
-        """Keep a stage's result."""
-        # In the order that files keep: sums over other orders are rounded otherwise.
-        arrays = {
-            name: np.asarray(value, order="C")
-            for name, value in dict(
-                arrays, digest=np.array(digest), names=np.array(sorted(arrays))
-            ).items()
-        }
-        self._results[stage] = arrays
+    def put(self, result: StageResult, digest: str, name: str = "") -> None:
+        """Keep a stage's result, under its own name or that of a part."""
+        name, arrays = name or result.stage, to_arrays(result)
+        # As a file would give it back.
+        self._results[name] = digest, from_arrays(arrays, type(result))
         if self.folder is not None:
-            write_arrays(self.folder / (stage + ".npz"), arrays)
+            arrays[DIGEST] = np.array(digest)
+            arrays[NAMES] = np.array(sorted({*arrays, NAMES}))
+            write_arrays(self.folder / (name + ".npz"), arrays)
 
-    def get(self, stage: str) -> Arrays:
+    def get(self, kind: type[Kind], name: str = "") -> Kind:
         """A stage's result.
 
         Raises
@@ -77,37 +79,50 @@ class Workspace:
         InputError
             It is not there, or cannot be read.
         """
-        if stage not in self._results:
-            path = self.folder / (stage + ".npz") if self.folder is not None else None
+        return self._load(kind, name or kind.stage)[1]
+
+    def expect(self, kind: type[Kind], digest: str) -> Kind:
+        """A stage's result that must have been made with these settings."""
+        found, result = self._load(kind, kind.stage)
+        if found != digest:
+            raise InputError(
+                "The result of the step %s in %s was made with other parameters: run "
+                "that step again." % (kind.stage, self.folder)
+            )
+        return result
+
+    def _load(self, kind: type[Kind], name: str) -> tuple[str, Kind]:
+        """A result and its digest."""
+        if name not in self._results:
+            path = self.folder / (name + ".npz") if self.folder is not None else None
             if path is None or not path.is_file():
                 raise InputError(
                     "The result of the step %s is missing in %s: run that step first."
-                    % (stage, self.folder)
+                    % (name, self.folder)
                 )
             try:
                 arrays = read_arrays(path)
                 # A damaged list of contents may be short of some without being wrong.
-                if not {"digest", *arrays["names"].tolist()} <= set(arrays):
+                if not set(arrays[NAMES].tolist()) <= set(arrays):
                     raise KeyError(path)
-                self._results[stage] = arrays
+                older = TREE not in arrays
+                if not older:
+                    self._results[name] = str(arrays[DIGEST]), from_arrays(arrays, kind)
             except Exception as error:  # whatever a damaged file makes the readers raise
                 _pass_on(error)
                 raise DamagedResult(
                     "The result of the step %s in %s is damaged: run that step "
-                    "again." % (stage, self.folder),
+                    "again." % (name, self.folder),
                     path,
                 ) from None
-        return self._results[stage]
-
-    def expect(self, stage: str, digest: str) -> Arrays:
-        """A stage's result that must have been made with these settings."""
-        if not self.has(stage, digest):
-            self.get(stage)
-            raise InputError(
-                "The result of the step %s in %s was made with other parameters: run "
-                "that step again." % (stage, self.folder)
-            )
-        return self.get(stage)
+            if older:
+                raise InputError(
+                    "The result of the step %s in %s was made by an older version: run that step "
+                    "again." % (name, self.folder)
+                )
+        digest, result = self._results[name]
+        assert isinstance(result, kind)
+        return digest, result
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """Room for a large array: a file of the folder, memory, or an unnamed scratch file.
@@ -136,17 +151,17 @@ class Workspace:
                 "some space, or choose another folder." % (size / 1e6, place, error.strerror)
             ) from None
 
-    def keep_slices(self, slices: Slices) -> Arrays:
+    def keep_slices(self, slices: Slices) -> Checksums | None:
         """Keep the slices whose arrays came from `allocate`.
 
         Returns
         -------
-        dict
-            Their checksums, to be kept with the result of the stage.
+        Checksums or None
+            To be kept with the result of the stage; none of what stays in memory.
         """
         sums = {}
         for path, array in self._unfinished.items():
-            sums[path.name.split(".")[0] + "_sums"] = checksums(array)
+            sums[re.split("[._]", path.name)[0]] = checksums(array)  # of a part too
             if not isinstance(array, np.memmap):  # the file could not be mapped
                 with open(path, "r+b") as file:
                     file.seek(_header_bytes(path))
@@ -155,7 +170,7 @@ class Workspace:
         self._unfinished.clear()
         self._slices = _frozen(slices) if self.folder is None else None  # else read again
         self._coarse = None
-        return sums
+        return Checksums(**sums) if sums else None
 
     def discard_unfinished(self) -> None:
         """Remove the files from `allocate` that were not filled."""
@@ -165,6 +180,7 @@ class Workspace:
 
     def discard(self, pattern: str) -> None:
         """Remove files of the folder."""
+        assert self.folder is not None
         for path in self.folder.glob(pattern):
             path.unlink()
 
@@ -203,15 +219,14 @@ class Workspace:
         if self._slices is None:
             if self.folder is None:
                 raise InputError("The particles have not been prepared.")
-            meta = self.get("prepare")
-            grid = Grid(int(meta["box_px"]), float(meta["sampling"]), float(meta["resolution"]))
-            shape = len(meta["half"]), len(grid.frequencies)
+            meta = self.get(PrepareResult)
+            shape = len(meta.half), len(meta.grid.frequencies)
             values, ctf = (
-                self.large(name, shape, dtype, meta.get(name + "_sums", np.zeros(0)))
+                self.large(name, shape, dtype, getattr(meta.sums, name, np.zeros(0)))
                 for name, dtype in LARGE.items()
             )
             self._slices = _frozen(
-                Slices(values, ctf, meta["rotations"], meta["half"], meta["usable"], grid)
+                Slices(values, ctf, meta.rotations, meta.half, meta.usable, meta.grid)
             )
         return self._slices
 
@@ -242,8 +257,10 @@ def _load(path: Path) -> np.ndarray:
     """An ``.npy`` file, mapped if it is large and its file system knows that."""
     if path.stat().st_size > IN_MEMORY_BYTES:
         with contextlib.suppress(OSError):  # whatever else is wrong shows when it is read
-            return np.load(str(path), mmap_mode="r", allow_pickle=False)
-    return np.load(str(path), allow_pickle=False)
+            mapped: np.ndarray = np.load(str(path), mmap_mode="r", allow_pickle=False)
+            return mapped
+    array: np.ndarray = np.load(str(path), allow_pickle=False)
+    return array
 
 
 def checksums(array: np.ndarray) -> np.ndarray:
@@ -277,11 +294,9 @@ def _frozen(slices: Slices) -> Slices:
 
 def _new_file(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """An ``.npy`` file with its space reserved, mapped, or memory where it cannot be mapped."""
-    header = dict(
-        descr=np.lib.format.dtype_to_descr(np.dtype(dtype)), fortran_order=False, shape=shape
-    )
+    header = dict(descr=_FORMAT.dtype_to_descr(np.dtype(dtype)), fortran_order=False, shape=shape)
     with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        _FORMAT.write_array_header_1_0(file, header)
         offset = file.tell()
         file.flush()
         try:
@@ -297,8 +312,8 @@ def _new_file(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 
 def _header_bytes(path: Path) -> int:
     with open(path, "rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
+        _FORMAT.read_magic(file)
+        _FORMAT.read_array_header_1_0(file)
         return file.tell()
 
 

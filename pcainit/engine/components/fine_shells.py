@@ -87,7 +87,6 @@ def find_supports(one: np.ndarray, two: np.ndarray, mask: np.ndarray, grid: Grid
 
 def refine_components(
     background: Background,
-    mask: np.ndarray,
     supports: np.ndarray,
     coarse: np.ndarray,
     pair: tuple[np.ndarray, np.ndarray],
@@ -104,7 +103,6 @@ def refine_components(
     ----------
     background : Background
         At the fine resolution.
-    mask : (box, box, box) float32
     supports : (q, box, box, box) float32
         See `find_supports`.
     coarse : (q, box, box, box) float32
@@ -119,7 +117,7 @@ def refine_components(
     -------
     FineComponents
     """
-    grid, weights = background.grid, Weights(background)
+    grid, weights, mask = background.grid, Weights(background), supports.max(axis=0)
     precision = spread.precision_beside(len(coarse))
     fitted, moments = [], np.zeros((len(coarse), len(coarse)))
     for h, (scaled, index) in enumerate(zip(pair, halves)):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Dict
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,8 +35,6 @@ from pcainit.engine.projection.reconstruction import (
     reconstruct_consensus,
 )
 
-Arrays = Dict[str, np.ndarray]
-
 # Standard deviation of the solvent's level about 0, as a share of the largest density: halos of
 # real consensus maps reach a fifth.
 LEVEL_SD = 0.2
@@ -45,13 +43,41 @@ MAX_RISE = 1.02
 LEADING = 6000  # particles that tell how large pose errors are, and go all steps of poses
 
 
+@dataclass(frozen=True, eq=False)
+class ParticleQuality:
+    """Which particles are kept, and what is known of each of them.
+
+    Parameters
+    ----------
+    keep : (n,) bool
+        Usable and no junk.
+    junk : (n,) bool
+    contrast : (n,) float32
+    spread : NuisanceSpread
+    offsets : (n, 7) float32
+        What the poses have been corrected by.
+    window : float
+        Radius of the circle that images are seen through, voxels, or 0.
+    pose_information : (2,) float64
+        How much of the scores of shifts and rotations is left; see `pose_information`.
+    """
+
+    keep: np.ndarray
+    junk: np.ndarray
+    contrast: np.ndarray
+    spread: NuisanceSpread
+    offsets: np.ndarray
+    window: float
+    pose_information: np.ndarray
+
+
 def clean_consensus(
     slices: Slices,
     consensus: Consensus,
     symmetry: np.ndarray,
     seed: int,
     seen: np.ndarray | None = None,
-) -> tuple[Consensus, Arrays]:
+) -> tuple[Consensus, ParticleQuality]:
     """Set junk aside and make the consensus again without it.
 
     Parameters
@@ -67,10 +93,7 @@ def clean_consensus(
     Returns
     -------
     Consensus
-    dict
-        `keep` (n,) bool, `junk` (n,) bool, `contrast` (n,), `spread` (4,),
-        `offsets` (n, 7): what the poses have been corrected by; `window`: radius of the circle
-        that images are seen through, voxels, or 0; `pose_information` (2,).
+    ParticleQuality
     """
     solvent = auto_mask(consensus.mean, slices.grid)
     window = choose_window(slices, consensus, solvent if seen is None else seen)
@@ -100,13 +123,13 @@ def clean_consensus(
             moved, consensus, index, spread, offsets, quality, symmetry
         )
         keep &= ~quality.junk
-    return consensus, dict(
+    return consensus, ParticleQuality(
         keep=keep,
         junk=quality.junk,
         contrast=quality.contrast,
-        spread=np.array(dataclasses.astuple(spread)),
+        spread=NuisanceSpread(*map(float, dataclasses.astuple(spread))),
         offsets=offsets,
-        window=np.array(window),
+        window=float(window),
         pose_information=asked,
     )
 

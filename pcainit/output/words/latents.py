@@ -3,20 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Dict
-
 import numpy as np
 
+from pcainit.pipeline.results import RunResults
 from pcainit.settings import Settings
 
-Arrays = Dict[str, np.ndarray]
 
-
-def verdict(stages: dict[str, Arrays], settings: Settings, along: int, matched_by: str) -> str:
+def verdict(results: RunResults, settings: Settings, along: int, matched_by: str) -> str:
     """What was made, in words."""
-    final = stages["volumes"]
-    shares = ", ".join("%.3g" % (100 * share) for share in final["weights"])
-    q, count = final["coordinates"].shape[1], len(final["weights"])
+    final = results.volumes
+    shares = ", ".join("%.3g" % (100 * share) for share in final.weights)
+    q, count = final.particles.coordinates.shape[1], len(final.weights)
     if along:
         how = "%d volumes at even steps along dimension %d of %d latent coordinates (%s %%)." % (
             count,
@@ -34,7 +31,7 @@ def verdict(stages: dict[str, Arrays], settings: Settings, along: int, matched_b
             ", the number chosen by BIC" if not settings.n_classes else "",
         )
     words = [how]
-    pairs = final["pairwise"]
+    pairs = final.pairwise
     if len(pairs) > 1:
         apart = pairs[~np.eye(len(pairs), dtype=bool)]
         words.append(

@@ -3,13 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Dict
-
 import numpy as np
 
+from pcainit.engine.volume_sets.volume_set import VolumeComponents
 from pcainit.io.map_list import MapFile
-
-Arrays = Dict[str, np.ndarray]
+from pcainit.pipeline.results import RunResults
 
 NO_NOISE = 1e-3  # of the variance, at most, below the noise edge
 
@@ -28,10 +26,11 @@ def coordinates_table(
     return "\n".join(lines) + "\n"
 
 
-def verdict(stages: dict[str, Arrays], chosen: bool, warning: str = "") -> str:
+def verdict(results: RunResults, chosen: bool, warning: str = "") -> str:
     """What was found, in words; a warning comes second."""
-    final, found = stages["volumes"], stages["components"]
-    n, shares = len(found["batch_coordinates"]), final["weights"]
+    final, found, edge = results.volumes, results.components.volumes, results.components.noise_edge
+    assert final is not None and found is not None and edge is not None
+    n, shares = len(found.coordinates), final.weights
     words = [
         "%d volumes in %d class%s (%s %%)%s."
         % (
@@ -42,9 +41,9 @@ def verdict(stages: dict[str, Arrays], chosen: bool, warning: str = "") -> str:
             ", the number chosen by BIC" if chosen else "",
         ),
         *filter(None, [warning]),
-        _components_in_words(found),
+        _components_in_words(found, edge),
     ]
-    pairs = final["pairwise"]
+    pairs = final.pairwise
     if len(pairs) > 1:
         apart = pairs[~np.eye(len(pairs), dtype=bool)]
         words.append(
@@ -55,9 +54,9 @@ def verdict(stages: dict[str, Arrays], chosen: bool, warning: str = "") -> str:
     return " ".join(words)
 
 
-def _components_in_words(found: Arrays) -> str:
+def _components_in_words(found: VolumeComponents, edge: float) -> str:
     """How much the components hold, and how many of them stand out of noise."""
-    values, spectrum, edge = found["eigenvalues"], found["spectrum"], float(found["noise_edge"])
+    values, spectrum = found.variances, found.spectrum
     total = max(float(spectrum.sum()), 1e-300)
     text = "The first %d components hold %.0f %% of the variance inside the mask" % (
         len(values),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from pcainit.engine.geometry.resample import to_grid
 from pcainit.engine.projection.reconstruction import reconstruct_groups
 from pcainit.errors import InputError
 from pcainit.io.fingerprint import require_regular_file
-from pcainit.pipeline.components import consensus_of
-from pcainit.pipeline.grown_mask import with_grown_mask
+from pcainit.pipeline.results import ComponentsResult, ConsensusResult
 from pcainit.pipeline.store import Workspace
 
 LEAST = 20  # chosen particles that make a volume
@@ -52,33 +50,33 @@ def volume_of(
     InputError
         Too few particles, or rows that do not exist.
     """
-    before = workspace.get("reconstruct")
-    coarse = float(before["resolution"])
+    base = workspace.get(ConsensusResult)
+    coarse = base.grid
     with contextlib.suppress(InputError):  # of a run that has gone on
-        before = with_grown_mask(before, workspace.get("components"))
-    slices = workspace.slices_at(float(before["resolution"]))
+        found = workspace.get(ComponentsResult).particles
+        base = base if found is None else found.consensus_of(base)
+    slices, quality = workspace.slices_at(base.grid.resolution), base.quality
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < len(slices):
         raise InputError(
             "The chosen particles are numbered from %d to %d, but the run has %d: "
             "choose among the run's own." % (rows[0] + 1, rows[-1] + 1, len(slices))
         )
-    rows = rows[before.get("keep", slices.usable)[rows]]
+    rows = rows[(slices.usable if quality is None else quality.keep)[rows]]
     if len(rows) < LEAST:
         raise InputError(
             "Only %d usable particles are chosen: at least %d are needed." % (len(rows), LEAST)
         )
-    if "offsets" in before:
-        slices = correct_slices(slices, before["offsets"])
+    if quality is not None:
+        slices = correct_slices(slices, quality.offsets)
     (volume,) = reconstruct_groups(
-        slices, [rows], consensus_of(before), symmetry=symmetry_matrices(symmetry)
+        slices, [rows], base.consensus, symmetry=symmetry_matrices(symmetry)
     )
-    mean, mask, grid = before["mean"], before["mask"], slices.grid
-    volume = mean + (volume - mean) * mask
-    handed_over = dataclasses.replace(grid, resolution=coarse)
-    if coarse != grid.resolution:
-        volume = to_grid(volume[None], grid, handed_over)[0]
-    return volume, handed_over, len(rows)
+    mean = base.consensus.mean
+    volume = mean + (volume - mean) * base.mask
+    if coarse.resolution != base.grid.resolution:
+        volume = to_grid(volume[None], base.grid, coarse)[0]
+    return volume, coarse, len(rows)
 
 
 def read_rows(path: str | Path) -> np.ndarray:

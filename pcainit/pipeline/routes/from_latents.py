@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Callable
 
 import numpy as np
 
 from pcainit.engine.classes.distances import noise_power, pairwise_differences
-from pcainit.engine.geometry.masks import auto_mask, fit_mask
 from pcainit.engine.images.particles import Slices
 from pcainit.engine.projection.reconstruction import (
     Consensus,
@@ -27,10 +26,17 @@ from pcainit.engine.volume_sets.clusters import (
     principal_axes,
 )
 from pcainit.errors import InputError
-from pcainit.io.maps import read_map
+from pcainit.pipeline.masks import mask_of
+from pcainit.pipeline.results import (
+    ClusterResult,
+    ComponentsResult,
+    ConsensusResult,
+    ParticleClasses,
+    RunResults,
+    VolumesResult,
+)
 from pcainit.settings import Settings
 
-Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 
 MIN_CLASS_WEIGHT = 20  # of a class, in weight
@@ -109,7 +115,7 @@ def reconstruct(
     symmetry: np.ndarray,
     along: int,
     progress: Progress,
-) -> dict[str, Arrays]:
+) -> RunResults:
     """One volume for each cluster of the coordinates.
 
     Parameters
@@ -124,8 +130,7 @@ def reconstruct(
 
     Returns
     -------
-    dict of dict
-        Results as those of a run's stages.
+    RunResults
 
     Raises
     ------
@@ -143,17 +148,7 @@ def reconstruct(
         )
     progress(0.1)
     consensus = reconstruct_consensus(slices, symmetry)
-    mask = (
-        fit_mask(*read_map(settings.mask, "mask"), grid)
-        if settings.mask
-        else auto_mask(
-            consensus.mean,
-            grid,
-            threshold=settings.mask_threshold,
-            near=settings.mask_near,
-            far=settings.mask_far,
-        )
-    )
+    mask = mask_of(consensus.mean, grid, settings)
     progress(0.4)
     posterior = np.zeros((n, k), np.float32)
     posterior[usable] = found.posterior
@@ -163,27 +158,34 @@ def reconstruct(
     classes = (consensus.mean + mask * (volumes - consensus.mean)).astype(np.float32)
     differences = (halves - consensus.mean) * mask
     noise = noise_power(differences[0], differences[1], mask)
-    label = posterior.argmax(axis=1).astype(np.int32)
-    clusters: Arrays = dict(centres=found.centres, covariances=found.covariances)
-    if len(found.tried) > 1:
-        clusters.update(tried_classes=found.tried, bic=found.bic)
-    return {
-        "reconstruct": dict(mean=consensus.mean, mask=mask, fsc=consensus.fsc),
-        "components": dict(variance=_variance_between(classes, sizes / sizes.sum())),
-        "cluster": clusters,
-        "volumes": dict(
+    tried = len(found.tried) > 1
+    return RunResults(
+        grid,
+        consensus.mean,
+        mask,
+        ConsensusResult(consensus, mask, slices.grid),
+        ComponentsResult(variance=_variance_between(classes, sizes / sizes.sum())),
+        ClusterResult(
+            centres=found.centres,
+            covariances=found.covariances,
+            tried=found.tried if tried else None,
+            bic=found.bic if tried else None,
+        ),
+        VolumesResult(
             volumes=classes,
-            posterior=posterior,
-            label=label,
-            junk=~usable,
             weights=sizes / sizes.sum(),
-            coordinates=coordinates.astype(np.float32),
             pairwise=pairwise_differences(classes, np.maximum(noise, 1e-30), mask),
             class_fsc=np.array(
                 [fourier_shell_correlation(a, b, grid) for a, b in zip(*differences)]
             ),
+            particles=ParticleClasses(
+                posterior=posterior,
+                label=posterior.argmax(axis=1).astype(np.int32),
+                junk=~usable,
+                coordinates=coordinates.astype(np.float32),
+            ),
         ),
-    }
+    )
 
 
 def _variance_between(volumes: np.ndarray, shares: np.ndarray) -> np.ndarray:

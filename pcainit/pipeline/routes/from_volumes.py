@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from typing import Any, Callable, Dict
+from dataclasses import dataclass
+from typing import Callable
 
 import numpy as np
 
 from pcainit.engine.classes.distances import pairwise_differences
 from pcainit.engine.geometry.grid import Grid
-from pcainit.engine.geometry.masks import auto_mask, check_room, fit_mask
+from pcainit.engine.geometry.masks import check_room
 from pcainit.engine.geometry.resample import resample
-from pcainit.engine.volume_sets.clusters import Clusters, cluster_mixture, drop_empty_classes
+from pcainit.engine.volume_sets.clusters import cluster_mixture, drop_empty_classes
 from pcainit.engine.volume_sets.noise_edge import noise_edge
 from pcainit.engine.volume_sets.volume_set import (
     match_greyscale,
@@ -24,15 +25,42 @@ from pcainit.errors import InputError
 from pcainit.io.map_list import MapFile
 from pcainit.io.maps import read_map
 from pcainit.limits import MIN_VOLUMES
+from pcainit.pipeline.masks import mask_of
+from pcainit.pipeline.results import ClusterResult, ComponentsResult, RunResults, VolumesResult
 from pcainit.settings import Settings
 
-Arrays = Dict[str, np.ndarray]
 Progress = Callable[[float], None]
 Allocate = Callable[..., np.ndarray]
 
 MIN_BOX = 16
 CONSTANT = 1e-6  # of its largest value: the spread of a volume that is only rounding
 SAME_SCALE = 1.5  # largest contrast over the least, of volumes on one greyscale
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeAnalysis:
+    """What the PCA of n volumes has made.
+
+    Parameters
+    ----------
+    results : RunResults
+    posterior : (n, K) float64
+        Share of each class in each volume.
+    gains : (n,) float64
+        What each volume's contrast was; 1 where it was taken as it is.
+    warning : str
+        What is suspicious about them, or nothing.
+    """
+
+    results: RunResults
+    posterior: np.ndarray
+    gains: np.ndarray
+    warning: str
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(K,) int: volumes of each class."""
+        return np.bincount(self.posterior.argmax(axis=1), minlength=self.posterior.shape[1])
 
 
 def working_grid(box: int, sampling: float, settings: Settings, path: str) -> Grid:
@@ -122,17 +150,11 @@ def check_widths(widths: np.ndarray, entries: list[MapFile], mask: np.ndarray, g
 
 def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
     """The user's mask, or one made from the mean of the volumes."""
-    if settings.mask:
-        return fit_mask(*read_map(settings.mask, "mask"), grid)
     try:
-        return auto_mask(
-            mean,
-            grid,
-            threshold=settings.mask_threshold,
-            near=settings.mask_near,
-            far=settings.mask_far,
-        )
+        return mask_of(mean, grid, settings)
     except InputError:
+        if settings.mask:
+            raise
         raise InputError(
             "The mean of the volumes is dark on bright, so no mask can be made of "
             "it: invert the volumes, or give a mask."
@@ -164,7 +186,7 @@ def analyse_volumes(
     *,
     align_greyscale: bool,
     progress: Progress,
-) -> tuple[dict[str, Arrays], Grid, dict[str, Any]]:
+) -> VolumeAnalysis:
     """Components, clusters and their averages.
 
     Parameters
@@ -179,11 +201,7 @@ def analyse_volumes(
 
     Returns
     -------
-    dict of dict
-        Results as those of a run's stages.
-    Grid
-    dict
-        What the summary says beside.
+    VolumeAnalysis
 
     Raises
     ------
@@ -228,42 +246,36 @@ def analyse_volumes(
     classes, noise = weighted_averages(volumes, shares, mask, mean)
     progress(1.0)
     variance = sum(w * (v - mean) ** 2 for w, v in zip(weights, volumes)) / weights.sum() * mask
-    stages: dict[str, Arrays] = {
-        "reconstruct": dict(mean=mean, mask=mask),
-        "components": dict(
-            components=found.components,
-            eigenvalues=found.variances,
-            spectrum=found.spectrum,
-            variance=variance.astype(np.float32),
-            noise_edge=np.array(edge),
-            batch_coordinates=found.coordinates,
+    tried = len(clusters.tried) > 1
+    results = RunResults(
+        grid,
+        mean,
+        mask,
+        None,
+        ComponentsResult(
+            variance=variance.astype(np.float32), noise_edge=float(edge), volumes=found
         ),
-        "cluster": _cluster_arrays(clusters),
-        "volumes": dict(
+        ClusterResult(
+            label=clusters.posterior.argmax(axis=1),
+            centres=clusters.centres,
+            covariances=clusters.covariances,
+            tried=clusters.tried if tried else None,
+            bic=clusters.bic if tried else None,
+        ),
+        VolumesResult(
             volumes=classes,
             weights=shares.sum(axis=0) / shares.sum(),
             pairwise=pairwise_differences(classes, np.maximum(noise, 1e-30), mask),
         ),
-    }
-    return stages, grid, dict(posterior=clusters.posterior, gains=gains, warning=warning)
+    )
+    return VolumeAnalysis(results, clusters.posterior, gains, warning)
 
 
 def _mean(volumes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     total = np.zeros(volumes.shape[1:])
     for weight, volume in zip(weights, volumes):
         total += weight * volume
-    return (total / weights.sum()).astype(np.float32)
-
-
-def _cluster_arrays(clusters: Clusters) -> Arrays:
-    arrays = dict(
-        batch_cluster=clusters.posterior.argmax(axis=1),
-        centres=clusters.centres,
-        covariances=clusters.covariances,
-    )
-    if len(clusters.tried) > 1:
-        arrays.update(tried_classes=clusters.tried, bic=clusters.bic)
-    return arrays
+    return np.asarray(total / weights.sum(), np.float32)
 
 
 def _scales_in_words(gains: np.ndarray, entries: list[MapFile]) -> str:

@@ -71,7 +71,7 @@ class Preview:
         half = fft.rfftfreq(self.grid.box, self.grid.voxel)
         squared = axis[:, None, None] ** 2 + axis[:, None] ** 2 + half**2
         kept = fft.rfftn(self.mean) * (squared <= resolution**-2)
-        return fft.irfftn(kept, self.mean.shape).astype(np.float32)
+        return np.asarray(fft.irfftn(kept, self.mean.shape), np.float32)
 
     def mask(self, volume: np.ndarray, threshold: float, near: float, far: float) -> np.ndarray:
         """The automatic mask that a run would make of `volume`; see `auto_mask`."""

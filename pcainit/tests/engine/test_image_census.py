@@ -20,6 +20,8 @@ from pcainit.engine.images.census import (
     warn_of_images,
 )
 from pcainit.engine.simulation.simulate import Simulation, draw_truth, simulate_images
+from pcainit.pipeline.results import PrepareResult
+from pcainit.pipeline.store import Workspace
 
 COUNT, BOX, SAMPLING = 240, 32, 6.0
 SIMULATION = Simulation(particles=COUNT, box_px=BOX, sampling=SAMPLING, snr=0.2, seed=3)
@@ -258,8 +260,7 @@ def test_chunks_and_threads_give_the_same_census(good, tmp_path):
         assert main([*words, *options]) == 0
 
     def census(name):
-        with np.load(str(tmp_path / name / "prepare.npz")) as arrays:
-            return json.loads(str(arrays["images"]))
+        return Workspace(tmp_path / name).get(PrepareResult).images
 
     with mock.patch("pcainit.pipeline.prepare.chunk_length", lambda box: 17):
         prepare("one", "--threads", "1")

@@ -7,7 +7,6 @@ import pytest
 from pcainit.engine.components.mask_growth import grow_mask
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.model.image_model import LatentModel, NuisanceSpread
-from pcainit.pipeline.grown_mask import with_grown_mask
 from pcainit.tests.particle_examples import ball, blobs, model_background
 
 GRID = Grid(40, 6.0, 24.0)
@@ -50,13 +49,3 @@ def test_what_is_cut_off_is_continued(axis):
 def test_what_lies_inside_leaves_the_mask_as_it_is():
     mask, _ = grown(np.array([[2.0, -1.0, 1.0]]))
     assert mask is MASK
-
-
-def test_what_was_made_anew_counts():
-    before = {"mask": 1, "mean": 2, "fsc": 3}
-    assert with_grown_mask(before, {"components": 5}) == before
-    assert with_grown_mask(before, {"components": 5, "again_mask": 6, "again_fsc": 7}) == {
-        "mask": 6,
-        "mean": 2,
-        "fsc": 7,
-    }

@@ -1,8 +1,6 @@
 """Domains added to particles: their mass, what is predicted of them, and what a search finds."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
-import json
-
 import numpy as np
 import pytest
 
@@ -23,12 +21,14 @@ from pcainit.engine.projection.slices import extract_slices
 from pcainit.engine.simulation.simulate import Simulation
 from pcainit.pipeline.power_curve import (
     SHARES,
+    Search,
     choose_size,
     find_with_control,
     fit_share,
     is_found,
     likeness,
 )
+from pcainit.pipeline.results import ConsensusResult
 from pcainit.settings import Settings
 from pcainit.tests.particle_examples import GRID, ball, blobs, model_background, simulated_slices
 
@@ -106,15 +106,9 @@ def prepared(count):
     _, slices, consensus = simulated_slices(
         Simulation(count, 32, 6.0, populations=(1.0,), snr=0.1, seed=11), 24.0
     )
-    consensus, extra = clean_consensus(slices, consensus, np.eye(3)[None], 0)
-    return slices, dict(
-        mean=consensus.mean,
-        noise=consensus.noise,
-        signal=consensus.signal,
-        fsc=consensus.fsc,
-        mask=auto_mask(consensus.mean, slices.grid),
-        **extra,
-    )
+    consensus, quality = clean_consensus(slices, consensus, np.eye(3)[None], 0)
+    mask = auto_mask(consensus.mean, slices.grid)
+    return slices, ConsensusResult.of_particles(consensus, quality, mask, slices.grid)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +122,7 @@ def test_the_short_form_goes_with_size_and_number(example):
     slices, before = prepared(500)
     few = find_with_control(slices, before, QUIET, lambda share: None)
     for found in (example[2], few):
-        power = json.loads(str(found["power"]))
+        power = found.measured.power
         assert power["long"] is None and power["density"] > 0
         shares.append({size["kda"]: size["share"] or 1.0 for size in power["short"]})
         ordered = [shares[-1][kda] for kda in sorted(shares[-1])]
@@ -138,9 +132,10 @@ def test_the_short_form_goes_with_size_and_number(example):
 
 def test_what_is_predicted_is_found_and_a_fifth_of_it_is_not(example):
     slices, before, found = example
-    power = json.loads(str(found["power"]))
+    power = found.measured.power
     size = [s for s in power["short"] if s["share"] is not None and s["share"] < 0.4][0]
-    place = choose_places(before["mask"], size["kda"], slices.grid, 5)[2]
+    place = choose_places(before.mask, size["kda"], slices.grid, 5)[2]
     domain = make_domain(place, size["kda"], power["density"], slices.grid)
-    assert is_found(slices, before, found, QUIET, domain, size["share"], 3)
-    assert not is_found(slices, before, found, QUIET, domain, size["share"] / 5, 3)
+    search = Search(slices, before, found, QUIET)
+    assert is_found(search, domain, size["share"], 3)
+    assert not is_found(search, domain, size["share"] / 5, 3)

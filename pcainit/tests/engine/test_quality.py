@@ -124,7 +124,7 @@ def test_nuisances_of_simulated_particles(measured):
     simulation, truth, quality, _ = measured
     turn = Rotation.from_matrix(truth.particles.rotations @ truth.rotations.transpose(0, 2, 1))
     error = (truth.particles.shifts_px - truth.shifts_px).std(), turn.as_rotvec().std()
-    contrast, shift, rotation, _ = quality["spread"]
+    contrast, shift, rotation, _ = dataclasses.astuple(quality.spread)
     if simulation.junk:
         assert shift == pytest.approx(error[0], rel=0.2)
         assert rotation == pytest.approx(error[1], rel=0.2)
@@ -136,18 +136,18 @@ def test_nuisances_of_simulated_particles(measured):
 def test_contrast_of_simulated_particles(measured):
     simulation, truth, quality, _ = measured
     good = truth.state >= 0
-    assert np.isfinite(quality["contrast"]).all()
-    assert quality["contrast"][good].mean() == pytest.approx(1, abs=0.15)
+    assert np.isfinite(quality.contrast).all()
+    assert quality.contrast[good].mean() == pytest.approx(1, abs=0.15)
     if simulation.junk:
-        assert np.corrcoef(quality["contrast"][good], truth.contrast[good])[0, 1] > 0.6
+        assert np.corrcoef(quality.contrast[good], truth.contrast[good])[0, 1] > 0.6
 
 
 def test_junk_of_simulated_particles(measured):
     _, truth, quality, _ = measured
     junk = truth.state < 0
-    assert (quality["junk"] & junk).sum() >= 0.85 * junk.sum()
-    assert (quality["junk"] & ~junk).sum() <= 0.02 * (~junk).sum()
-    assert np.array_equal(quality["keep"], ~quality["junk"])
+    assert (quality.junk & junk).sum() >= 0.85 * junk.sum()
+    assert (quality.junk & ~junk).sum() <= 0.02 * (~junk).sum()
+    assert np.array_equal(quality.keep, ~quality.junk)
 
 
 def test_the_consensus_becomes_better(measured):

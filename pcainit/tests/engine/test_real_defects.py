@@ -14,7 +14,8 @@ from pcainit.engine.simulation import simulate as simulation_module
 from pcainit.engine.simulation.phantoms import Phantom
 from pcainit.engine.simulation.simulate import Simulation
 from pcainit.pipeline.classes import cluster_particles
-from pcainit.pipeline.grown_mask import find_in_grown_mask, with_grown_mask
+from pcainit.pipeline.grown_mask import find_in_grown_mask
+from pcainit.pipeline.results import ConsensusResult
 from pcainit.settings import Settings
 from pcainit.tests.particle_examples import simulated_slices
 
@@ -59,19 +60,13 @@ def analysed(monkeypatch):
     def analyse(**options):
         made = dataclasses.replace(COMMON, **options)
         truth, slices, consensus = simulated_slices(made, RESOLUTION)
-        better, extra = clean_consensus(slices, consensus, np.eye(3)[None], 0)
-        before = dict(
-            mean=better.mean,
-            noise=better.noise,
-            signal=better.signal,
-            fsc=better.fsc,
-            mask=auto_mask(better.mean, slices.grid),
-            **extra,
-        )
+        better, quality = clean_consensus(slices, consensus, np.eye(3)[None], 0)
+        mask = auto_mask(better.mean, slices.grid)
+        base = ConsensusResult.of_particles(better, quality, mask, slices.grid)
         settings = Settings(resolution=RESOLUTION)
-        found = find_in_grown_mask(slices, before, settings, lambda share: None)
-        clusters = cluster_particles(slices, found, settings)
-        return truth, with_grown_mask(before, found), found, clusters
+        found = find_in_grown_mask(slices, base, settings, lambda share: None).measured
+        clusters = cluster_particles(slices, found, settings).particles
+        return truth, found.consensus_of(base), found, clusters
 
     return analyse
 
@@ -86,21 +81,21 @@ def profile(volume):
 def test_a_shell_among_neighbours_is_one_state(analysed, options):
     """Its halo is no level of the solvent, and no slope or pedestal is heterogeneity."""
     _, before, found, clusters = analysed(**options)
-    density = profile(before["mean"])
+    density = profile(before.consensus.mean)
     assert density[5:9].min() < -0.03 * density.max()  # the halo is there
     assert abs(density[9:11].mean()) < 0.02 * density.max()  # and the far solvent is at 0
-    assert not found["significant"].any() and clusters["found"] == 1
-    assert before["spread"][0] < 0.2  # true contrasts are within 10 %
+    assert not found.tests.certified.any() and clusters.supported == 1
+    assert before.quality.spread.contrast < 0.2  # true contrasts are within 10 %
 
 
 def test_a_domain_of_some_is_found_among_neighbours(analysed):
     truth, before, found, clusters = analysed(populations=(0.6, 0.4), background=0.3)
-    assert found["significant"].any() and clusters["found"] == 2
-    label = clusters["posterior"].argmax(axis=1)
-    assert adjusted_rand_score(truth.state[found["index"]], label) > 0.3
-    assert clusters["weights"].min() == pytest.approx(0.4, abs=0.06)
+    assert found.tests.certified.any() and clusters.supported == 2
+    label = clusters.posterior.argmax(axis=1)
+    assert adjusted_rand_score(truth.state[found.index], label) > 0.3
+    assert clusters.weights.min() == pytest.approx(0.4, abs=0.06)
     extent = COMMON.box_px * COMMON.sampling
-    strongest = np.abs(found["components"][0])
+    strongest = np.abs(found.model.components[0])
     z, y, x = np.unravel_index(strongest.argmax(), strongest.shape)
     voxel = COMMON.sampling * COMMON.box_px / len(strongest)
     place = (np.array([x, y, z]) - len(strongest) // 2) * voxel

@@ -22,7 +22,9 @@ from pcainit.io.atomic import (
 )
 from pcainit.io.maps import read_map, write_blocks, write_map
 from pcainit.io.stacks import read_chunks, stack_box
+from pcainit.pipeline.results import ClusterResult, ComponentsResult
 from pcainit.pipeline.store import Workspace, make_folder
+from pcainit.tests.pipeline.test_store import prepared
 
 BOX = 16
 
@@ -301,23 +303,23 @@ def test_arrays_round_trip(tmp_path):
 
 def test_workspace_knows_what_a_result_was_made_with(tmp_path):
     work = Workspace(tmp_path / "work")
-    work.put("components", "abc", {"x": np.arange(3)})
+    work.put(ClusterResult(label=np.arange(3)), "abc")
     again = Workspace(tmp_path / "work")
-    assert again.has("components", "abc") and not again.has("components", "abd")
-    assert again.expect("components", "abc")["x"].tolist() == [0, 1, 2]
+    assert again.has(ClusterResult, "abc") and not again.has(ClusterResult, "abd")
+    assert again.expect(ClusterResult, "abc").label.tolist() == [0, 1, 2]
     with pytest.raises(InputError, match="made with other parameters"):
-        again.expect("components", "abd")
-    with pytest.raises(InputError, match="step cluster is missing"):
-        again.expect("cluster", "abc")
+        again.expect(ClusterResult, "abd")
+    with pytest.raises(InputError, match="step components is missing"):
+        again.expect(ComponentsResult, "abc")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"text"])
 def test_damaged_results_are_named(tmp_path, content):
     (tmp_path / "components.npz").write_bytes(content)
     work = Workspace(tmp_path)
-    assert not work.has("components", "abc")
+    assert not work.has(ComponentsResult, "abc")
     with pytest.raises(InputError, match="damaged: run that step again"):
-        work.get("components")
+        work.get(ComponentsResult)
 
 
 def keep_slices(work, grid, n=5):
@@ -335,20 +337,7 @@ def keep_slices(work, grid, n=5):
         np.ones(n, bool),
         grid,
     )
-    sums = work.keep_slices(slices)
-    work.put(
-        "prepare",
-        "abc",
-        dict(
-            sums,
-            box_px=np.array(grid.box_px),
-            sampling=np.array(grid.sampling),
-            resolution=np.array(grid.resolution),
-            rotations=slices.rotations,
-            half=slices.half,
-            usable=slices.usable,
-        ),
-    )
+    work.put(prepared(slices, work.keep_slices(slices)), "abc")
 
 
 def test_slices_come_back_from_the_folder(tmp_path):

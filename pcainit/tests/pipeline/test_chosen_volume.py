@@ -48,7 +48,7 @@ def test_volume_shows_the_state_of_its_particles(simulated_set, states, work, tm
         volume = mrc.data.copy()
         assert float(mrc.voxel_size.x) == pytest.approx(SAMPLING)
     with np.load(work / "reconstruct.npz") as stage:
-        mean, mask = stage["mean"], stage["mask"]
+        mean, mask = stage["consensus.mean"], stage["mask"]
     found = volume - mean if mean.shape == volume.shape else volume - _padded(mean, len(volume))
     for k in range(3):
         match = np.corrcoef(found.ravel(), _difference(simulated_set, k).ravel())[0, 1]

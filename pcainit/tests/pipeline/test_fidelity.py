@@ -15,6 +15,7 @@ from sklearn.mixture import GaussianMixture
 from pcainit.cli.main import main
 from pcainit.engine.volume_sets.batches import draw_batches
 from pcainit.pipeline import runner
+from pcainit.pipeline.results import STAGE_RESULTS
 from pcainit.pipeline.store import Workspace
 from pcainit.settings import Settings
 
@@ -62,9 +63,10 @@ def stages(folder):
     runner.prepare(workspace, str(folder / "particles.star"), None, SETTINGS, 1, lambda s: None)
     for name in ("reconstruct", "components", "cluster", "volumes"):
         getattr(runner, name)(workspace, SETTINGS, lambda s: None)
+    kinds = dict(STAGE_RESULTS)
+    del kinds["prepare"]
     return dict(
-        {name: workspace.get(name) for name in ("reconstruct", "components", "cluster", "volumes")},
-        grid=workspace.slices().grid,
+        {name: workspace.get(kind) for name, kind in kinds.items()}, grid=workspace.slices().grid
     )
 
 
@@ -146,19 +148,27 @@ def walk(folder, stages):
     volumes = np.array(
         [
             reconstruct(
-                samples[b], ctf[b], rotations[b], kx, ky, n, box, before["noise"], before["signal"]
+                samples[b],
+                ctf[b],
+                rotations[b],
+                kx,
+                ky,
+                n,
+                box,
+                before.consensus.noise,
+                before.consensus.signal,
             )
             for b in batches
         ]
     )
-    mask = before["mask"].astype(float)
+    mask = before.mask.astype(float)
     data = (volumes * mask)[:, mask > 0]  # step 2b: N x N_V
     coordinates = PCA(3, svd_solver="full").fit_transform(data)  # step 3
     scaled = coordinates / coordinates[:, 0].std()
     label = GaussianMixture(3, n_init=10, random_state=SETTINGS.seed).fit_predict(scaled)  # step 4
     order = np.argsort(-np.bincount(label), kind="stable")
     averages = [volumes[label == k].mean(axis=0) for k in order]  # step 5
-    mean = before["mean"]
+    mean = before.consensus.mean
     return dict(
         volumes=volumes,
         coordinates=coordinates,
@@ -173,18 +183,18 @@ def agree(ours, theirs):
 
 
 def test_back_projected_batches(stages, walk):
-    assert stages["reconstruct"]["volumes"].shape == walk["volumes"].shape
-    assert agree(stages["reconstruct"]["volumes"], walk["volumes"])
+    assert stages["reconstruct"].batches.volumes.shape == walk["volumes"].shape
+    assert agree(stages["reconstruct"].batches.volumes, walk["volumes"])
 
 
 def test_principal_components(stages, walk):
-    found = stages["components"]
-    assert agree(np.abs(found["batch_coordinates"]), np.abs(walk["coordinates"]))
+    found = stages["components"].volumes
+    assert agree(np.abs(found.coordinates), np.abs(walk["coordinates"]))
     values = np.linalg.svd(walk["data"] - walk["data"].mean(axis=0), compute_uv=False)[:29]
-    assert found["spectrum"] == pytest.approx(values**2 / 29, rel=1e-4)
+    assert found.spectrum == pytest.approx(values**2 / 29, rel=1e-4)
 
 
 def test_cluster_averages(stages, walk):
-    assert np.bincount(stages["cluster"]["batch_cluster"]).sum() == 30
-    assert stages["volumes"]["volumes"].shape == walk["averages"].shape
-    assert agree(stages["volumes"]["volumes"], walk["averages"])
+    assert np.bincount(stages["cluster"].label).sum() == 30
+    assert stages["volumes"].volumes.shape == walk["averages"].shape
+    assert agree(stages["volumes"].volumes, walk["averages"])

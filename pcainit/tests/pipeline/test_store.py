@@ -13,11 +13,29 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.particles import Slices
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io import atomic
+from pcainit.pipeline.results import PrepareResult
 from pcainit.pipeline.store import ROWS, Workspace, checksums
 from pcainit.tests.robustness.accidents import flip
 
 GRID = Grid(16, 6.0, 30.0)
 COUNT = ROWS + 50  # two checksums
+
+
+def prepared(slices, sums):
+    """The result of the stage prepare for these slices."""
+    return PrepareResult(
+        grid=slices.grid,
+        rotations=slices.rotations,
+        half=slices.half,
+        usable=slices.usable,
+        redrawn=False,
+        images={},
+        star="particles.star",
+        star_near="",
+        identity="one",
+        star_identity="two",
+        sums=sums,
+    )
 
 
 def fill(folder):
@@ -35,19 +53,7 @@ def fill(folder):
         np.ones(COUNT, bool),
         GRID,
     )
-    workspace.put(
-        "prepare",
-        "abc",
-        dict(
-            workspace.keep_slices(slices),
-            rotations=slices.rotations,
-            half=slices.half,
-            usable=slices.usable,
-            box_px=np.array(16),
-            sampling=np.array(6.0),
-            resolution=np.array(30.0),
-        ),
-    )
+    workspace.put(prepared(slices, workspace.keep_slices(slices)), "abc")
     return values.copy()
 
 
@@ -68,7 +74,7 @@ def folder(kept):
 
 
 def test_undamaged(folder, kept):
-    assert Workspace(folder).has("prepare", "abc")
+    assert Workspace(folder).has(PrepareResult, "abc")
     assert np.array_equal(Workspace(folder).slices().values, kept[2])
 
 
@@ -94,7 +100,7 @@ def test_a_file_cut_short_is_noticed(folder, name, share):
 def test_no_flipped_bit_in_a_result_passes_for_another(folder, kept):
     """Any bit of the lists at both ends, and some in between: noticed, or without effect."""
     path = folder / "prepare.npz"
-    whole, right = path.read_bytes(), Workspace(folder).get("prepare")
+    whole, right = path.read_bytes(), Workspace(folder).get(PrepareResult)
     places = [
         *range(0, 300, 3),
         *range(300, len(whole) - 900, 997),
@@ -104,12 +110,13 @@ def test_no_flipped_bit_in_a_result_passes_for_another(folder, kept):
     for k, place in enumerate(places):
         flip(path, 8 * place + k % 8)
         try:
-            read = Workspace(folder).get("prepare")
-            assert read.keys() == right.keys()
-            assert all(np.array_equal(read[name], right[name]) for name in right)
+            read = Workspace(folder).get(PrepareResult)
+            assert (read.grid, read.identity) == (right.grid, right.identity)
+            for name in ("rotations", "half", "usable"):
+                assert np.array_equal(getattr(read, name), getattr(right, name))
         except DamagedResult:
             noticed += 1
-            assert not Workspace(folder).has("prepare", "abc")
+            assert not Workspace(folder).has(PrepareResult, "abc")
         path.write_bytes(whole)
     assert noticed > 100
 
@@ -123,7 +130,7 @@ def test_a_list_of_contents_that_is_short_is_noticed(folder):
         for name, content in members.items():
             data.writestr(name, content)
     with pytest.raises(DamagedResult):
-        Workspace(folder).get("prepare")
+        Workspace(folder).get(PrepareResult)
 
 
 def test_checksums_of_rows():
@@ -189,9 +196,9 @@ def test_what_is_no_fault_of_the_file_is_no_damage(folder, monkeypatch, error):
     with monkeypatch.context() as patch:
         patch.setattr("pcainit.pipeline.store.read_arrays", fail)
         with pytest.raises(type(error)):
-            Workspace(folder).has("prepare", "abc")
+            Workspace(folder).has(PrepareResult, "abc")
     workspace = Workspace(folder)
-    workspace.get("prepare")
+    workspace.get(PrepareResult)
     monkeypatch.setattr(np, "load", fail)
     with pytest.raises(type(error)):
         workspace.slices()

@@ -1,0 +1,41 @@
+"""Where heterogeneity is sought: the user's mask, or an automatic one."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.geometry.masks import auto_mask, fit_mask
+from pcainit.io.maps import read_map
+from pcainit.settings import Settings
+
+
+def mask_of(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
+    """The mask that settings ask for.
+
+    Parameters
+    ----------
+    mean : (box, box, box) float32
+        What an automatic mask is made of.
+    grid : Grid
+    settings : Settings
+
+    Returns
+    -------
+    (box, box, box) float32
+
+    Raises
+    ------
+    InputError
+        The user's mask cannot be read, or the mean is dark on bright.
+    """
+    if settings.mask:
+        return fit_mask(*read_map(settings.mask, "mask"), grid)
+    return auto_mask(
+        mean,
+        grid,
+        threshold=settings.mask_threshold,
+        near=settings.mask_near,
+        far=settings.mask_far,
+    )

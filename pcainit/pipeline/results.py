@@ -1,0 +1,471 @@
+"""What each stage makes: one frozen dataclass for each, None where a method does not make it.
+
+Arrays have the shapes that their docstrings say; everything else is text, plain numbers, or lists
+and dictionaries of them.  `flat_arrays.to_arrays` makes flat arrays of any of these for the files.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pcainit.engine.consensus.refine import ParticleQuality
+from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.geometry.masks import auto_mask
+from pcainit.engine.model.image_model import LatentModel
+from pcainit.engine.model.statistics import Measurements
+from pcainit.engine.projection.reconstruction import Consensus
+from pcainit.engine.volume_sets.volume_set import VolumeComponents
+
+
+class StageResult:
+    """What a stage leaves for the next, under the stage's name."""
+
+    stage: ClassVar[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Checksums:
+    """Of the large arrays of slices, which lie in files of their own; see `store.checksums`.
+
+    Parameters
+    ----------
+    values, ctf : (m,) uint32
+    """
+
+    values: np.ndarray
+    ctf: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class PrepareResult(StageResult):
+    """What the stage prepare says of the particles; their slices lie beside it.
+
+    Parameters
+    ----------
+    grid : Grid
+    rotations : (n, 3, 3) float32
+    half : (n,) int8
+        Half-set 1 or 2.
+    usable : (n,) bool
+    redrawn : bool
+        Whether the half-sets were drawn anew.
+    images : dict
+        See `census.describe_images`.
+    star, star_near : str
+        The STAR file, and how it lies as seen from the work folder.
+    identity, star_identity : str
+        What the particles with their images, and the STAR file alone, are recognised by.
+    sums : Checksums, optional
+        None when nothing was written.
+    """
+
+    stage: ClassVar[str] = "prepare"
+    grid: Grid
+    rotations: np.ndarray
+    half: np.ndarray
+    usable: np.ndarray
+    redrawn: bool
+    images: dict[str, Any]
+    star: str
+    star_near: str
+    identity: str
+    star_identity: str
+    sums: Checksums | None
+
+
+@dataclass(frozen=True, eq=False)
+class PartResult(StageResult):
+    """What is known of the images of one part of the particles; see `prepare.prepare_part`.
+
+    Parameters
+    ----------
+    powers, varied : (m, ...) arrays
+        See `crop.Census`.
+    transferred : float
+    surroundings : (m, ...) float32
+    sums : Checksums
+    """
+
+    stage: ClassVar[str] = "part"  # each is kept under a name of its own
+    powers: np.ndarray
+    varied: np.ndarray
+    transferred: float
+    surroundings: np.ndarray
+    sums: Checksums
+
+
+@dataclass(frozen=True, eq=False)
+class BatchVolumes:
+    """One volume for each batch of the methods batches and simple.
+
+    Parameters
+    ----------
+    volumes : (N, box, box, box) float32
+    halves : (2N, box, box, box) float32, optional
+        Two of each, for the method simple.
+    """
+
+    volumes: np.ndarray
+    halves: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class ConsensusResult(StageResult):
+    """The mean, where heterogeneity is sought, and what there is of particles or batches.
+
+    Parameters
+    ----------
+    consensus : Consensus
+    mask : (box, box, box) float32
+        Where heterogeneity is sought.
+    grid : Grid
+        Of all volumes here.
+    solvent : (box, box, box) float32, optional
+        The whole particle; of the method particles.
+    quality : ParticleQuality, optional
+        Of the method particles.
+    batches : BatchVolumes, optional
+        Of the methods batches and simple.
+    """
+
+    stage: ClassVar[str] = "reconstruct"
+    consensus: Consensus
+    mask: np.ndarray
+    grid: Grid
+    solvent: np.ndarray | None = None
+    quality: ParticleQuality | None = None
+    batches: BatchVolumes | None = None
+
+    @classmethod
+    def of_particles(
+        cls, consensus: Consensus, quality: ParticleQuality, mask: np.ndarray, grid: Grid
+    ) -> ConsensusResult:
+        """Of the method particles."""
+        return cls(consensus, mask, grid, auto_mask(consensus.mean, grid), quality)
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentTests:
+    """What is certified, and by how much.
+
+    Parameters
+    ----------
+    certified, local : (q,) bool
+        What the half-sets agree on, and what of it was found in a small place.
+    half_set_cosines : (q,) float64
+    null_cosine : float
+        What components of noise reach.
+    artefacts : int
+        Reproducible components that contrast or pose errors make.
+    strongest : float
+        Largest held-out score of what is certified.
+    surroundings : int
+        Reproducible components that scrambled residuals have too.
+    """
+
+    certified: np.ndarray
+    local: np.ndarray
+    half_set_cosines: np.ndarray
+    null_cosine: float
+    artefacts: int
+    strongest: float
+    surroundings: int
+
+
+@dataclass(frozen=True, eq=False)
+class LocalSearch:
+    """The search of small regions.
+
+    Parameters
+    ----------
+    tried : int
+        Regions; 0 when none were searched.
+    places : list of dict
+        Those that change; see `local_components.describe_place`.
+    mask : (box, box, box) float32
+        Of all places together.
+    scrambled_score : float
+        Largest of any region in scrambled residuals.
+    detectable_share, detectable_radius : float
+        Smallest share of a loss that would have been found (1: none), and its radius in voxels.
+    """
+
+    tried: int
+    places: list[dict[str, Any]]
+    mask: np.ndarray
+    scrambled_score: float
+    detectable_share: float
+    detectable_radius: float
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleComponents:
+    """Components of the method particles, and the particles measured along them.
+
+    Parameters
+    ----------
+    model : LatentModel
+        Of all particles, what is certified first.
+    half_models : two LatentModel
+        Of either half-set, one by one the certified ones of `model`.
+    index : (m,) int
+        The particles that were measured.
+    statistics : Measurements
+        Of these m particles along `model`.
+    cross_statistics : Measurements
+        Of the same along the other half-set's components.
+    coordinates, covariance : (n, q), (n, q, q) float32
+        Of all particles, zero for those that were not measured.
+    artefact : (q,) float64
+        Share of each component that contrast and pose errors of the consensus could make.
+    explained : (q,) float64
+        Share of each coordinate that views and defocus explain.
+    tests : ComponentTests, optional
+        None where the components were taken at their word.
+    search : LocalSearch, optional
+        Likewise.
+    power : dict, optional
+        What the positive control says: `short`, `long`, `density`.
+    given : dict, optional
+        Components that were given: `use`, `files`, and figures of each.
+    anew : ConsensusResult, optional
+        Made again for a larger mask or at the resolution of the analysis, in place of what the
+        stage reconstruct has made.
+    mask_grown : bool
+        Whether the mask was extended to where components go on.
+    surroundings : (a, box, box, box) float32, optional
+        Components of backgrounds and neighbours, at the resolution of the volumes.
+    agreement : (c, n_shells) float64, optional
+        FSC of the half-sets' certified components, at the resolution of the analysis.
+    """
+
+    model: LatentModel
+    half_models: tuple[LatentModel, LatentModel]
+    index: np.ndarray
+    statistics: Measurements
+    cross_statistics: Measurements
+    coordinates: np.ndarray
+    covariance: np.ndarray
+    artefact: np.ndarray
+    explained: np.ndarray
+    tests: ComponentTests | None = None
+    search: LocalSearch | None = None
+    power: dict[str, Any] | None = None
+    given: dict[str, Any] | None = None
+    anew: ConsensusResult | None = None
+    mask_grown: bool = False
+    surroundings: np.ndarray | None = None
+    agreement: np.ndarray | None = None
+
+    @property
+    def count(self) -> int:
+        """Components that classes are sought along: certified, or taken at their word."""
+        return self.half_models[0].q
+
+    @property
+    def certified(self) -> np.ndarray:
+        """Those of the components that are certified, (c, box, box, box) float32."""
+        assert self.tests is not None
+        certified: np.ndarray = self.model.components[self.tests.certified]
+        return certified
+
+    def consensus_of(self, base: ConsensusResult) -> ConsensusResult:
+        """The stage reconstruct's result, or what was made anew for a larger mask."""
+        return base if self.anew is None else self.anew
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentsResult(StageResult):
+    """What varies: along particles, or between volumes.
+
+    Parameters
+    ----------
+    variance : (box, box, box) float32, optional
+        Of the density, at each voxel; None where it is that of the components.
+    noise_edge : float, optional
+        Largest eigenvalue to be expected of noise alone, NaN where it cannot be told.
+    particles : ParticleComponents, optional
+        Of the method particles.
+    volumes : VolumeComponents, optional
+        Of the method batches, and of volumes that are given.
+    """
+
+    stage: ClassVar[str] = "components"
+    variance: np.ndarray | None = None
+    noise_edge: float | None = None
+    particles: ParticleComponents | None = None
+    volumes: VolumeComponents | None = None
+
+    @property
+    def measured(self) -> ParticleComponents:
+        """Those of the method particles."""
+        assert self.particles is not None
+        return self.particles
+
+    @property
+    def components(self) -> np.ndarray | None:
+        """(q, box, box, box) float32, orthonormal."""
+        if self.particles is not None:
+            return self.particles.model.components
+        return None if self.volumes is None else self.volumes.components
+
+    @property
+    def eigenvalues(self) -> np.ndarray | None:
+        """(q,) float64: variances along the components."""
+        if self.particles is not None:
+            return self.particles.model.variances
+        return None if self.volumes is None else self.volumes.variances
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleClusters:
+    """Classes of the particles along the components that are certified.
+
+    Parameters
+    ----------
+    weights : (K,) float64
+    posterior : (m, K) float32
+        Of the particles that were measured.
+    distances : (K, K) float64
+        Between the centres, standard deviations of a particle's noise.
+    supported : int
+        Number of classes that the data support.
+    supported_weights : (s,) float64
+    merged : (s,) int
+        Class that each of the supported ones has gone to, from 0.
+    """
+
+    weights: np.ndarray
+    posterior: np.ndarray
+    distances: np.ndarray
+    supported: int
+    supported_weights: np.ndarray
+    merged: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterResult(StageResult):
+    """Classes, in the space of the components or of given coordinates.
+
+    Parameters
+    ----------
+    label : (N,) int, optional
+        Of each batch, subset or volume, from 0.
+    centres, covariances : (K, q), (K, q, q) float64, optional
+    tried, bic, held_out : (t,) int, (t,) float64, (t,) float64, optional
+        How well each number of classes explains the data.
+    particles : ParticleClusters, optional
+        Of the method particles.
+    """
+
+    stage: ClassVar[str] = "cluster"
+    label: np.ndarray | None = None
+    centres: np.ndarray | None = None
+    covariances: np.ndarray | None = None
+    tried: np.ndarray | None = None
+    bic: np.ndarray | None = None
+    held_out: np.ndarray | None = None
+    particles: ParticleClusters | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleClasses:
+    """What the K volumes say of each particle.
+
+    Parameters
+    ----------
+    posterior : (n, K) float32
+    label : (n,) int32
+        Most probable class, from 0.
+    junk : (n,) bool
+        Set aside.
+    coordinates, covariance : (n, q), (n, q, q) float32, optional
+    contrast : (n,) float32, optional
+    """
+
+    posterior: np.ndarray
+    label: np.ndarray
+    junk: np.ndarray
+    coordinates: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+    contrast: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VolumesResult(StageResult):
+    """The K volumes.
+
+    Parameters
+    ----------
+    volumes : (K, box, box, box) float32
+    weights : (K,) float64
+    pairwise : (K, K) float64
+        Root-mean-square differences over their noise.
+    class_fsc : (k, n_shells) float64, optional
+        Between the half-sets, of the first k.
+    copies : (K,) bool, optional
+        Classes that show no state but a random subset of the particles.
+    offsets : (k, 6) float64, optional
+        How each class as a whole lies against the consensus; see `class_motion`.
+    dropped : int
+        Classes that no particle was a member of.
+    held_out : list of float
+        Rises of the likelihood at each step away from the components' span.
+    particles : ParticleClasses, optional
+        None where there are no particles.
+    """
+
+    stage: ClassVar[str] = "volumes"
+    volumes: np.ndarray
+    weights: np.ndarray
+    pairwise: np.ndarray
+    class_fsc: np.ndarray | None = None
+    copies: np.ndarray | None = None
+    offsets: np.ndarray | None = None
+    dropped: int = 0
+    held_out: tuple[float, ...] = ()
+    particles: ParticleClasses | None = None
+
+    @property
+    def class_sizes(self) -> np.ndarray | None:
+        """(K,) int: particles of each class; those set aside have a class in name only."""
+        if self.particles is None:
+            return None
+        kept = self.particles.label[~self.particles.junk]
+        return np.bincount(kept, minlength=len(self.volumes))
+
+
+@dataclass(frozen=True, eq=False)
+class RunResults:
+    """What any route has made, for the result folder.
+
+    Parameters
+    ----------
+    grid : Grid
+    mean, mask : (box, box, box) float32
+        Of all particles or volumes, and where heterogeneity was sought.
+    consensus : ConsensusResult, optional
+        None where there are no particles.
+    components : ComponentsResult
+    clusters : ClusterResult, optional
+    volumes : VolumesResult, optional
+        None, as `clusters`, where only the variance was looked at.
+    """
+
+    grid: Grid
+    mean: np.ndarray
+    mask: np.ndarray
+    consensus: ConsensusResult | None
+    components: ComponentsResult
+    clusters: ClusterResult | None = None
+    volumes: VolumesResult | None = None
+
+
+STAGE_RESULTS: dict[str, type[StageResult]] = {
+    kind.stage: kind
+    for kind in (PrepareResult, ConsensusResult, ComponentsResult, ClusterResult, VolumesResult)
+}
