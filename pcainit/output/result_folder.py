@@ -55,6 +55,16 @@ class ResultFolder:
         """The volume of a component, counted from 1."""
         return self.path / (COMPONENT_MAP % number)
 
+    @property
+    def class_maps(self) -> list[Path]:
+        """The volumes of all classes, class 1 first."""
+        return sorted(self.path.glob(_NUMBERED[0]))
+
+    @property
+    def component_maps(self) -> list[Path]:
+        """The volumes of all components, strongest first."""
+        return sorted(self.path.glob(_NUMBERED[1]))
+
     def refuse_overwriting(self, *inputs: str) -> None:
         """Refuse to be where results would replace the input, or files of others.
 

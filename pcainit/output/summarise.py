@@ -72,11 +72,7 @@ def summarise_run(workspace: Workspace, making: Making, results: RunResults) -> 
             explained_by_view=[] if particles is None else particles.explained,
             artefacts=0 if tests is None else tests.artefacts,
             power=None if particles is None else particles.power,
-            detectable=None
-            if search is None or search.detectable_share >= 1
-            else dict(
-                share=search.detectable_share, radius=search.detectable_radius * results.grid.voxel
-            ),
+            detectable=_detectable(search, results.grid),
             local_components=0 if tests is None else int(tests.local.sum()),
             **_supported(clusters, final),
             class_offsets=[

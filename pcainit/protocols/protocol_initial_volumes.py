@@ -19,6 +19,7 @@ from pcainit import checks
 from pcainit.errors import InputError
 from pcainit.io.atomic import replacing, write_text
 from pcainit.io.fingerprint import file_identity
+from pcainit.output.result_folder import SUMMARY
 from pcainit.pipeline.stage_order import COMMANDS, STAGES, part_name, stage_digest
 from pcainit.protocols import convert, describe, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
@@ -254,7 +255,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def _stageFiles(self, stage):
         """Files that are there when a stage is done."""
         if stage == "volumes":
-            return [os.path.join(self._resultFolder(), "summary.json")]
+            return [os.path.join(self._resultFolder(), SUMMARY)]
         names = [stage + ".npz"] + (["values.npy"] if stage == "prepare" else [])
         return [self._workFile(name) for name in names]
 

@@ -13,6 +13,7 @@ from pcainit import checks
 from pcainit.errors import InputError, shorten
 from pcainit.io.atomic import replacing
 from pcainit.io.fingerprint import file_identity
+from pcainit.output.result_folder import SUMMARY
 from pcainit.protocols import convert, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import SeedProtocol
@@ -152,7 +153,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
 
     def reconstructStep(self, digest):
         """Cluster the coordinates and reconstruct each cluster."""
-        summary = os.path.join(self._resultFolder(), "summary.json")
+        summary = os.path.join(self._resultFolder(), SUMMARY)
         runEngine(
             self,
             [summary],

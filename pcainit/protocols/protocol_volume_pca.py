@@ -12,6 +12,7 @@ from pyworkflow.protocol import params
 from pcainit.errors import InputError, shorten
 from pcainit.io.fingerprint import file_identity
 from pcainit.limits import MIN_VOLUMES
+from pcainit.output.result_folder import ANALYSIS, SUMMARY
 from pcainit.protocols import form, results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.seeds import SEED_SETS, SeedProtocol, class_sizes, volume_rows, write_list
@@ -116,7 +117,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     def analyseStep(self, digest):
         """Components, clusters, averages and the report."""
         write_list(self._listFile(), self._rows(), self._weights() or None)
-        summary = os.path.join(self._resultFolder(), "summary.json")
+        summary = os.path.join(self._resultFolder(), SUMMARY)
         words = ["--align-greyscale"] if self.alignGreyscale.get() else []
         runEngine(
             self,
@@ -147,9 +148,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
 
     def _coordinates(self, sampling):
         """The input volumes with their coordinates and classes."""
-        with np.load(
-            os.path.join(self._resultFolder(), "analysis.npz"), allow_pickle=False
-        ) as arrays:
+        with np.load(os.path.join(self._resultFolder(), ANALYSIS), allow_pickle=False) as arrays:
             points, label = arrays["batch_coordinates"], arrays["batch_cluster"]
         volumes = SetOfVolumesFlex.create(
             self._getPath(), suffix="coordinates", progName=results.PROGRAM

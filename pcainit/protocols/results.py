@@ -1,8 +1,6 @@
 """From the engine's result folder to Scipion's objects, particles matched by their ids."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
-import glob
-import json
 import os
 from typing import Any, Dict, List, Optional
 
@@ -10,6 +8,7 @@ import numpy as np
 from pwem.objects import Float, Integer, ParticleFlex, SetOfParticlesFlex, Volume
 
 from pcainit.errors import InputError
+from pcainit.output.result_folder import LATENTS, SUMMARY, VARIANCE_MAP, ResultFolder
 
 PROGRAM = "pcainit"  # names the latent space in flexibility objects
 
@@ -29,10 +28,10 @@ class EngineResult:
         self.ids = ids
         self.summary = read_summary(folder)
         if not self.summary:
-            raise InputError("The result folder %s has no readable summary.json." % folder)
+            raise InputError("The result folder %s has no readable %s." % (folder, SUMMARY))
         self.arrays: Dict[str, np.ndarray] = {}  # none where no particles were classified
-        if os.path.exists(os.path.join(folder, "latents.npz")):
-            with np.load(os.path.join(folder, "latents.npz"), allow_pickle=False) as arrays:
+        if os.path.exists(os.path.join(folder, LATENTS)):
+            with np.load(os.path.join(folder, LATENTS), allow_pickle=False) as arrays:
                 self.arrays = {name: arrays[name] for name in arrays.files}
         if ids is not None and len(self.arrays["class"]) != len(ids):
             raise InputError(
@@ -43,19 +42,17 @@ class EngineResult:
     @property
     def volumes(self) -> List[str]:
         """Files of the class volumes, class 1 first."""
-        return sorted(glob.glob(os.path.join(glob.escape(self.folder), "volumes", "class_*.mrc")))
+        return [str(path) for path in ResultFolder(self.folder).class_maps]
 
     @property
     def components(self) -> List[str]:
         """Files of the eigenvolumes, strongest first."""
-        return sorted(
-            glob.glob(os.path.join(glob.escape(self.folder), "components", "component_*.mrc"))
-        )
+        return [str(path) for path in ResultFolder(self.folder).component_maps]
 
     @property
     def variance(self) -> Optional[str]:
         """File of the variance map."""
-        path = os.path.join(self.folder, "components", "variance.mrc")
+        path = os.path.join(self.folder, VARIANCE_MAP)
         return path if os.path.exists(path) else None
 
     def rows(self) -> Dict[int, int]:
@@ -81,8 +78,7 @@ def register(protocol, pointers, **outputs) -> None:
 def read_summary(folder: str) -> Dict[str, Any]:
     """The engine's ``summary.json``; empty when it is missing or unreadable."""
     try:
-        with open(os.path.join(folder, "summary.json"), encoding="utf-8") as file:
-            summary = json.load(file)
+        summary = ResultFolder(folder).load_summary()
     except (OSError, ValueError):
         return {}
     return summary if isinstance(summary, dict) else {}

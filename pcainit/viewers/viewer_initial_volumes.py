@@ -10,6 +10,7 @@ from pwem.viewers import EmProtocolViewer
 from pyworkflow.protocol import params
 from pyworkflow.viewer import DESKTOP_TKINTER, CommandView
 
+from pcainit.output.result_folder import REPORT
 from pcainit.protocols import PcaInitProtInitialVolumes, PcaInitProtLatents, PcaInitProtVolumePca
 
 # The figures and their libraries are imported when a viewer is opened: Scipion imports this
@@ -151,7 +152,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
     def _showReport(self, _=None):
         from pcainit.viewers.windows import ReportView
 
-        path = os.path.join(self.protocol._resultFolder(), "report.html")
+        path = os.path.join(self.protocol._resultFolder(), REPORT)
         if not os.path.exists(path):
             return [self.errorMessage("The report %s is missing." % path, "Report")]
         return [ReportView(path)]

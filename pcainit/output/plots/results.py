@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from pcainit.engine.components.rules import RULES
+from pcainit.output.result_folder import ANALYSIS, LATENTS, ResultFolder
 from pcainit.settings import FIXED
 
 
@@ -170,14 +170,11 @@ def load_result(folder: str | Path, summary: Mapping[str, Any] | None = None) ->
     """
     folder = Path(folder)
     if summary is None:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = ResultFolder(folder).load_summary()
     names = {f.name for f in fields(Result)}
-    arrays = _load(folder / "analysis.npz", {name: name for name in names})
+    arrays = _load(folder / ANALYSIS, {name: name for name in names})
     arrays.update(
-        _load(
-            folder / "latents.npz",
-            {"coordinates": "coordinates", "junk": "junk", "class": "labels"},
-        )
+        _load(folder / LATENTS, {"coordinates": "coordinates", "junk": "junk", "class": "labels"})
     )
     arrays = _consistent(arrays)
     if "variance" not in arrays and {"components", "eigenvalues"} <= set(arrays):

@@ -2,10 +2,12 @@
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import pcainit
 from pcainit.engine.geometry.grid import Grid
 from pcainit.errors import InputError
 from pcainit.output import summary as schema
@@ -14,6 +16,15 @@ from pcainit.output.summarise import describe_making
 from pcainit.output.summary import SCHEMA_VERSION, Classes, Coordinates, Summary
 from pcainit.settings import Settings
 
+GROUPS = (
+    schema.Making,
+    schema.Images,
+    schema.Classes,
+    schema.Components,
+    schema.Findings,
+    schema.Coordinates,
+    schema.VolumeSet,
+)
 # What programs that read summaries rely on.
 MADE = (
     "program version method parameters threads seed versions box sampling working_box resolution "
@@ -44,17 +55,17 @@ def test_groups_stand_side_by_side_as_plain_values():
 
 def test_no_key_means_two_things():
     """But for what the components of particles and of volumes have in common."""
-    groups = (
-        schema.Making,
-        schema.Images,
-        schema.Classes,
-        schema.Components,
-        schema.Findings,
-        schema.Coordinates,
-        schema.VolumeSet,
-    )
-    names = [field.name for group in groups for field in dataclasses.fields(group)]
+    names = [field.name for group in GROUPS for field in dataclasses.fields(group)]
     assert {name for name in names if names.count(name) > 1} == {"eigenvalues", "noise_edge"}
+
+
+def test_the_page_names_every_key():
+    page = Path(pcainit.__file__).parents[1] / "docs" / "summary.md"
+    if not page.is_file():
+        pytest.skip("the page is in the source tree only")
+    text = page.read_text(encoding="utf-8")
+    names = [field.name for group in GROUPS for field in dataclasses.fields(group)]
+    assert [name for name in names if "`%s`" % name not in text] == []
 
 
 def test_a_folder_is_cleared_of_an_earlier_result_alone(tmp_path):
