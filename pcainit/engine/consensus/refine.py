@@ -9,6 +9,7 @@ from typing import Dict
 import numpy as np
 
 from pcainit.buffers import Reused
+from pcainit.engine.arrays import AnyArray, FloatArray, IntArray
 from pcainit.engine.consensus.poses import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.consensus.windowing import choose_window, window_slices
 from pcainit.engine.geometry.grid import radial_distance
@@ -35,7 +36,7 @@ from pcainit.engine.projection.reconstruction import (
     reconstruct_consensus,
 )
 
-Arrays = Dict[str, np.ndarray]
+Arrays = Dict[str, AnyArray]
 
 # Standard deviation of the solvent's level about 0, as a share of the largest density: halos of
 # real consensus maps reach a fifth.
@@ -48,9 +49,9 @@ LEADING = 6000  # particles that tell how large pose errors are, and go all step
 def clean_consensus(
     slices: Slices,
     consensus: Consensus,
-    symmetry: np.ndarray,
+    symmetry: FloatArray,
     seed: int,
-    seen: np.ndarray | None = None,
+    seen: FloatArray | None = None,
 ) -> tuple[Consensus, Arrays]:
     """Set junk aside and make the consensus again without it.
 
@@ -113,8 +114,8 @@ def clean_consensus(
 
 def _spread_with_motion(
     background: Background,
-    solvent: np.ndarray,
-    index: np.ndarray,
+    solvent: FloatArray,
+    index: IntArray,
     spread: NuisanceSpread,
     seed: int,
     q: int = 6,
@@ -128,11 +129,11 @@ def _spread_with_motion(
 def _look_again(
     moved: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    offsets: np.ndarray,
+    offsets: FloatArray,
     first: Quality,
-    symmetry: np.ndarray,
+    symmetry: FloatArray,
 ) -> tuple[Consensus, NuisanceSpread, Quality]:
     """Junk and contrast under sharper poses; the mean is put on the greyscale of contrast 1."""
     background = make_background(moved, consensus, auto_mask(consensus.mean, moved.grid), offsets)
@@ -158,10 +159,10 @@ def _look_again(
 def _refine_poses(
     slices: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    symmetry: np.ndarray,
-) -> tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
+    symmetry: FloatArray,
+) -> tuple[Consensus, NuisanceSpread, FloatArray, Slices]:
     """Pose steps and consensus by turns; the slices under the last poses too.
 
     Some particles lead the consensus and the spread most of the way.
@@ -176,11 +177,11 @@ def _refine_poses(
 def _pose_steps(
     slices: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    symmetry: np.ndarray,
+    symmetry: FloatArray,
     steps: int = 2,
-) -> tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
+) -> tuple[Consensus, NuisanceSpread, FloatArray, Slices]:
     """Some steps of `_refine_poses` from the recorded poses."""
     offsets = np.zeros((len(slices), NUISANCES), np.float32)
     moved = slices
@@ -205,12 +206,12 @@ def _pose_steps(
 def polish_consensus(
     slices: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    offsets: np.ndarray | None = None,
+    offsets: FloatArray | None = None,
     *,
     rounds: int = 3,
-    symmetry: np.ndarray | None = None,
+    symmetry: FloatArray | None = None,
 ) -> Consensus:
     """EM for the mean itself, with contrast and pose errors integrated out.
 
@@ -261,7 +262,7 @@ def polish_consensus(
     )
 
 
-def _first_quiet(candidates: list[Consensus], slices: Slices, index: np.ndarray) -> Consensus:
+def _first_quiet(candidates: list[Consensus], slices: Slices, index: IntArray) -> Consensus:
     """Choose the first consensus whose noise rises in no shell above that of the last one.
 
     The zero frequency, which has no weight anywhere, does not count.
@@ -278,7 +279,7 @@ def _first_quiet(candidates: list[Consensus], slices: Slices, index: np.ndarray)
     return last
 
 
-def measure_level(background: Background, index: np.ndarray, nuisance: NuisanceSpread) -> float:
+def measure_level(background: Background, index: IntArray, nuisance: NuisanceSpread) -> float:
     """Estimate the constant that the images ask to be added to the mean.
 
     The images' own means have no weight, and inside the box a constant is hardly seen: but it makes

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.geometry.grid import Grid
 
 
-def resample(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
+def resample(volume: FloatArray, sampling: float, grid: Grid) -> FloatArray:
     """A volume on the working grid: band-limited interpolation about its own origin.
 
     The voxel ``box // 2`` stays the origin.  Beyond the volume's own box there is the
