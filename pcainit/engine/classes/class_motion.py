@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.geometry.rigid_motion import move_volume
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.class_model import ClassModel
@@ -29,10 +30,10 @@ MIN_SHARE = 0.01  # of a particle that counts
 def estimate_class_motion(
     background: Background,
     model: ClassModel,
-    posterior: np.ndarray,
-    index: np.ndarray,
+    posterior: FloatArray,
+    index: IntArray,
     nuisance: NuisanceSpread,
-) -> np.ndarray:
+) -> FloatArray:
     """Mean shift and rotation of the particles of each class that its volume lacks.
 
     The maximum of the marginal likelihood in which a particle's nuisances are normal about its
@@ -63,15 +64,15 @@ def estimate_class_motion(
         share = posterior[chosen, k].astype(np.float64)
         whole, _ = _mean_offset(background, chosen, share, nuisance)
         lacking, normal = _mean_offset(_about(background, difference), chosen, share, nuisance)
-        size, both = lacking @ normal @ lacking, lacking @ normal @ whole
+        size, both = float(lacking @ normal @ lacking), float(lacking @ normal @ whole)
         out[k] = max(size - MOTIONS, 0.0) / max(size, both, 1e-30) * lacking
     # What all classes share would move the consensus.
     return out - model.weights @ out
 
 
 def _mean_offset(
-    background: Background, index: np.ndarray, share: np.ndarray, nuisance: NuisanceSpread
-) -> tuple[np.ndarray, np.ndarray]:
+    background: Background, index: IntArray, share: FloatArray, nuisance: NuisanceSpread
+) -> tuple[FloatArray, FloatArray]:
     """Offset (6,) of some particles from the background's mean, and its precision (6, 6)."""
     box, prior = background.grid.box, nuisance.precision
     none = np.zeros((0, box, box, box), np.float32)
@@ -91,7 +92,7 @@ def _mean_offset(
     return np.linalg.solve(normal, right), normal
 
 
-def _in_images(rotations: np.ndarray) -> np.ndarray:
+def _in_images(rotations: FloatArray) -> FloatArray:
     """Nuisances of images that an offset of the particle makes, (n, 7, 6)."""
     out = np.zeros((len(rotations), NUISANCES, MOTIONS))
     out[:, 1:3, :3] = rotations[:, :2]
@@ -99,7 +100,7 @@ def _in_images(rotations: np.ndarray) -> np.ndarray:
     return out
 
 
-def _about(background: Background, difference: np.ndarray) -> Background:
+def _about(background: Background, difference: FloatArray) -> Background:
     """The background with a class's volume as its mean."""
     return dataclasses.replace(
         background,
@@ -109,7 +110,7 @@ def _about(background: Background, difference: np.ndarray) -> Background:
 
 
 def apply_class_motion(
-    background: Background, mask: np.ndarray, model: ClassModel, offsets: np.ndarray
+    background: Background, mask: FloatArray, model: ClassModel, offsets: FloatArray
 ) -> ClassModel:
     """Classes whose volumes, mean and difference together, are moved inside the mask.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 
-def noise_power(halves_one: np.ndarray, halves_two: np.ndarray, mask: np.ndarray) -> np.ndarray:
+
+def noise_power(halves_one: FloatArray, halves_two: FloatArray, mask: FloatArray) -> FloatArray:
     """Noise variance of volumes from two independent halves of each.
 
     Parameters
@@ -21,10 +23,11 @@ def noise_power(halves_one: np.ndarray, halves_two: np.ndarray, mask: np.ndarray
         Mean over the mask of the variance of (one + two) / 2.
     """
     gap = (halves_one.astype(np.float64) - halves_two) ** 2 / 4
-    return (gap * mask).sum(axis=(1, 2, 3)) / mask.sum()
+    out: FloatArray = (gap * mask).sum(axis=(1, 2, 3)) / mask.sum()
+    return out
 
 
-def pairwise_differences(volumes: np.ndarray, noise: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def pairwise_differences(volumes: FloatArray, noise: FloatArray, mask: FloatArray) -> FloatArray:
     """Root-mean-square difference of each pair over what noise alone would give.
 
     Parameters

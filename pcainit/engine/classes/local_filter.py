@@ -14,6 +14,7 @@ from typing import Tuple
 import numpy as np
 from scipy import fft, ndimage
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.particles import low_discrepancy
 from pcainit.engine.model.class_model import ClassModel, score_classes
@@ -21,7 +22,7 @@ from pcainit.engine.model.image_model import Background, NuisanceSpread
 from pcainit.engine.model.shell_products import shell_products
 
 Pair = Tuple[ClassModel, ClassModel]
-Halves = Tuple[np.ndarray, np.ndarray]
+Halves = Tuple[IntArray, IntArray]
 
 LARGEST_GAIN = 1.5
 # Larger differences make the posteriors sharper, which show more of them.
@@ -38,11 +39,11 @@ NEIGHBOURHOOD = 2 / 3
 
 def filter_differences(
     background: Background,
-    mask: np.ndarray,
+    mask: FloatArray,
     whole: ClassModel,
     pair: Pair,
     halves: Halves,
-    shares: np.ndarray,
+    shares: FloatArray,
     nuisance: NuisanceSpread,
 ) -> ClassModel:
     """The differences without what only noise makes, on the images' own scale.
@@ -83,11 +84,11 @@ class Sample:
         How many particles each counts as, itself included.
     """
 
-    index: np.ndarray
-    stand_for: np.ndarray
+    index: IntArray
+    stand_for: FloatArray
 
 
-def draw_telling(shares: np.ndarray, index: np.ndarray, count: int = TELLING_OF_CLASS) -> Sample:
+def draw_telling(shares: FloatArray, index: IntArray, count: int = TELLING_OF_CLASS) -> Sample:
     """About so many particles of each class; rare classes come whole.
 
     A sample with unequal probabilities: sums over it, weighted by `Sample.stand_for`, stand for
@@ -113,7 +114,7 @@ def draw_telling(shares: np.ndarray, index: np.ndarray, count: int = TELLING_OF_
 
 
 def localise(
-    grid: Grid, mask: np.ndarray, whole: ClassModel, pair: Pair
+    grid: Grid, mask: FloatArray, whole: ClassModel, pair: Pair
 ) -> tuple[ClassModel, Pair]:
     """Weight each place of each difference by how far two half-sets agree there.
 
@@ -149,15 +150,16 @@ def localise(
     return done[0], (done[1], done[2])
 
 
-def _agreement_weight(one: np.ndarray, two: np.ndarray, width: float) -> np.ndarray:
+def _agreement_weight(one: FloatArray, two: FloatArray, width: float) -> FloatArray:
     """Wiener weight of each voxel from two noisy copies, averaged over a Gaussian (voxels)."""
     common = ndimage.gaussian_filter(one * two, width)
     power = ndimage.gaussian_filter(one * one + two * two, width) / 2
     agreement = np.clip(common / np.maximum(power, 1e-60), 0, 1)
-    return 2 * agreement / (1 + agreement)
+    out: FloatArray = 2 * agreement / (1 + agreement)
+    return out
 
 
-def _bands(grid: Grid) -> list[np.ndarray]:
+def _bands(grid: Grid) -> list[FloatArray]:
     """Overlapping bands of shells, on the transform of a working-box volume; their sum is 1."""
     width = grid.n_shells / BANDS
     centres = (np.arange(BANDS) + 0.5) * width
@@ -167,7 +169,7 @@ def _bands(grid: Grid) -> list[np.ndarray]:
 
 def calibrate(
     background: Background,
-    mask: np.ndarray,
+    mask: FloatArray,
     whole: ClassModel,
     pair: Pair,
     samples: tuple[Sample, Sample],
@@ -224,7 +226,7 @@ def calibrate(
     return done[0], (done[1], done[2])
 
 
-def _smooth(profile: np.ndarray) -> np.ndarray:
+def _smooth(profile: FloatArray) -> FloatArray:
     """Sum over each shell and its neighbours; the images' own means, shell 0, are left out."""
     padded = np.pad(profile[1:], 1)
     total = padded[:-2] + padded[1:-1] + padded[2:]

@@ -16,13 +16,14 @@ import numba
 import numpy as np
 from scipy.special import logsumexp
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.acceleration import extrapolate, leap_length
 from pcainit.engine.model.statistics import Measurements
 from pcainit.engine.projection.slices import block_starts
 
-_Point = Tuple[np.ndarray, np.ndarray]  # log weights (K,) and centres (K, q)
+_Point = Tuple[FloatArray, FloatArray]  # log weights (K,) and centres (K, q)
 
 _BLOCKS = 8
 _NEGLIGIBLE = 1e-12  # of a posterior
@@ -49,8 +50,8 @@ class Mixture:
         Number of particles.
     """
 
-    weights: np.ndarray
-    centres: np.ndarray
+    weights: FloatArray
+    centres: FloatArray
     log_likelihood: float
     count: int
 
@@ -58,7 +59,8 @@ class Mixture:
     def bic(self) -> float:
         """Bayesian information criterion; smaller is better."""
         k, q = self.centres.shape
-        return (k * q + k - 1) * np.log(self.count) - 2 * self.log_likelihood
+        out: float = (k * q + k - 1) * np.log(self.count) - 2 * self.log_likelihood
+        return out
 
 
 @kernel(parallel=True)
@@ -135,8 +137,8 @@ def _expect(
 
 
 def responsibilities(
-    particles: Measurements, weights: np.ndarray, centres: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    particles: Measurements, weights: FloatArray, centres: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Posterior probability of each class for each particle, and its log-likelihood.
 
     Parameters
@@ -182,8 +184,8 @@ def _one_round(particles, log_weights, centres, accumulate):
 
 def refine_mixture(
     particles: Measurements,
-    weights: np.ndarray,
-    centres: np.ndarray,
+    weights: FloatArray,
+    centres: FloatArray,
     rounds: int = _ROUNDS,
     tolerance: float = 0.02,
 ) -> Mixture:
@@ -245,7 +247,7 @@ def _leap(first: _Point, second: _Point, third: _Point) -> _Point:
     return log_weights - logsumexp(log_weights), centres
 
 
-def weighted_centres(particles: Measurements, resp: np.ndarray) -> np.ndarray:
+def weighted_centres(particles: Measurements, resp: FloatArray) -> FloatArray:
     """Best centre of each class for given responsibilities, (K, q) float64."""
     near = particles.marginal()
     full = np.einsum("nk,nab->kab", resp, near.precision, dtype=np.float64)
@@ -254,10 +256,11 @@ def weighted_centres(particles: Measurements, resp: np.ndarray) -> np.ndarray:
     return np.stack([np.linalg.solve(g + ridge, b) for g, b in zip(full, target)])
 
 
-def _ridge(particles: Measurements) -> np.ndarray:
+def _ridge(particles: Measurements) -> FloatArray:
     """A thousandth of one particle's precision: keeps empty classes solvable."""
     mean = particles.precision.mean(axis=0, dtype=np.float64)
-    return 1e-3 * mean + (1e-9 * np.trace(mean) + 1e-30) * np.eye(len(mean))
+    out: FloatArray = 1e-3 * mean + (1e-9 * np.trace(mean) + 1e-30) * np.eye(len(mean))
+    return out
 
 
 def fit_mixture(
@@ -316,7 +319,7 @@ def fit_mixture(
     return refine_mixture(particles, winner.weights, winner.centres)
 
 
-def _different(runs: list[Mixture], metric: np.ndarray) -> list[Mixture]:
+def _different(runs: list[Mixture], metric: FloatArray) -> list[Mixture]:
     """Without runs that go where a better one goes: centres closer than half a particle's noise."""
     kept: list[Mixture] = []
     for run in runs:
@@ -329,8 +332,8 @@ def _different(runs: list[Mixture], metric: np.ndarray) -> list[Mixture]:
 
 
 def _spread_start(
-    means: np.ndarray, metric: np.ndarray, k: int, rng: np.random.Generator
-) -> np.ndarray:
+    means: FloatArray, metric: FloatArray, k: int, rng: np.random.Generator
+) -> FloatArray:
     """K particles drawn far from each other (k-means++ on a sample)."""
     root = np.linalg.cholesky(metric + 1e-9 * np.trace(metric) * np.eye(len(metric)))
     sample = means[rng.integers(len(means), size=2000)] @ root
@@ -342,7 +345,7 @@ def _spread_start(
     return np.linalg.solve(root.T, sample[chosen].T).T
 
 
-def spread_points(variances: np.ndarray, n_classes: int, count: int) -> Mixture:
+def spread_points(variances: FloatArray, n_classes: int, count: int) -> Mixture:
     """K equal parts of particles that spread along the first component without classes.
 
     Parameters
@@ -365,11 +368,12 @@ def spread_points(variances: np.ndarray, n_classes: int, count: int) -> Mixture:
     return Mixture(np.full(n_classes, 1 / n_classes), centres, 0.0, count)
 
 
-def _distances(one: np.ndarray, two: np.ndarray, metric: np.ndarray) -> np.ndarray:
+def _distances(one: FloatArray, two: FloatArray, metric: FloatArray) -> FloatArray:
     gap = one[:, None] - two[None]
-    return np.sqrt(np.maximum(np.einsum("kla,ab,klb->kl", gap, metric, gap), 0))
+    out: FloatArray = np.sqrt(np.maximum(np.einsum("kla,ab,klb->kl", gap, metric, gap), 0))
+    return out
 
 
-def centre_distances(centres: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def centre_distances(centres: FloatArray, precision: FloatArray) -> FloatArray:
     """Distance of each pair of centres in units of a particle's mean precision, (K, K)."""
     return _distances(centres, centres, precision.mean(axis=0, dtype=np.float64))

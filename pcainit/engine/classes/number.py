@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.classes.mixture import (
     Mixture,
     centre_distances,
@@ -21,8 +22,8 @@ MIN_EXCESS = 1e-3  # variance that it starts from at least, over that of the noi
 
 
 def choose_classes(
-    particles: Measurements, half: np.ndarray, most: int, seed: int, wanted: int = 0
-) -> tuple[list[Mixture], np.ndarray, int]:
+    particles: Measurements, half: IntArray, most: int, seed: int, wanted: int = 0
+) -> tuple[list[Mixture], FloatArray, int]:
     """Fit 1 to `most` classes; choose by BIC, if particles held out agree.
 
     Parameters
@@ -45,7 +46,7 @@ def choose_classes(
         Best number of classes.
     """
     fits: list[Mixture] = []
-    held: list[np.ndarray] = []
+    held: list[FloatArray] = []
     best, precision = 1, particles.marginal().precision
     for k in range(1, most + 1):
         fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
@@ -63,7 +64,7 @@ def choose_classes(
     return fits, np.array([values.mean() for values in held]), best
 
 
-def _two_states(fits: list[Mixture], held: list[np.ndarray], near: Latents) -> bool:
+def _two_states(fits: list[Mixture], held: list[FloatArray], near: Latents) -> bool:
     """Whether particles may be of two states rather than spread evenly between two ends."""
     two = fits[1]
     gap = centre_distances(two.centres, near.precision)[0, 1]
@@ -99,7 +100,7 @@ def _even_spread(near: Latents) -> float:
     return 0.5 * float(power - np.linalg.slogdet(np.eye(q) + spread @ precision)[1].sum())
 
 
-def _excess_spread(precision: np.ndarray, score: np.ndarray) -> np.ndarray:
+def _excess_spread(precision: FloatArray, score: FloatArray) -> FloatArray:
     """What points vary by beyond their noise, by the method of moments, (q, q) float64.
 
     EM starts from there: from afar it hardly ever comes down to axes along which nothing varies.
@@ -110,10 +111,11 @@ def _excess_spread(precision: np.ndarray, score: np.ndarray) -> np.ndarray:
     seen = inverse @ (score.T @ score / len(score)) @ inverse.T
     values, axes = np.linalg.eigh(seen)
     axes = inverse.T @ axes
-    return (axes * np.maximum(values - 1, MIN_EXCESS)) @ axes.T
+    out: FloatArray = (axes * np.maximum(values - 1, MIN_EXCESS)) @ axes.T
+    return out
 
 
-def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np.ndarray:
+def _held_out(particles: Measurements, half: IntArray, mixture: Mixture) -> FloatArray:
     """Log-likelihood of each particle under a mixture refined on the other half.
 
     Parameters
@@ -136,13 +138,13 @@ def _held_out(particles: Measurements, half: np.ndarray, mixture: Mixture) -> np
     return out
 
 
-def _surely_more(one: np.ndarray, two: np.ndarray) -> bool:
+def _surely_more(one: FloatArray, two: FloatArray) -> bool:
     """Whether particles are more likely by more than chance, from their differences."""
     gap = one - two
     return bool(gap.mean() * np.sqrt(len(gap)) > RULES.min_gain * gap.std())
 
 
-def _apart(mixture: Mixture, precision: np.ndarray, asked: bool) -> bool:
+def _apart(mixture: Mixture, precision: FloatArray, asked: bool) -> bool:
     """Whether particles can be told apart by all classes."""
     least = RULES.min_distance_asked if asked else RULES.min_distance
     gaps = centre_distances(mixture.centres, precision)

@@ -85,7 +85,8 @@ class _Files(IndexDataCacheFile):
 
     @property
     def _base(self) -> str:
-        return self._data_path(self._index_name[: -len(".nbi")])
+        out: str = self._data_path(self._index_name[: -len(".nbi")])
+        return out
 
     @property
     def _stamped(self) -> str:

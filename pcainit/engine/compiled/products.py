@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, ComplexArray, FloatArray
 
-def multiply(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+
+def multiply(one: ComplexArray, two: ComplexArray) -> ComplexArray:
     """Product of two arrays of one shape, complex64."""
     out = np.empty(one.shape, np.complex64)
     out.real = one.real * two.real - one.imag * two.imag
@@ -19,11 +21,11 @@ def multiply(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     return out
 
 
-def cross_power(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+def cross_power(one: FloatArray, two: FloatArray) -> FloatArray:
     """Real part of the product with the conjugate of the second."""
     return one.real * two.real + one.imag * two.imag
 
 
-def power(values: np.ndarray) -> np.ndarray:
+def power(values: AnyArray) -> FloatArray:
     """Squared modulus."""
     return cross_power(values, values)

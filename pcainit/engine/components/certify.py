@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.components.nuisance_span import nuisance_share
 from pcainit.engine.components.rules import RULES
@@ -41,12 +42,12 @@ class Evidence:
         Largest score of these.
     """
 
-    cosines: np.ndarray
+    cosines: FloatArray
     null: float
-    basis: np.ndarray
-    pairs: np.ndarray
+    basis: FloatArray
+    pairs: FloatArray
     artefacts: int = 0
-    around: np.ndarray | None = None
+    around: FloatArray | None = None
     around_score: float = 0.0
 
     @property
@@ -56,8 +57,8 @@ class Evidence:
 
 
 def principal_directions(
-    one: np.ndarray, two: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    one: FloatArray, two: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Principal cosines (q,) and vectors (q, ...) of two orthonormal sets of volumes."""
     a, b = one.reshape(len(one), -1), two.reshape(len(two), -1)
     left, cosines, right = np.linalg.svd(a.astype(np.float64) @ b.T)
@@ -66,8 +67,8 @@ def principal_directions(
 
 
 def null_cosines(
-    spectra: np.ndarray, mask: np.ndarray, grid: Grid, seed: int, draws: int = 100
-) -> np.ndarray:
+    spectra: FloatArray, mask: FloatArray, grid: Grid, seed: int, draws: int = 100
+) -> FloatArray:
     """Largest principal cosines that pairs of noise subspaces reach (99th percentile).
 
     Noise at low resolution has few degrees of freedom inside a mask, so the noise volumes are given
@@ -89,7 +90,7 @@ def null_cosines(
     """
     inside, q = mask > 0.01, len(spectra)
 
-    def subspace(number: int) -> np.ndarray:
+    def subspace(number: int) -> FloatArray:
         rng = np.random.default_rng([seed, 31, number])
         flat = [
             (colour(rng.standard_normal(mask.shape).astype(np.float32), spectrum, grid) * mask)[
@@ -112,7 +113,7 @@ def null_cosines(
 
 
 def certify(
-    one: LatentModel, two: LatentModel, mask: np.ndarray, grid: Grid, seed: int
+    one: LatentModel, two: LatentModel, mask: FloatArray, grid: Grid, seed: int
 ) -> Evidence:
     """Which directions two independently fitted models share.
 
@@ -152,8 +153,8 @@ def certify(
 def confirm(
     evidence: Evidence,
     background: Background,
-    halves: tuple[np.ndarray, np.ndarray],
-    mask: np.ndarray,
+    halves: tuple[IntArray, IntArray],
+    mask: FloatArray,
     spread: NuisanceSpread,
     beside: tuple[LatentModel, LatentModel] | None = None,
     least: float = RULES.min_score,
@@ -215,12 +216,12 @@ def confirm(
 
 
 def _crossed_scores(
-    pairs: np.ndarray,
+    pairs: FloatArray,
     background: Background,
-    halves: tuple[np.ndarray, np.ndarray],
+    halves: tuple[IntArray, IntArray],
     spread: NuisanceSpread,
     beside: tuple[LatentModel, LatentModel] | None,
-) -> np.ndarray:
+) -> FloatArray:
     """Scores (2, c) of each half-set's directions in the other half-set."""
     one, two = beside if beside is not None else (None, None)
     return np.stack(
@@ -232,13 +233,13 @@ def _crossed_scores(
 
 
 def _also_scrambled(
-    pairs: np.ndarray,
-    scores: np.ndarray,
+    pairs: FloatArray,
+    scores: FloatArray,
     scrambled: Scrambled,
     spread: NuisanceSpread,
     beside: tuple[LatentModel, LatentModel] | None,
     least: float,
-) -> np.ndarray:
+) -> FloatArray:
     """Which directions (c,) vary in scrambled particles too, for the most part."""
     null = scrambled.scale * _crossed_scores(
         pairs, scrambled.background, scrambled.halves, spread, beside
@@ -258,4 +259,5 @@ def _also_scrambled(
     own = null <= most * real
     # A little of other heterogeneity comes through the exchange.
     leak = RULES.leak * real[own].max(initial=0.0)
-    return (null - leak > most * real) | (real - null < least)
+    out: FloatArray = (null - leak > most * real) | (real - null < least)
+    return out

@@ -16,6 +16,7 @@ from typing import Callable
 import numpy as np
 from scipy import fft, ndimage
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.components.rules import RULES
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import soft_edge
@@ -47,10 +48,10 @@ class FineComponents:
 
     joint: LatentModel
     pair: tuple[LatentModel, LatentModel]
-    agreement: np.ndarray
+    agreement: FloatArray
 
 
-def find_supports(one: np.ndarray, two: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
+def find_supports(one: FloatArray, two: FloatArray, mask: FloatArray, grid: Grid) -> FloatArray:
     """Find where the components of two half-sets agree.
 
     There the local correlation of the two, over half a resolution about each voxel, exceeds
@@ -82,15 +83,16 @@ def find_supports(one: np.ndarray, two: np.ndarray, mask: np.ndarray, grid: Grid
             continue
         distance = ndimage.distance_transform_edt(~agree) * grid.voxel
         out.append(soft_edge(distance, *(edge * grid.resolution for edge in EDGE)) * mask)
-    return np.stack(out).astype(np.float32)
+    supports: FloatArray = np.stack(out).astype(np.float32)
+    return supports
 
 
 def refine_components(
     background: Background,
-    supports: np.ndarray,
-    coarse: np.ndarray,
-    pair: tuple[np.ndarray, np.ndarray],
-    halves: tuple[np.ndarray, np.ndarray],
+    supports: FloatArray,
+    coarse: FloatArray,
+    pair: tuple[FloatArray, FloatArray],
+    halves: tuple[IntArray, IntArray],
     spread: NuisanceSpread,
     progress: Callable[[float], None] = lambda share: None,
 ) -> FineComponents:
@@ -133,7 +135,7 @@ def refine_components(
     own = np.clip(agreement, 0, 1)
     both = 2 * own / (1 + own)
 
-    def model(volumes: np.ndarray, gain: np.ndarray) -> LatentModel:
+    def model(volumes: FloatArray, gain: FloatArray) -> LatentModel:
         shaped = np.stack([_shaped(v, g, grid) for v, g in zip(volumes, gain)]) * supports
         return LatentModel(*orthonormalise(shaped.astype(np.float32), moments), spread)
 
@@ -142,10 +144,11 @@ def refine_components(
     return FineComponents(joint, (one, two), agreement)
 
 
-def _shaped(volume: np.ndarray, gain: np.ndarray, grid: Grid) -> np.ndarray:
+def _shaped(volume: FloatArray, gain: FloatArray, grid: Grid) -> FloatArray:
     """A volume with each shell multiplied by a number."""
     shells = np.append(gain, 0)[grid.box_shells]
-    return fft.irfftn(fft.rfftn(volume) * shells, s=volume.shape)
+    shaped: FloatArray = fft.irfftn(fft.rfftn(volume) * shells, s=volume.shape)
+    return shaped
 
 
 def worth_measuring(fine: FineComponents) -> bool:

@@ -8,6 +8,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.components.score_test import marginal_variances
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import solvent_level
@@ -27,12 +28,12 @@ ROUNDS = 6
 
 
 def fit_component(
-    volume: np.ndarray,
+    volume: FloatArray,
     sampling: float,
     grid: Grid,
-    mask: np.ndarray,
-    mean: tuple[np.ndarray, float] | None = None,
-) -> np.ndarray:
+    mask: FloatArray,
+    mean: tuple[FloatArray, float] | None = None,
+) -> FloatArray:
     """A given volume as a component: on the working grid, solvent 0, masked, of norm 1.
 
     Parameters
@@ -62,14 +63,15 @@ def fit_component(
     return (found / np.float32(np.sqrt(power))).astype(np.float32)
 
 
-def likeness(volume: np.ndarray, mean: np.ndarray, mask: np.ndarray) -> float:
+def likeness(volume: FloatArray, mean: FloatArray, mask: FloatArray) -> float:
     """Cosine of a component with the consensus inside the mask, solvent 0, without its sign."""
     body = (mean - np.float32(solvent_level(mean, mask))) * mask
     norm = np.sqrt(float((body.astype(np.float64) ** 2).sum()))
-    return abs(float((volume * body).sum(dtype=np.float64))) / max(norm, 1e-30)
+    out: float = abs(float((volume * body).sum(dtype=np.float64))) / max(norm, 1e-30)
+    return out
 
 
-def first_dependent(volumes: np.ndarray) -> int:
+def first_dependent(volumes: FloatArray) -> int:
     """Number (from 0) of the first volume of norm 1 that those before it make up; -1 for none."""
     flat = volumes.reshape(len(volumes), -1).astype(np.float64)
     own = np.diag(np.linalg.qr(flat.T, mode="r")) ** 2
@@ -78,7 +80,7 @@ def first_dependent(volumes: np.ndarray) -> int:
 
 
 def initial_model(
-    background: Background, mask: np.ndarray, q: int, seed: int, given: np.ndarray
+    background: Background, mask: FloatArray, q: int, seed: int, given: FloatArray
 ) -> LatentModel:
     """A start of q components: the given ones, and random ones beside them.
 
@@ -105,9 +107,9 @@ def initial_model(
 
 def fit_spread(
     background: Background,
-    given: np.ndarray,
+    given: FloatArray,
     nuisance: NuisanceSpread,
-    index: np.ndarray,
+    index: IntArray,
     progress: Callable[[float], None] = lambda share: None,
 ) -> LatentModel:
     """Variances along given components and nuisance spreads; their span is not changed.
@@ -143,7 +145,7 @@ def fit_spread(
     return dataclasses.replace(model, nuisance=spread_beside(background, model, index))
 
 
-def share_in_span(volumes: np.ndarray, basis: np.ndarray) -> list[float]:
+def share_in_span(volumes: FloatArray, basis: FloatArray) -> list[float]:
     """Cosine of each volume of norm 1 with the span of an orthonormal basis."""
     flat = basis.reshape(len(basis), int(np.prod(volumes.shape[1:]))).astype(np.float64)
     return [float(np.sqrt(((flat @ volume.ravel()) ** 2).sum())) for volume in volumes]

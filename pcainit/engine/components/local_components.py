@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import BoolArray, FloatArray, IntArray
 from pcainit.engine.components.certify import Evidence, certify, confirm
 from pcainit.engine.components.local_sweep import Region, sweep
 from pcainit.engine.components.rules import RULES
@@ -47,10 +48,10 @@ class Place:
     """
 
     regions: tuple[Region, ...]
-    mask: np.ndarray
+    mask: FloatArray
     halves: tuple[LatentModel, LatentModel]
     joint: LatentModel
-    cosines: np.ndarray
+    cosines: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,8 @@ class Known:
 def find_places(
     background: Background,
     known: Known,
-    halves: tuple[np.ndarray, np.ndarray],
-    mask: np.ndarray,
+    halves: tuple[IntArray, IntArray],
+    mask: FloatArray,
     seed: int,
     weights: Weights | None = None,
     progress: Callable[[float], None] = lambda share: None,
@@ -154,7 +155,7 @@ def neighbours(regions: Sequence[Region]) -> list[list[Region]]:
     return groups
 
 
-def region_mask(regions: Sequence[Region], mask: np.ndarray) -> np.ndarray:
+def region_mask(regions: Sequence[Region], mask: FloatArray) -> FloatArray:
     """Soft union of spheres inside a mask, (box, box, box) float32."""
     axis = np.arange(len(mask))
     union = np.zeros(mask.shape, np.float32)
@@ -171,8 +172,8 @@ def _certified(
     background: Background,
     group: list[Region],
     known: Known,
-    halves: tuple[np.ndarray, np.ndarray],
-    mask: np.ndarray,
+    halves: tuple[IntArray, IntArray],
+    mask: FloatArray,
     seed: int,
     weights: Weights,
     scrambled: Scrambled | None,
@@ -235,7 +236,7 @@ def _certified(
 
 
 def _strong(
-    evidence: Evidence, joint: LatentModel, background: Background, index: np.ndarray
+    evidence: Evidence, joint: LatentModel, background: Background, index: IntArray
 ) -> Evidence:
     """Without directions that only what is wrong about the known components makes."""
     if not evidence.count:
@@ -258,9 +259,9 @@ def _strong(
 
 
 def _start(
-    volumes: list[np.ndarray],
+    volumes: list[FloatArray],
     background: Background,
-    place: np.ndarray,
+    place: FloatArray,
     joint: LatentModel,
     q: int = 2,
 ) -> LatentModel:
@@ -276,8 +277,8 @@ def _start(
 
 
 def append_orthogonal(
-    first: LatentModel, others: Sequence[LatentModel], chosen: np.ndarray | None = None
-) -> tuple[LatentModel, np.ndarray]:
+    first: LatentModel, others: Sequence[LatentModel], chosen: BoolArray | None = None
+) -> tuple[LatentModel, BoolArray]:
     """The first model's components as they are, then what the others add to them, orthonormal.
 
     Parameters
@@ -314,7 +315,7 @@ def append_orthogonal(
     return model, np.array(taken, bool)
 
 
-def describe_place(place: Place, grid: Grid) -> dict:
+def describe_place(place: Place, grid: Grid) -> dict[str, Any]:
     """Where a place is and how sure it is, as plain values (Angstrom from the box's centre)."""
     weight = place.mask.astype(np.float64)
     axis = np.arange(grid.box) - grid.box // 2

@@ -21,6 +21,7 @@ from typing import Callable, Sequence
 import numpy as np
 from scipy import linalg
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.components.region_sums import Spheres, gather_spheres
 from pcainit.engine.components.rules import RULES
@@ -59,9 +60,9 @@ class Region:
         Of the components that the scrambled particles themselves have here.
     """
 
-    centre: np.ndarray
+    centre: IntArray
     radius: float
-    pair: np.ndarray
+    pair: FloatArray
     cosine: float
     score: float
     strength: float
@@ -73,25 +74,27 @@ class Region:
 class _Leading:
     """Leading component of each half-set in one sphere, and how far the other half agrees."""
 
-    vectors: tuple[np.ndarray, np.ndarray]
-    excess: tuple[np.ndarray, np.ndarray]
-    expected: tuple[np.ndarray, np.ndarray]
+    vectors: tuple[FloatArray, FloatArray]
+    excess: tuple[FloatArray, FloatArray]
+    expected: tuple[FloatArray, FloatArray]
     weights: tuple[float, float]
 
-    def score(self, vectors: tuple[np.ndarray, np.ndarray]) -> float:
+    def score(self, vectors: tuple[FloatArray, FloatArray]) -> float:
         """Excess variance along one half's vector in the other half, mean times sqrt(2)."""
         total = 0.0
         for h in (0, 1):
             a, excess, expected = vectors[h], self.excess[1 - h], self.expected[1 - h]
             total += (a @ excess @ a) / (a @ expected @ a) * np.sqrt(self.weights[1 - h])
-        return total / np.sqrt(2)
+        out: float = total / np.sqrt(2)
+        return out
 
-    def strength(self, present: np.ndarray) -> float:
+    def strength(self, present: FloatArray) -> float:
         """What a change of variance v adds to the score, over v: v sum G^2."""
-        return sum(
+        out: float = sum(
             (present @ expected @ present) / (2 * np.sqrt(weight))
             for expected, weight in zip(self.expected, self.weights)
         ) / np.sqrt(2)
+        return out
 
 
 def _find_leading(spheres: Spheres, r: int, counts: tuple[int, int]) -> _Leading:
@@ -182,8 +185,8 @@ def detectable_share(regions: Sequence[Region], count: int) -> tuple[float, floa
 def sweep(
     background: Background,
     models: tuple[LatentModel, LatentModel],
-    halves: tuple[np.ndarray, np.ndarray],
-    mask: np.ndarray,
+    halves: tuple[IntArray, IntArray],
+    mask: FloatArray,
     weights: Weights | None = None,
     progress: Callable[[float], None] = lambda share: None,
     scrambled: Scrambled | None = None,

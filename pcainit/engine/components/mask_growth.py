@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.components.rules import RULES
 from pcainit.engine.geometry.grid import radial_distance
 from pcainit.engine.geometry.masks import soft_edge
@@ -22,9 +23,9 @@ ROUNDS = 2  # of EM in the whole sphere, from the components inside the mask
 def grow_mask(
     background: Background,
     models: tuple[LatentModel, LatentModel],
-    halves: tuple[np.ndarray, np.ndarray],
-    mask: np.ndarray,
-) -> np.ndarray:
+    halves: tuple[IntArray, IntArray],
+    mask: FloatArray,
+) -> FloatArray:
     """Extend a mask by where components that two half-sets share go on outside.
 
     Parameters

@@ -7,11 +7,12 @@ import dataclasses
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.geometry.linear_algebra import orthonormal
 from pcainit.engine.model.image_model import Background, LatentModel
 
 
-def nuisance_span(background: Background, mask: np.ndarray) -> np.ndarray:
+def nuisance_span(background: Background, mask: FloatArray) -> FloatArray:
     """Mean, its gradients (along x, y, z) and rotation derivatives, masked.
 
     Per unit of contrast, per voxel of the working box and per radian.
@@ -32,8 +33,8 @@ def nuisance_span(background: Background, mask: np.ndarray) -> np.ndarray:
 
 
 def nuisance_share(
-    components: np.ndarray, background: Background, mask: np.ndarray, *, contrast: bool = True
-) -> np.ndarray:
+    components: FloatArray, background: Background, mask: FloatArray, *, contrast: bool = True
+) -> FloatArray:
     """Share of each component that lies in the span of contrast, shift and rotation of the mean.
 
     Parameters
@@ -52,12 +53,13 @@ def nuisance_share(
     span = nuisance_span(background, mask).reshape(7, -1)[0 if contrast else 1 :]
     frame = orthonormal(span.astype(np.float64))
     inside = components.reshape(len(components), mask.size) @ frame.T
-    return (inside**2).sum(axis=1)
+    out: FloatArray = (inside**2).sum(axis=1)
+    return out
 
 
 def ambiguous_directions(
-    model: LatentModel, background: Background, mask: np.ndarray
-) -> np.ndarray:
+    model: LatentModel, background: Background, mask: FloatArray
+) -> FloatArray:
     """Orthonormal directions that the nuisances of a model explain as well as its components.
 
     Where contrast varies by more than the components' own part along the mean, that part could be
@@ -76,7 +78,7 @@ def ambiguous_directions(
     """
     grid, spread = background.grid, model.nuisance
     sd = [spread.contrast] + [spread.shift_px * grid.box / grid.box_px] * 3 + [spread.rotation] * 3
-    found: list[np.ndarray] = []
+    found: list[FloatArray] = []
     for size, volume in zip(sd, nuisance_span(background, mask).astype(np.float64)):
         direction = volume / max(float(np.sqrt((volume**2).sum())), 1e-30)
         along = np.einsum("qzyx,zyx->q", model.components, direction)
@@ -86,7 +88,7 @@ def ambiguous_directions(
     return frame.reshape((-1,) + mask.shape)
 
 
-def without_directions(model: LatentModel, directions: np.ndarray) -> LatentModel:
+def without_directions(model: LatentModel, directions: FloatArray) -> LatentModel:
     """The model without some orthonormal directions; its components stay orthonormal, in order."""
     flat = model.components.reshape(model.q, np.prod(model.components.shape[1:])).astype(np.float64)
     frame = directions.reshape(len(directions), flat.shape[1])

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
+from pcainit.engine.arrays import BoolArray, FloatArray, IntArray
 from pcainit.engine.components.rules import RULES
 from pcainit.engine.components.scrambling import Scrambled
 from pcainit.engine.geometry.grid import Grid
@@ -61,7 +62,7 @@ class DensityScale:
     mass: float
 
 
-def measure_density(mean: np.ndarray, mask: np.ndarray, grid: Grid) -> DensityScale:
+def measure_density(mean: FloatArray, mask: FloatArray, grid: Grid) -> DensityScale:
     """Estimate protein's density in the images' own greyscale, and the particle's mass.
 
     The density-weighted mean density of the particle's body, above the solvent's level around:
@@ -96,7 +97,7 @@ def ball_radius(kda: float) -> float:
     return float((3 * kda * VOLUME_PER_KDA / (4 * np.pi)) ** (1 / 3))
 
 
-def make_domain(centre: np.ndarray, kda: float, density: float, grid: Grid) -> np.ndarray:
+def make_domain(centre: FloatArray, kda: float, density: float, grid: Grid) -> FloatArray:
     """Make a ball of protein, as the working box shows it.
 
     Parameters
@@ -125,8 +126,8 @@ def make_domain(centre: np.ndarray, kda: float, density: float, grid: Grid) -> n
 
 
 def choose_places(
-    mask: np.ndarray, kda: float, grid: Grid, seed: int, count: int = PLACES
-) -> np.ndarray:
+    mask: FloatArray, kda: float, grid: Grid, seed: int, count: int = PLACES
+) -> IntArray:
     """Choose centres, far from each other, where a domain lies in the mask for the most part.
 
     Parameters
@@ -161,7 +162,7 @@ def choose_places(
     return allowed[chosen]
 
 
-def add_domain(slices: Slices, domain: np.ndarray, present: np.ndarray) -> Slices:
+def add_domain(slices: Slices, domain: FloatArray, present: BoolArray) -> Slices:
     """Add a domain to some of the particles, with the pose and CTF of each.
 
     Parameters
@@ -188,13 +189,13 @@ def add_domain(slices: Slices, domain: np.ndarray, present: np.ndarray) -> Slice
 class _Sums:
     """Along some directions: mean squares that noise gives, and what there is beyond."""
 
-    expected: np.ndarray  # mean G^2
-    excess: np.ndarray  # mean b^2 - G
-    stray: np.ndarray  # variance of b^2 - G
+    expected: FloatArray  # mean G^2
+    excess: FloatArray  # mean b^2 - G
+    stray: FloatArray  # variance of b^2 - G
 
 
 def _sum_along(
-    domains: np.ndarray, background: Background, index: np.ndarray, beside: LatentModel
+    domains: FloatArray, background: Background, index: IntArray, beside: LatentModel
 ) -> _Sums:
     """Statistics of each domain by itself, with what stands beside integrated out."""
     known, c = beside.scaled, len(domains)
@@ -208,7 +209,7 @@ def _sum_along(
 
 
 def expect_share(
-    strength: np.ndarray, null: np.ndarray, stray: np.ndarray, inside: np.ndarray, count: int
+    strength: FloatArray, null: FloatArray, stray: FloatArray, inside: BoolArray, count: int
 ) -> float | None:
     """Smallest share of particles in which a domain would be found, in 8 of 10 places.
 
@@ -243,8 +244,8 @@ def expect_share(
 
 def predict_power(
     background: Background,
-    index: np.ndarray,
-    mask: np.ndarray,
+    index: IntArray,
+    mask: FloatArray,
     scale: DensityScale,
     beside: LatentModel,
     scrambled: Scrambled,

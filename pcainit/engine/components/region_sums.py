@@ -8,6 +8,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from scipy import fft, linalg
 
+from pcainit.engine.arrays import AnyArray, FloatArray, IntArray
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import soft_edge
@@ -21,7 +22,7 @@ LARGEST_BASIS = 80
 MIN_FILLED = 0.25  # share of a sphere that lies in the mask
 
 
-def lay_regions(mask: np.ndarray, radius: float) -> np.ndarray:
+def lay_regions(mask: FloatArray, radius: float) -> FloatArray:
     """Centres (r, 3) of overlapping spheres that cover a mask: a cubic lattice of one radius."""
     box = len(mask)
     steps = np.arange(-int(box / radius) - 1, int(box / radius) + 2)
@@ -31,27 +32,30 @@ def lay_regions(mask: np.ndarray, radius: float) -> np.ndarray:
     ball = _ball(radius)
     inside = mask > 0.5
     filled = np.array([_inside(inside, c + ball).mean() for c in centres])
-    return centres[filled >= MIN_FILLED]
+    out: FloatArray = centres[filled >= MIN_FILLED]
+    return out
 
 
-def _ball(radius: float) -> np.ndarray:
+def _ball(radius: float) -> IntArray:
     """Offsets (v, 3) of the voxels of a sphere, z y x."""
     reach = int(np.floor(radius))
     axis = np.arange(-reach, reach + 1)
     offsets = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    return offsets[(offsets**2).sum(axis=1) < radius**2]
+    out: IntArray = offsets[(offsets**2).sum(axis=1) < radius**2]
+    return out
 
 
-def _inside(volume: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _inside(volume: AnyArray, places: IntArray) -> FloatArray:
     """Values of a volume at places, 0 beyond its box."""
     fits = ((places >= 0) & (places < len(volume))).all(axis=1)
     z, y, x = np.where(fits[:, None], places, 0).T
-    return volume[z, y, x] * fits
+    out: FloatArray = volume[z, y, x] * fits
+    return out
 
 
 def smooth_basis(
-    ball: np.ndarray, radius: float, spectrum: np.ndarray, grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
+    ball: IntArray, radius: float, spectrum: FloatArray, grid: Grid
+) -> tuple[FloatArray, FloatArray]:
     """Principal components of random densities with a given spectrum inside a soft sphere.
 
     Parameters
@@ -85,7 +89,7 @@ def smooth_basis(
     return vectors[:, :d] * np.sqrt(values[:d]), values[:d]
 
 
-def _toeplitz(kernels: Iterable[np.ndarray], ball: np.ndarray) -> Iterator[np.ndarray]:
+def _toeplitz(kernels: Iterable[FloatArray], ball: IntArray) -> Iterator[FloatArray]:
     """Matrices (v, v) float32 of periodic kernels' values at the differences of voxels."""
     reach = 2 * int(ball.max())
     size, axis = 2 * reach + 1, np.arange(-reach, reach + 1)
@@ -110,7 +114,7 @@ class Spheres:
     """
 
     def __init__(
-        self, radius: float, mask: np.ndarray, background: Background, kernels: list[np.ndarray]
+        self, radius: float, mask: FloatArray, background: Background, kernels: list[FloatArray]
     ) -> None:
         grid = background.grid
         self.radius, self.ball = radius, _ball(radius)
@@ -123,33 +127,35 @@ class Spheres:
         self.fourth = np.zeros((2, len(self.centres), d))
         self.kept = [np.flatnonzero(_inside(mask, centre + self.ball)) for centre in self.centres]
 
-    def add(self, r: int, half: int, scores: np.ndarray) -> None:
+    def add(self, r: int, half: int, scores: FloatArray) -> None:
         """Take in the scores (d, m) of some particles in one region."""
         self.sums[half, r] += scores @ scores.T
         squares = scores * scores
         self.fourth[half, r] += np.einsum("dm,dm->d", squares, squares)
 
-    def places(self, r: int) -> np.ndarray:
+    def places(self, r: int) -> IntArray:
         """Voxels (v, 3) of a region that lie in the mask."""
-        return self.centres[r] + self.ball[self.kept[r]]
+        out: IntArray = self.centres[r] + self.ball[self.kept[r]]
+        return out
 
-    def masked_basis(self, r: int) -> np.ndarray:
+    def masked_basis(self, r: int) -> FloatArray:
         """The basis (v, d) inside the mask."""
         return self.basis[self.kept[r]] * _inside(self.mask, self.places(r))[:, None]
 
-    def expected(self, r: int, half: int) -> np.ndarray:
+    def expected(self, r: int, half: int) -> FloatArray:
         """H of one half-set, (d, d)."""
         basis, kept = self.masked_basis(r).astype(np.float32), self.kept[r]
         normal = self.normal[half].take(kept, axis=0).take(kept, axis=1)
         return (basis.T @ (normal @ basis)).astype(np.float64)
 
-    def presence(self, r: int) -> np.ndarray:
+    def presence(self, r: int) -> FloatArray:
         """The mean's own density inside a region, as coefficients of the basis."""
         density = _inside(self.mean, self.centres[r] + self.ball)
         edge = soft_edge(np.sqrt((self.ball**2).sum(axis=1)), 0.7 * self.radius, self.radius)
-        return self.basis.T @ (density * edge) / np.maximum(self.variances, 1e-30)
+        out: FloatArray = self.basis.T @ (density * edge) / np.maximum(self.variances, 1e-30)
+        return out
 
-    def noise_level(self, r: int, half: int) -> tuple[np.ndarray, np.ndarray]:
+    def noise_level(self, r: int, half: int) -> tuple[FloatArray, FloatArray]:
         """S of one half-set, and what noise makes of it: H times a level read off the bulk.
 
         The nuisances took their share of the noise, and neighbours bring some.
@@ -166,8 +172,8 @@ class Spheres:
 def gather_spheres(
     background: Background,
     models: tuple[LatentModel, LatentModel],
-    halves: tuple[np.ndarray, np.ndarray],
-    mask: np.ndarray,
+    halves: tuple[IntArray, IntArray],
+    mask: FloatArray,
     radii: Sequence[float],
     weights: Weights,
     progress: Callable[[float], None],
@@ -203,7 +209,7 @@ def gather_spheres(
     where = np.full(mask.shape, -1)
     where[used] = np.arange(used.sum())
     points = (np.argwhere(used) - grid.box // 2)[:, ::-1].astype(np.float32)
-    bases: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {
+    bases: dict[tuple[int, int], tuple[IntArray, FloatArray]] = {
         (s, r): (
             where[tuple(size.places(r).T)],
             np.ascontiguousarray(size.masked_basis(r).T, np.float32),
@@ -218,7 +224,7 @@ def gather_spheres(
             left = unexplained_slices(background, models[h], part)
             values = back_project(left, background.slices.rotations[part], points, grid)
 
-            def take_in(key: tuple[int, int], h: int = h, values: np.ndarray = values) -> None:
+            def take_in(key: tuple[int, int], h: int = h, values: FloatArray = values) -> None:
                 place, basis = bases[key]
                 sizes[key[0]].add(key[1], h, basis @ values.take(place, axis=0))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import BoolArray, FloatArray, IntArray
 from pcainit.engine.components.rules import RULES
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.e_step import posterior_statistics
@@ -16,12 +17,12 @@ COMPARING, UNSURE = 20000, 3.0
 
 
 def held_out_score(
-    directions: np.ndarray,
+    directions: FloatArray,
     background: Background,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
     beside: LatentModel | None = None,
-) -> np.ndarray:
+) -> FloatArray:
     """Evidence for given directions in particles that had no part in finding them.
 
     Score test of variance along each direction, the other ones integrated out:
@@ -62,8 +63,8 @@ def held_out_score(
 
 
 def marginal_variances(
-    directions: np.ndarray, background: Background, index: np.ndarray, spread: NuisanceSpread
-) -> np.ndarray:
+    directions: FloatArray, background: Background, index: IntArray, spread: NuisanceSpread
+) -> FloatArray:
     """Variance of some particles along each direction by itself, by the method of moments.
 
     Parameters
@@ -82,12 +83,12 @@ def marginal_variances(
 
 
 def _along(
-    directions: np.ndarray,
+    directions: FloatArray,
     background: Background,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
     beside: LatentModel | None,
-) -> tuple[Latents, np.ndarray]:
+) -> tuple[Latents, FloatArray]:
     """Statistics along directions, and the variance along each with the others left out."""
     known = directions[:0] if beside is None else beside.scaled
     c = len(directions)
@@ -107,12 +108,12 @@ def _along(
 
 
 def exceeds_model_error(
-    components: np.ndarray,
+    components: FloatArray,
     background: Background,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
     least: float = RULES.min_signal,
-) -> np.ndarray:
+) -> BoolArray:
     """Which components vary by more than the model errs about the strongest of them.
 
     Parameters
@@ -138,7 +139,7 @@ def exceeds_model_error(
     return above >= 0
 
 
-def explained_by(coordinates: np.ndarray, features: np.ndarray) -> np.ndarray:
+def explained_by(coordinates: FloatArray, features: FloatArray) -> FloatArray:
     """Share of each coordinate's variance that a linear fit to features explains.
 
     Parameters
@@ -154,4 +155,5 @@ def explained_by(coordinates: np.ndarray, features: np.ndarray) -> np.ndarray:
     fit, *_ = np.linalg.lstsq(design, coordinates, rcond=None)
     left = ((coordinates - design @ fit) ** 2).mean(axis=0)
     share = 1 - left / np.maximum(coordinates.var(axis=0), 1e-30)
-    return np.maximum(share - features.shape[1] / len(features), 0)
+    out: FloatArray = np.maximum(share - features.shape[1] / len(features), 0)
+    return out

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcainit.buffers import Reused
+from pcainit.engine.arrays import BoolArray, ComplexArray, FloatArray, IntArray
 from pcainit.engine.compiled.products import power
 from pcainit.engine.geometry.poses import keep_to_one_unit, view_rank
 from pcainit.engine.images.particles import Slices, subsample
@@ -57,9 +58,9 @@ class Scrambled:
     """
 
     background: Background
-    halves: tuple[np.ndarray, np.ndarray]
+    halves: tuple[IntArray, IntArray]
     scale: float
-    body: np.ndarray
+    body: BoolArray
     redundancy: float = 1.0
     strongest: float = 0.0
     confirmed: bool = False
@@ -68,8 +69,8 @@ class Scrambled:
 
 def scramble_residuals(
     background: Background,
-    halves: tuple[np.ndarray, np.ndarray],
-    body: np.ndarray,
+    halves: tuple[IntArray, IntArray],
+    body: BoolArray,
     seed: int,
     count: int = SCRAMBLED,
 ) -> Scrambled:
@@ -119,7 +120,7 @@ def scramble_residuals(
     )
 
 
-def turn_to_mates(background: Background, symmetry: np.ndarray, seed: int) -> Background | None:
+def turn_to_mates(background: Background, symmetry: FloatArray, seed: int) -> Background | None:
     """Give each particle a random one of its equivalent poses, if all were kept to one unit.
 
     Which unit a pose lies in is then the refinement's choice and tells nothing of the particle, so
@@ -150,7 +151,7 @@ def turn_to_mates(background: Background, symmetry: np.ndarray, seed: int) -> Ba
     )
 
 
-def count_copies(slices: Slices, index: np.ndarray) -> float:
+def count_copies(slices: Slices, index: IntArray) -> float:
     """Mean number of copies of an image among some particles.
 
     Copies have the same value at the zero frequency, which shifts and windows leave alone.
@@ -161,12 +162,13 @@ def count_copies(slices: Slices, index: np.ndarray) -> float:
     return len(index) / max(len(np.unique(mean)), 1)
 
 
-def _transfer(slices: Slices) -> np.ndarray:
+def _transfer(slices: Slices) -> FloatArray:
     """Mean squared CTF of each image, (n,): what stands for its defocus."""
-    return power(slices.ctf).mean(axis=1, dtype=np.float64)
+    out: FloatArray = power(slices.ctf).mean(axis=1, dtype=np.float64)
+    return out
 
 
-def _exchanged(index: np.ndarray, likeness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _exchanged(index: IntArray, likeness: FloatArray, rng: np.random.Generator) -> IntArray:
     """For each of some particles another one that is like it, each taken once."""
     order = np.argsort(likeness, kind="stable")
     out = np.empty_like(index)
@@ -177,7 +179,7 @@ def _exchanged(index: np.ndarray, likeness: np.ndarray, rng: np.random.Generator
     return out
 
 
-def _with_residuals(slices: Slices, mean: np.ndarray, sources: np.ndarray) -> np.ndarray:
+def _with_residuals(slices: Slices, mean: FloatArray, sources: FloatArray) -> ComplexArray:
     """Projections of the mean with other particles' residuals, (len(sources), p) complex64."""
     grid = slices.grid
     transform = grid.to_fourier(mean[None])
@@ -190,4 +192,5 @@ def _with_residuals(slices: Slices, mean: np.ndarray, sources: np.ndarray) -> np
     values = (slices.values - projections)[sources]
     for start in range(0, len(values), len(slices)):
         values[start : start + len(slices)] += projections
-    return values
+    out: ComplexArray = values
+    return out

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pcainit.buffers import buffer_like
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.products import multiply
 from pcainit.engine.images.crop import shift_phases
 from pcainit.engine.images.particles import Slices
@@ -26,7 +27,7 @@ LARGE_PHASE = 0.5
 _SHIFT, _TURN, _POSE = slice(1, 3), slice(3, 6), slice(1, 6)
 
 
-def phase_error(spread: NuisanceSpread, background: Background, mask: np.ndarray) -> float:
+def phase_error(spread: NuisanceSpread, background: Background, mask: FloatArray) -> float:
     """How far pose errors turn the phases at the resolution limit, radians (1 sd)."""
     grid = background.grid
     axis = (np.arange(grid.box) - grid.box // 2) * grid.box_px / grid.box
@@ -36,7 +37,7 @@ def phase_error(spread: NuisanceSpread, background: Background, mask: np.ndarray
     return frequency * float(np.hypot(spread.shift_px, spread.rotation * radius))
 
 
-def correct_slices(slices: Slices, offsets: np.ndarray) -> Slices:
+def correct_slices(slices: Slices, offsets: FloatArray) -> Slices:
     """Slices with their poses moved.
 
     Parameters
@@ -65,9 +66,7 @@ def correct_slices(slices: Slices, offsets: np.ndarray) -> Slices:
     return dataclasses.replace(slices, values=values, rotations=rotations)
 
 
-def improve_offsets(
-    background: Background, index: np.ndarray, spread: NuisanceSpread
-) -> np.ndarray:
+def improve_offsets(background: Background, index: IntArray, spread: NuisanceSpread) -> FloatArray:
     """One Gauss-Newton step of every particle's pose.
 
     Parameters

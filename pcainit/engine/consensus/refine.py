@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcainit.buffers import Reused
+from pcainit.engine.arrays import BoolArray, FloatArray, IntArray
 from pcainit.engine.consensus.poses import LARGE_PHASE, correct_slices, improve_offsets, phase_error
 from pcainit.engine.consensus.windowing import choose_window, window_slices
 from pcainit.engine.geometry.grid import radial_distance
@@ -62,21 +63,21 @@ class ParticleQuality:
         How much of the scores of shifts and rotations is left; see `pose_information`.
     """
 
-    keep: np.ndarray
-    junk: np.ndarray
-    contrast: np.ndarray
+    keep: BoolArray
+    junk: BoolArray
+    contrast: FloatArray
     spread: NuisanceSpread
-    offsets: np.ndarray
+    offsets: FloatArray
     window: float
-    pose_information: np.ndarray
+    pose_information: FloatArray
 
 
 def clean_consensus(
     slices: Slices,
     consensus: Consensus,
-    symmetry: np.ndarray,
+    symmetry: FloatArray,
     seed: int,
-    seen: np.ndarray | None = None,
+    seen: FloatArray | None = None,
 ) -> tuple[Consensus, ParticleQuality]:
     """Set junk aside and make the consensus again without it.
 
@@ -136,8 +137,8 @@ def clean_consensus(
 
 def _spread_with_motion(
     background: Background,
-    solvent: np.ndarray,
-    index: np.ndarray,
+    solvent: FloatArray,
+    index: IntArray,
     spread: NuisanceSpread,
     seed: int,
     q: int = 6,
@@ -151,11 +152,11 @@ def _spread_with_motion(
 def _look_again(
     moved: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    offsets: np.ndarray,
+    offsets: FloatArray,
     first: Quality,
-    symmetry: np.ndarray,
+    symmetry: FloatArray,
 ) -> tuple[Consensus, NuisanceSpread, Quality]:
     """Junk and contrast under sharper poses; the mean is put on the greyscale of contrast 1."""
     background = make_background(moved, consensus, auto_mask(consensus.mean, moved.grid), offsets)
@@ -181,10 +182,10 @@ def _look_again(
 def _refine_poses(
     slices: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    symmetry: np.ndarray,
-) -> tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
+    symmetry: FloatArray,
+) -> tuple[Consensus, NuisanceSpread, FloatArray, Slices]:
     """Pose steps and consensus by turns; the slices under the last poses too.
 
     Some particles lead the consensus and the spread most of the way.
@@ -199,11 +200,11 @@ def _refine_poses(
 def _pose_steps(
     slices: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    symmetry: np.ndarray,
+    symmetry: FloatArray,
     steps: int = 2,
-) -> tuple[Consensus, NuisanceSpread, np.ndarray, Slices]:
+) -> tuple[Consensus, NuisanceSpread, FloatArray, Slices]:
     """Some steps of `_refine_poses` from the recorded poses."""
     offsets = np.zeros((len(slices), NUISANCES), np.float32)
     moved = slices
@@ -228,12 +229,12 @@ def _pose_steps(
 def polish_consensus(
     slices: Slices,
     consensus: Consensus,
-    index: np.ndarray,
+    index: IntArray,
     spread: NuisanceSpread,
-    offsets: np.ndarray | None = None,
+    offsets: FloatArray | None = None,
     *,
     rounds: int = 3,
-    symmetry: np.ndarray | None = None,
+    symmetry: FloatArray | None = None,
 ) -> Consensus:
     """EM for the mean itself, with contrast and pose errors integrated out.
 
@@ -284,7 +285,7 @@ def polish_consensus(
     )
 
 
-def _first_quiet(candidates: list[Consensus], slices: Slices, index: np.ndarray) -> Consensus:
+def _first_quiet(candidates: list[Consensus], slices: Slices, index: IntArray) -> Consensus:
     """Choose the first consensus whose noise rises in no shell above that of the last one.
 
     The zero frequency, which has no weight anywhere, does not count.
@@ -301,7 +302,7 @@ def _first_quiet(candidates: list[Consensus], slices: Slices, index: np.ndarray)
     return last
 
 
-def measure_level(background: Background, index: np.ndarray, nuisance: NuisanceSpread) -> float:
+def measure_level(background: Background, index: IntArray, nuisance: NuisanceSpread) -> float:
     """Estimate the constant that the images ask to be added to the mean.
 
     The images' own means have no weight, and inside the box a constant is hardly seen: but it makes

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import fft
 
 from pcainit.buffers import buffer_like
+from pcainit.engine.arrays import ComplexArray, FloatArray
 from pcainit.engine.compiled.products import power
 from pcainit.engine.geometry.grid import Grid, radial_distance
 from pcainit.engine.geometry.masks import soft_edge
@@ -31,7 +32,7 @@ TELLING = 3000  # particles that tell it
 CHUNK = 2048
 
 
-def choose_window(slices: Slices, consensus: Consensus, solvent: np.ndarray) -> float:
+def choose_window(slices: Slices, consensus: Consensus, solvent: FloatArray) -> float:
     """Radius of the circle that images should be seen through.
 
     Parameters
@@ -65,7 +66,7 @@ def choose_window(slices: Slices, consensus: Consensus, solvent: np.ndarray) -> 
     return radius if ratio > MIN_RATIO else 0.0
 
 
-def make_window(grid: Grid, radius: float) -> np.ndarray:
+def make_window(grid: Grid, radius: float) -> FloatArray:
     """Make a soft circle on the working box's images, half dark at `radius` voxels."""
     edge = 0.25 * grid.resolution / grid.voxel
     distance = radial_distance(grid.box)[grid.box // 2]
@@ -96,7 +97,7 @@ def window_slices(slices: Slices, radius: float) -> Slices:
     return dataclasses.replace(slices, values=values, seen=float((window**2).mean()))
 
 
-def _residuals(slices: Slices, mean: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def _residuals(slices: Slices, mean: FloatArray) -> Iterator[tuple[slice, ComplexArray]]:
     """What the mean leaves of the images, without their own means."""
     grid = slices.grid
     transform = grid.to_fourier(mean[None])
@@ -110,7 +111,7 @@ def _residuals(slices: Slices, mean: np.ndarray) -> Iterator[tuple[slice, np.nda
         yield part, residual
 
 
-def _to_images(values: np.ndarray, grid: Grid) -> np.ndarray:
+def _to_images(values: ComplexArray, grid: Grid) -> FloatArray:
     """Real images (n, box, box) of the working box; white noise keeps its variance."""
     box, (kx, ky) = grid.box, grid.frequencies.T
     kept = (kx < box // 2) & (np.abs(ky) < box // 2)
@@ -121,7 +122,7 @@ def _to_images(values: np.ndarray, grid: Grid) -> np.ndarray:
     return np.fft.fftshift(fft.irfft2(spectrum, s=(box, box)), axes=(1, 2)) * np.float32(box)
 
 
-def _to_slices(images: np.ndarray, grid: Grid) -> np.ndarray:
+def _to_slices(images: FloatArray, grid: Grid) -> ComplexArray:
     """Inverse of `_to_images`, (n, p) complex64; samples beyond the working box are zero."""
     box, (kx, ky) = grid.box, grid.frequencies.T
     kept = (kx < box // 2) & (np.abs(ky) < box // 2)
@@ -131,7 +132,7 @@ def _to_slices(images: np.ndarray, grid: Grid) -> np.ndarray:
     return values
 
 
-def _shell_power(images: np.ndarray, grid: Grid) -> np.ndarray:
+def _shell_power(images: FloatArray, grid: Grid) -> FloatArray:
     """Sum over images of the mean power in each shell, (n_shells,) float64."""
     total = power(_to_slices(images, grid)).sum(axis=0, dtype=np.float64)
     return np.bincount(grid.shell, total) / np.bincount(grid.shell)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import fft
 
 from pcainit.buffers import aligned_array
+from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
 from pcainit.engine.compiled.products import cross_power
 from pcainit.limits import WORKING_BOX_FACTOR
 
@@ -48,7 +49,8 @@ class Grid:
     @property
     def cutoff(self) -> float:
         """Largest distance from the origin in a volume: the last shell is whole."""
-        return np.floor(self.radius) + 0.5
+        out: float = np.floor(self.radius) + 0.5
+        return out
 
     @property
     def sample_cutoff(self) -> float:
@@ -87,7 +89,7 @@ class Grid:
         return (2 * self.reach + 1, 2 * self.reach + 1, self.reach + 1)
 
     @cached_property
-    def frequencies(self) -> np.ndarray:
+    def frequencies(self) -> IntArray:
         """(p, 2) int32, the samples (kx, ky) in pixels of the particles' box, DC first."""
         r = int(self.sample_cutoff)
         ky, kx = np.mgrid[-r : r + 1, 0 : r + 1]
@@ -97,9 +99,10 @@ class Grid:
         return np.concatenate([samples[first], np.delete(samples, first, axis=0)])
 
     @cached_property
-    def shell(self) -> np.ndarray:
+    def shell(self) -> IntArray:
         """(p,) int32, index of each sample's shell: its rounded distance from the origin."""
-        return np.rint(np.hypot(*self.frequencies.T)).astype(np.int32)
+        out: IntArray = np.rint(np.hypot(*self.frequencies.T)).astype(np.int32)
+        return out
 
     @property
     def n_shells(self) -> int:
@@ -107,20 +110,21 @@ class Grid:
         return int(self.shell.max()) + 1
 
     @cached_property
-    def multiplicity(self) -> np.ndarray:
+    def multiplicity(self) -> FloatArray:
         """(p,) float32, real degrees of freedom: 2 of a complex sample, 1 of the DC term."""
         weight = np.full(len(self.frequencies), 2, np.float32)
         weight[0] = 1
         return weight
 
     @cached_property
-    def shell_map(self) -> np.ndarray:
+    def shell_map(self) -> IntArray:
         """Shell of each voxel of the stored half-space, `half_shape`, int32."""
         z, y, x = self._half_axes()
-        return np.rint(np.sqrt(z**2 + y**2 + x**2) / self.oversampling).astype(np.int32)
+        out: IntArray = np.rint(np.sqrt(z**2 + y**2 + x**2) / self.oversampling).astype(np.int32)
+        return out
 
     @cached_property
-    def cells(self) -> np.ndarray:
+    def cells(self) -> IntArray:
         """Number of the cell of `CELL` cubed voxels that each voxel lies in, `half_shape` int32.
 
         The cells of Friedel mates are mates, and so they lie in `cell_shape`.
@@ -128,9 +132,10 @@ class Grid:
         _, y, x = self.cell_shape
         z = (np.arange(-self.reach, self.reach + 1) + CELL // 2) // CELL
         half = z[self.reach :]
-        return ((z - z[0])[:, None, None] * (y * x) + (z - z[0])[:, None] * x + half).astype(
-            np.int32
-        )
+        out: IntArray = (
+            (z - z[0])[:, None, None] * (y * x) + (z - z[0])[:, None] * x + half
+        ).astype(np.int32)
+        return out
 
     @property
     def cell_shape(self) -> tuple[int, int, int]:
@@ -138,22 +143,23 @@ class Grid:
         half = (self.reach + CELL // 2) // CELL
         return (2 * half + 1, 2 * half + 1, half + 1)
 
-    def _half_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _half_axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         full = np.arange(-self.reach, self.reach + 1, dtype=np.float64)
         return full[:, None, None], full[None, :, None], full[None, None, self.reach :]
 
     @cached_property
-    def _gridding(self) -> np.ndarray:
+    def _gridding(self) -> FloatArray:
         """Transform of the trilinear kernel over the working box (separable sinc^2)."""
         x = (np.arange(self.box) - self.box // 2) / self.padded_box
         line = np.sinc(x) ** 2
-        return (line[:, None, None] * line[None, :, None] * line).astype(np.float32)
+        out: FloatArray = (line[:, None, None] * line[None, :, None] * line).astype(np.float32)
+        return out
 
     @property
     def _scale(self) -> float:
         return (self.box_px / self.box) ** 3 / self.box_px
 
-    def to_fourier(self, volumes: np.ndarray, channels: int = 0, workers: int = 1) -> np.ndarray:
+    def to_fourier(self, volumes: FloatArray, channels: int = 0, workers: int = 1) -> ComplexArray:
         """Oversampled half-space transforms of real volumes, ready to read slices from.
 
         Parameters
@@ -171,24 +177,25 @@ class Grid:
         """
         return self.side_by_side(self.transforms(volumes, workers), channels, workers)
 
-    def transforms(self, volumes: Iterable[np.ndarray], workers: int = 1) -> list[np.ndarray]:
+    def transforms(self, volumes: Iterable[FloatArray], workers: int = 1) -> list[ComplexArray]:
         """Oversampled transforms of real volumes (box, box, box), each `stored` part alone."""
         n, k = self.padded_box, self.stored
         turn = np.exp(2j * np.pi * (self.box // 2) / n * k)  # the origin is in the middle
         phases = self._scale * turn[:, None, None] * turn[:, None] * turn[k >= 0]
         phases = phases.astype(np.complex64)
 
-        def transform(volume: np.ndarray) -> np.ndarray:
+        def transform(volume: FloatArray) -> ComplexArray:
             # One axis after the other: most of the padding is never transformed.
             t = fft.rfft(volume / self._gridding, n, axis=2)[..., k[k >= 0]]
-            return fft.fft(fft.fft(t, n, axis=1)[:, k], n, axis=0)[k] * phases
+            out: ComplexArray = fft.fft(fft.fft(t, n, axis=1)[:, k], n, axis=0)[k] * phases
+            return out
 
         with concurrent.futures.ThreadPoolExecutor(max(workers, 1)) as pool:
             return list(pool.map(transform, volumes))
 
     def side_by_side(
-        self, transforms: Sequence[np.ndarray], channels: int = 0, workers: int = 1
-    ) -> np.ndarray:
+        self, transforms: Sequence[ComplexArray], channels: int = 0, workers: int = 1
+    ) -> ComplexArray:
         """What `transforms` has made, as `to_fourier` returns it."""
         out = aligned_array(self.half_shape + (max(channels, len(transforms)),), np.complex64)
         margin = self.stored_part[0].start
@@ -204,7 +211,7 @@ class Grid:
             list(pool.map(fill, map(slice, cuts[:-1], cuts[1:])))
         return out
 
-    def to_real(self, transform: np.ndarray, workers: int = 1) -> np.ndarray:
+    def to_real(self, transform: ComplexArray, workers: int = 1) -> FloatArray:
         """Real volume in the working box from an oversampled half-space transform.
 
         Parameters
@@ -226,10 +233,11 @@ class Grid:
             full[(slice(None),) * axis + (k,)] = t
             t = fft.ifft(full, axis=axis, workers=workers).take(inside, axis=axis, mode="wrap")
         volume = fft.irfft(t, n, axis=2, workers=workers).take(inside, axis=2, mode="wrap")
-        return (volume / (self._scale * self._gridding)).astype(np.float32)
+        out: FloatArray = (volume / (self._scale * self._gridding)).astype(np.float32)
+        return out
 
     @cached_property
-    def stored(self) -> np.ndarray:
+    def stored(self) -> IntArray:
         """Indices of the oversampled transform that are stored, along z or y.
 
         Small grids store a margin that lies beyond the transform's own end; it stays zero.
@@ -244,14 +252,15 @@ class Grid:
         return (slice(self.reach - r, self.reach + r + 1),) * 2 + (slice(0, r + 1),)
 
     @cached_property
-    def box_shells(self) -> np.ndarray:
+    def box_shells(self) -> IntArray:
         """Shell of each voxel of ``rfftn`` of the working box; `n_shells` for all beyond, int."""
         f = fft.fftfreq(self.box, 1 / self.box)
         x = fft.rfftfreq(self.box, 1 / self.box)
         shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + x**2))
-        return np.minimum(shell.astype(int), self.n_shells)
+        out: IntArray = np.minimum(shell.astype(int), self.n_shells)
+        return out
 
-    def shell_profile(self, volume: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
+    def shell_profile(self, volume: FloatArray, other: FloatArray | None = None) -> FloatArray:
         """Mean power of a working-box volume in each shell, (n_shells,) float64.
 
         With a second volume, the mean of their cross power (which noise does not bias).
@@ -265,29 +274,30 @@ class Grid:
         total = np.bincount(shell.ravel(), (power * weight).ravel())
         return (total / np.bincount(shell.ravel(), weight.ravel()))[: self.n_shells]
 
-    def band_limit(self, volume: np.ndarray) -> np.ndarray:
+    def band_limit(self, volume: FloatArray) -> FloatArray:
         """Remove everything finer than the resolution, same box, float32."""
         f = fft.fftfreq(self.box, 1 / self.box)
         x = fft.rfftfreq(self.box, 1 / self.box)
         keep = f[:, None, None] ** 2 + f[None, :, None] ** 2 + x**2 < self.cutoff**2
         spectrum = np.where(keep, fft.rfftn(volume), 0)
-        return fft.irfftn(spectrum, s=volume.shape).astype(np.float32)
+        out: FloatArray = fft.irfftn(spectrum, s=volume.shape).astype(np.float32)
+        return out
 
-    def moments(self, volume: np.ndarray) -> np.ndarray:
+    def moments(self, volume: FloatArray) -> FloatArray:
         """A volume times x, y and z (pixels of the particles' box), (3, box, box, box) float32."""
         axis = (np.arange(self.box) - self.box // 2) * np.float32(self.box_px / self.box)
         return np.stack(
             [volume * axis, volume * axis[:, None], volume * axis[:, None, None]]
         ).astype(np.float32)
 
-    def to_particle_box(self, volume: np.ndarray) -> np.ndarray:
+    def to_particle_box(self, volume: FloatArray) -> FloatArray:
         """Volume resampled to the particles' box and sampling (Fourier padding), float32.
 
         Densities keep their values; nothing finer than the resolution is added.
         """
         return np.concatenate(list(self.particle_box_blocks(volume)))
 
-    def particle_box_blocks(self, volume: np.ndarray) -> Iterator[np.ndarray]:
+    def particle_box_blocks(self, volume: FloatArray) -> Iterator[FloatArray]:
         """`to_particle_box` in blocks of planes along z: the whole need not be in memory."""
         n, b = self.box_px, self.box
         limited = self.band_limit(volume)
@@ -295,19 +305,20 @@ class Grid:
             yield limited
             return
 
-        def widened(part: np.ndarray, axis: int) -> np.ndarray:
+        def widened(part: FloatArray, axis: int) -> FloatArray:
             low, high = np.split(part, 2, axis=axis)
             shape = list(part.shape)
             shape[axis] = n - b
             part = np.concatenate([low, np.zeros(shape, np.complex64), high], axis=axis)
-            return fft.ifft(part, axis=axis, overwrite_x=True)
+            out: FloatArray = fft.ifft(part, axis=axis, overwrite_x=True)
+            return out
 
         # Both origins are the centre, n and b are even: the signs that shift them cancel.
         lines = widened(fft.rfftn(limited)[:, :, : b // 2] * np.float32((n / b) ** 3), 0)
         for first in range(0, n, PLANES):
             yield fft.irfft(widened(lines[first : first + PLANES], 1), n, axis=2)
 
-    def from_particle_box(self, volume: np.ndarray) -> np.ndarray:
+    def from_particle_box(self, volume: FloatArray) -> FloatArray:
         """Volume of the particles' box Fourier-cropped to the working box, float32."""
         n, b = self.box_px, self.box
         full = fft.fftshift(fft.rfftn(fft.ifftshift(np.asarray(volume, np.float32))), axes=(0, 1))
@@ -323,11 +334,13 @@ def _even_fast_length(n: float) -> int:
     while True:
         length = fft.next_fast_len(length, real=False)
         if length % 2 == 0:
-            return length
+            out: int = length
+            return out
         length += 1
 
 
-def radial_distance(box: int) -> np.ndarray:
+def radial_distance(box: int) -> FloatArray:
     """Distance of each voxel of a cube from its origin, pixels, float32."""
     axis = (np.arange(box) - box // 2).astype(np.float32)
-    return np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2)
+    out: FloatArray = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2)
+    return out

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 
-def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+def principal_axes(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Right singular vectors and singular values.
 
     Parameters
@@ -30,19 +32,19 @@ def principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _spread(axes.T, place, rows.shape[1]), singular
 
 
-def orthonormal(rows: np.ndarray) -> np.ndarray:
+def orthonormal(rows: FloatArray) -> FloatArray:
     """Gram and Schmidt's axes of rows, both (m, v) float64."""
     place = _support(rows)
     return _spread(np.linalg.qr(rows[:, place].T)[0].T, place, rows.shape[1])
 
 
-def _support(rows: np.ndarray) -> np.ndarray:
+def _support(rows: FloatArray) -> IntArray:
     """Where any of the rows is not zero; everywhere, if that is too little for so many axes."""
     place = np.flatnonzero(rows.any(axis=0))
     return place if len(place) >= len(rows) else np.arange(rows.shape[1])
 
 
-def _spread(values: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
+def _spread(values: FloatArray, place: IntArray, size: int) -> FloatArray:
     out = np.zeros((len(values), size))
     out[:, place] = values
     return out

@@ -6,13 +6,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from pcainit.engine.arrays import BoolArray, FloatArray
 from pcainit.engine.geometry.grid import Grid, radial_distance
 from pcainit.errors import InputError
 
 
 def auto_mask(
-    mean: np.ndarray, grid: Grid, *, threshold: float = 0.2, near: float = 10.0, far: float = 20.0
-) -> np.ndarray:
+    mean: FloatArray, grid: Grid, *, threshold: float = 0.2, near: float = 10.0, far: float = 20.0
+) -> FloatArray:
     """Make a soft solvent mask from the consensus: threshold, dilate, soft edge, as cryoSPARC.
 
     Densities count from the level around the particle, which crowding and the normalisation of
@@ -49,7 +50,7 @@ def auto_mask(
     return _dilated(dense, grid, near, far) * inside
 
 
-def particle_body(mean: np.ndarray, mask: np.ndarray, threshold: float = 0.2) -> np.ndarray:
+def particle_body(mean: FloatArray, mask: FloatArray, threshold: float = 0.2) -> BoolArray:
     """Find what is densely filled in the consensus, and the cavities inside.
 
     Parameters
@@ -65,7 +66,8 @@ def particle_body(mean: np.ndarray, mask: np.ndarray, threshold: float = 0.2) ->
     """
     inside = radial_distance(len(mean)) < len(mean) / 2 - 1
     level = _above(solvent_level(mean, mask), threshold, float(mean[inside].max()))
-    return ndimage.binary_fill_holes(_dense(mean, level, inside))
+    out: BoolArray = ndimage.binary_fill_holes(_dense(mean, level, inside))
+    return out
 
 
 def _above(level: float, threshold: float, top: float) -> float:
@@ -74,7 +76,7 @@ def _above(level: float, threshold: float, top: float) -> float:
     return low + threshold * (top - low)
 
 
-def _dense(mean: np.ndarray, least: float, inside: np.ndarray) -> np.ndarray:
+def _dense(mean: FloatArray, least: float, inside: BoolArray) -> BoolArray:
     """Voxels of more than some density, without specks beside the particle."""
     dense = (mean > least) & inside
     label, count = ndimage.label(dense)
@@ -84,14 +86,14 @@ def _dense(mean: np.ndarray, least: float, inside: np.ndarray) -> np.ndarray:
     return dense
 
 
-def _dilated(dense: np.ndarray, grid: Grid, near: float, far: float) -> np.ndarray:
+def _dilated(dense: BoolArray, grid: Grid, near: float, far: float) -> FloatArray:
     """Soft mask round dense voxels, without holes."""
     distance = ndimage.distance_transform_edt(~dense) * grid.voxel
     whole = ndimage.binary_fill_holes(distance <= near)
     return np.maximum(soft_edge(distance, near, far), whole).astype(np.float32)
 
 
-def solvent_level(volume: np.ndarray, mask: np.ndarray) -> float:
+def solvent_level(volume: FloatArray, mask: FloatArray) -> float:
     """Mean of a working-box volume around the mask, inside the sphere that touches the box.
 
     The images hardly tell a volume's own mean: the CTF is weak there and backgrounds vary.  That
@@ -112,7 +114,7 @@ def solvent_level(volume: np.ndarray, mask: np.ndarray) -> float:
     return float((volume * around).sum(dtype=np.float64)) / total if total > 1 else 0.0
 
 
-def check_room(mask: np.ndarray, components: int) -> None:
+def check_room(mask: FloatArray, components: int) -> None:
     """Whether so many components fit into a mask.
 
     Raises
@@ -128,13 +130,14 @@ def check_room(mask: np.ndarray, components: int) -> None:
         )
 
 
-def soft_edge(distance: np.ndarray, near: float, far: float) -> np.ndarray:
+def soft_edge(distance: FloatArray, near: float, far: float) -> FloatArray:
     """Raised cosine from 1 at `near` to 0 at `far`."""
     step = np.clip((distance - near) / max(far - near, 1e-6), 0, 1)
-    return 0.5 * (1 + np.cos(np.pi * step))
+    out: FloatArray = 0.5 * (1 + np.cos(np.pi * step))
+    return out
 
 
-def fit_mask(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
+def fit_mask(volume: FloatArray, sampling: float, grid: Grid) -> FloatArray:
     """A user's mask resampled to the working box (same centre, any box and sampling).
 
     Parameters
@@ -176,4 +179,5 @@ def fit_mask(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
             "The mask covers next to nothing of the particles' box: check its "
             "sampling rate and that it is centred."
         )
-    return fitted
+    out: FloatArray = fitted
+    return out

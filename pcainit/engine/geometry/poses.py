@@ -8,6 +8,7 @@ import re
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.errors import InputError
 
 # Generators (order, axis) in RELION's orientation of each group.
@@ -41,7 +42,7 @@ _POLYHEDRAL["i"] = _POLYHEDRAL["i2"]
 PAIRS, ONE_UNIT = 20000, 0.68
 
 
-def rotation_from_euler(rot: np.ndarray, tilt: np.ndarray, psi: np.ndarray) -> np.ndarray:
+def rotation_from_euler(rot: FloatArray, tilt: FloatArray, psi: FloatArray) -> FloatArray:
     """RELION's matrix (specimen to image) from its Euler angles in degrees.
 
     Parameters
@@ -67,7 +68,7 @@ def rotation_from_euler(rot: np.ndarray, tilt: np.ndarray, psi: np.ndarray) -> n
     return matrix.astype(np.float32)
 
 
-def euler_from_rotation(rotations: np.ndarray) -> np.ndarray:
+def euler_from_rotation(rotations: FloatArray) -> FloatArray:
     """RELION's angles (rot, tilt, psi) in degrees of matrices (n, 3, 3); inverse of the above."""
     m = np.asarray(rotations, np.float64)
     tilt = np.arctan2(np.hypot(m[:, 2, 0], m[:, 2, 1]), m[:, 2, 2])
@@ -78,15 +79,16 @@ def euler_from_rotation(rotations: np.ndarray) -> np.ndarray:
         np.arctan2(-m[:, 1, 0] * np.sign(m[:, 2, 2]), m[:, 1, 1]),
         np.arctan2(m[:, 1, 2], -m[:, 0, 2]),
     )
-    return np.degrees(np.stack([rot, tilt, psi], axis=1))
+    out: FloatArray = np.degrees(np.stack([rot, tilt, psi], axis=1))
+    return out
 
 
-def view_directions(rotations: np.ndarray) -> np.ndarray:
+def view_directions(rotations: FloatArray) -> FloatArray:
     """Direction each particle is seen from, specimen frame, (n, 3)."""
     return rotations[:, 2, :]
 
 
-def direction_order(directions: np.ndarray, bands: int = 18) -> np.ndarray:
+def direction_order(directions: FloatArray, bands: int = 18) -> FloatArray:
     """A number that is close for close views: band of latitude, then longitude (snaking).
 
     Parameters
@@ -102,10 +104,11 @@ def direction_order(directions: np.ndarray, bands: int = 18) -> np.ndarray:
     folded = directions * np.where(directions[:, 2:] < 0, -1, 1)  # mirrored views are one
     band = np.minimum((np.abs(folded[:, 2]) * bands).astype(int), bands - 1)
     longitude = (np.arctan2(folded[:, 1], folded[:, 0]) / (2 * np.pi)) % 1.0
-    return band + np.where(band % 2, 1 - longitude, longitude) * 0.999
+    out: FloatArray = band + np.where(band % 2, 1 - longitude, longitude) * 0.999
+    return out
 
 
-def view_rank(rotations: np.ndarray) -> np.ndarray:
+def view_rank(rotations: FloatArray) -> IntArray:
     """Place of each particle when all are sorted by view, (n,) int64."""
     order = np.argsort(direction_order(view_directions(rotations)), kind="stable")
     rank = np.empty(len(order), np.int64)
@@ -113,7 +116,7 @@ def view_rank(rotations: np.ndarray) -> np.ndarray:
     return rank
 
 
-def keep_to_one_unit(rotations: np.ndarray, symmetry: np.ndarray, seed: int) -> bool:
+def keep_to_one_unit(rotations: FloatArray, symmetry: FloatArray, seed: int) -> bool:
     """Whether poses were confined to one asymmetric unit of a point group.
 
     Refinements under a symmetry write each particle's pose within one unit.  Then of two particles'
@@ -141,7 +144,7 @@ def keep_to_one_unit(rotations: np.ndarray, symmetry: np.ndarray, seed: int) -> 
     return bool(nearest > (1 / len(symmetry) + ONE_UNIT) / 2)
 
 
-def symmetry_matrices(group: str) -> np.ndarray:
+def symmetry_matrices(group: str) -> FloatArray:
     """Rotations of a point group in RELION's orientation.
 
     Parameters
@@ -179,7 +182,7 @@ def symmetry_matrices(group: str) -> np.ndarray:
     )
 
 
-def _closure(generators: list) -> np.ndarray:
+def _closure(generators: list[FloatArray]) -> FloatArray:
     found = [np.eye(3)]
     for matrix in found:  # grows while it is walked through
         for generator in generators:

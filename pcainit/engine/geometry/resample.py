@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.geometry.grid import Grid
 
 
-def resample(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
+def resample(volume: FloatArray, sampling: float, grid: Grid) -> FloatArray:
     """A volume on the working grid: band-limited interpolation about its own origin.
 
     The voxel ``box // 2`` stays the origin.  Beyond the volume's own box there is the
@@ -41,7 +42,7 @@ def resample(volume: np.ndarray, sampling: float, grid: Grid) -> np.ndarray:
     return grid.band_limit(out + np.float32(border))
 
 
-def to_grid(volumes: np.ndarray, coarse: Grid, fine: Grid) -> np.ndarray:
+def to_grid(volumes: FloatArray, coarse: Grid, fine: Grid) -> FloatArray:
     """Bring volumes (q, ...) of one working grid to another of the same particles, float32."""
     out = np.empty((len(volumes),) + (fine.box,) * 3, np.float32)
     for k, volume in enumerate(volumes):
@@ -49,7 +50,7 @@ def to_grid(volumes: np.ndarray, coarse: Grid, fine: Grid) -> np.ndarray:
     return out
 
 
-def mask_to_grid(mask: np.ndarray, coarse: Grid, fine: Grid) -> np.ndarray:
+def mask_to_grid(mask: FloatArray, coarse: Grid, fine: Grid) -> FloatArray:
     """Bring a mask to another working grid, from 0 to 1 and 0 outside."""
     found = np.clip(resample(mask, coarse.voxel, fine), 0, 1)
     return np.where(found < 0.01, 0, found).astype(np.float32)

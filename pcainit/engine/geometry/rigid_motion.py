@@ -7,10 +7,12 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from pcainit.engine.arrays import FloatArray
+
 FINER = 2  # grid that splines interpolate on: a volume may hold Nyquist
 
 
-def move_volume(volume: np.ndarray, shift: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+def move_volume(volume: FloatArray, shift: FloatArray, rotation: FloatArray) -> FloatArray:
     """A volume turned about the box's centre and shifted.
 
     Parameters
@@ -30,7 +32,7 @@ def move_volume(volume: np.ndarray, shift: np.ndarray, rotation: np.ndarray) -> 
     return _moved(_finer(volume), shift, Rotation.from_rotvec(rotation).as_matrix())
 
 
-def symmetrise(volume: np.ndarray, group: np.ndarray) -> np.ndarray:
+def symmetrise(volume: FloatArray, group: FloatArray) -> FloatArray:
     """The average of a volume over a point group.
 
     Parameters
@@ -51,22 +53,24 @@ def symmetrise(volume: np.ndarray, group: np.ndarray) -> np.ndarray:
     return (total / len(group)).astype(np.float32)
 
 
-def _finer(volume: np.ndarray) -> np.ndarray:
+def _finer(volume: FloatArray) -> FloatArray:
     """The same volume on a finer grid, by its Fourier transform, as spline coefficients."""
     n, fine = len(volume), FINER * len(volume)
     inner = slice(fine // 2 - n // 2, fine // 2 - n // 2 + n)
     room = np.zeros((fine,) * 3, np.complex128)
     room[inner, inner, inner] = np.fft.fftshift(np.fft.fftn(volume))
-    return ndimage.spline_filter(np.fft.ifftn(np.fft.ifftshift(room)).real * FINER**3)
+    out: FloatArray = ndimage.spline_filter(np.fft.ifftn(np.fft.ifftshift(room)).real * FINER**3)
+    return out
 
 
-def _moved(smooth: np.ndarray, shift: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def _moved(smooth: FloatArray, shift: FloatArray, matrix: FloatArray) -> FloatArray:
     """A volume, as `_finer` gives it, on its own grid after a motion."""
     n = len(smooth) // FINER
     # Arrays are (z, y, x); what comes to a place was where the inverse motion leads.
     back = matrix[::-1, ::-1].T
     centre = n // 2
     offset = FINER * (centre - back @ (np.full(3, centre) + shift[::-1]))
-    return ndimage.affine_transform(
+    out: FloatArray = ndimage.affine_transform(
         smooth, FINER * back, offset, output_shape=(n,) * 3, prefilter=False
     ).astype(np.float32)
+    return out

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pcainit.engine.arrays import BoolArray, FloatArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.errors import InputError
 
@@ -55,7 +56,7 @@ class Surroundings:
         Whether the background is normalised after it is measured.
     """
 
-    table: np.ndarray
+    table: FloatArray
     normalised: bool
 
     @classmethod
@@ -64,45 +65,45 @@ class Surroundings:
         return cls(np.zeros((count, _COLUMNS)), normalised)
 
     @property
-    def mean(self) -> np.ndarray:
+    def mean(self) -> FloatArray:
         """Mean of each background."""
         return self.table[:, 0]
 
     @property
-    def variance(self) -> np.ndarray:
+    def variance(self) -> FloatArray:
         """Variance of each background."""
         return self.table[:, 1]
 
     @property
-    def offset(self) -> np.ndarray:
+    def offset(self) -> FloatArray:
         """Mean of each background in its standard deviations."""
         return _ratio(self.mean, np.sqrt(self.variance))
 
     @property
-    def contrast(self) -> np.ndarray:
+    def contrast(self) -> FloatArray:
         """Variance of each background over that inside."""
         return _ratio(self.table[:, 1], self.table[:, 2])
 
     @property
-    def noise(self) -> np.ndarray:
+    def noise(self) -> FloatArray:
         """Share of the variance inside that differs from pixel to pixel."""
         return _ratio(self.table[:, 3], self.table[:, 2])
 
     @property
-    def lowest(self) -> np.ndarray:
+    def lowest(self) -> FloatArray:
         """Power of the first shell over the background's variance."""
         return _ratio(self.table[:, 4], self.table[:, 1])
 
-    def blank(self) -> np.ndarray:
+    def blank(self) -> BoolArray:
         """Which images have a constant background, but not a constant inside, (n,) bool."""
         return (self.table[:, 2] > 0) & (self.contrast < CONSTANT)
 
-    def masked(self) -> np.ndarray:
+    def masked(self) -> BoolArray:
         """Which images look masked, if most do: a single one may have a bright spot inside."""
         return self.blank() | (self.contrast < FADED) & (self.noise > NOISY)
 
 
-def find_masked(surroundings: Surroundings, usable: np.ndarray) -> np.ndarray:
+def find_masked(surroundings: Surroundings, usable: BoolArray) -> BoolArray:
     """Which images have to be set aside because their background was cut away, (n,) bool.
 
     Raises
@@ -128,7 +129,7 @@ def find_masked(surroundings: Surroundings, usable: np.ndarray) -> np.ndarray:
     return surroundings.blank()
 
 
-def describe_images(surroundings: Surroundings, usable: np.ndarray, masked: int) -> dict[str, Any]:
+def describe_images(surroundings: Surroundings, usable: BoolArray, masked: int) -> dict[str, Any]:
     """What images are like in plain numbers, for `warn_of_images` and the summary.
 
     Parameters
@@ -154,7 +155,7 @@ def describe_images(surroundings: Surroundings, usable: np.ndarray, masked: int)
     )
 
 
-def _percentiles(values: np.ndarray) -> list[float] | None:
+def _percentiles(values: FloatArray) -> list[float] | None:
     values = values[np.isfinite(values)]
     return np.percentile(values, [10, 50, 90]).tolist() if len(values) else None
 
@@ -200,13 +201,13 @@ def _unnormalised(images: dict[str, Any], most: float, spread: float) -> str:
     return " and ".join(seen)
 
 
-def _ratio(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+def _ratio(one: FloatArray, two: FloatArray) -> FloatArray:
     with np.errstate(all="ignore"):
         return np.where(two > 0, one / two, np.inf)
 
 
 @functools.lru_cache(maxsize=1)
-def _spans(box_px: int) -> tuple[np.ndarray, np.ndarray]:
+def _spans(box_px: int) -> tuple[FloatArray, FloatArray]:
     """First and last column of each line (from, to) inside two circles, (box, 2) int64.
 
     Returns
@@ -224,7 +225,7 @@ def _spans(box_px: int) -> tuple[np.ndarray, np.ndarray]:
     return made[0], made[1]
 
 
-def measure_surroundings(images: np.ndarray) -> np.ndarray:
+def measure_surroundings(images: FloatArray) -> FloatArray:
     """What `Surroundings` holds of images but the last column, (n, 4) float64.
 
     Of large images some lines are looked at: all would cost several per cent of the stage.

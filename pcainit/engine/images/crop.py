@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterable, Tuple
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, BoolArray, ComplexArray, FloatArray, IntArray
 from pcainit.engine.compiled.products import multiply, power
 from pcainit.engine.compiled.threads import in_turn
 from pcainit.engine.geometry.grid import Grid, radial_distance
@@ -25,7 +26,7 @@ from pcainit.errors import InputError
 from pcainit.limits import MIN_PARTICLES
 
 CHUNK_BYTES = 8 * 2**20  # small enough to lie in the cache between two steps
-Chunk = Tuple[np.ndarray, Callable[[], np.ndarray]]  # numbers of images, and what reads them
+Chunk = Tuple[IntArray, Callable[[], FloatArray]]  # numbers of images, and what reads them
 
 MIN_CTF = 1e-3  # of any sample of any particle
 SMALLEST, LARGEST = 1e-9, 1e9  # typical Fourier sample (of background 1: 1)
@@ -37,7 +38,7 @@ def chunk_length(box_px: int) -> int:
     return max(1, CHUNK_BYTES // (4 * box_px * box_px))
 
 
-def crop_images(images: np.ndarray, grid: Grid) -> np.ndarray:
+def crop_images(images: FloatArray, grid: Grid) -> ComplexArray:
     """Fourier samples of real images inside the resolution circle.
 
     Parameters
@@ -63,7 +64,7 @@ def crop_images(images: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _fourier_rows(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _fourier_rows(grid: Grid) -> tuple[FloatArray, FloatArray]:
     """Rows of the Fourier transform that the circle needs, about the middle of the box.
 
     Products with them are faster than whole transforms: few of a transform's samples are kept.
@@ -84,16 +85,17 @@ def _fourier_rows(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def shift_phases(shifts_px: np.ndarray, grid: Grid) -> np.ndarray:
+def shift_phases(shifts_px: FloatArray, grid: Grid) -> ComplexArray:
     """Phase factors that move images by (x, y) pixels, (n, p) complex64."""
     x, y = shifts_px.astype(np.float32).T[:, :, None]
     kx, ky = grid.frequencies.T.astype(np.float32)
     # No matrix product: BLAS may round one image differently in company of others.
     angle = np.float32(-2 * np.pi / grid.box_px) * (x * kx + y * ky)
-    return np.cos(angle) + 1j * np.sin(angle)
+    out: ComplexArray = np.cos(angle) + 1j * np.sin(angle)
+    return out
 
 
-def normalise_background(images: np.ndarray) -> np.ndarray:
+def normalise_background(images: FloatArray) -> FloatArray:
     """Mean 0 and standard deviation 1 outside the circle that touches the box, in place."""
     box = images.shape[1]
     outside = radial_distance(box)[box // 2] > box / 2
@@ -120,12 +122,12 @@ class Census:
         Of the images as they lie in their files.
     """
 
-    powers: np.ndarray
-    varied: np.ndarray
+    powers: FloatArray
+    varied: BoolArray
     transferred: float
     surroundings: Surroundings
 
-    def usable(self, n_samples: int) -> np.ndarray:
+    def usable(self, n_samples: int) -> BoolArray:
         """Which images can be used, (n,) bool.
 
         Raises
@@ -160,7 +162,7 @@ class Census:
             )
         return usable & ~find_masked(self.surroundings, usable)
 
-    def describe(self, usable: np.ndarray) -> dict[str, Any]:
+    def describe(self, usable: BoolArray) -> dict[str, Any]:
         """See `describe_images`."""
         masked = int((self.surroundings.blank() & self.varied & ~usable).sum())
         return describe_images(self.surroundings, usable, masked)
@@ -181,6 +183,10 @@ def prepare_slices(
     return dataclasses.replace(slices, usable=usable, half=fair_halves(particles, usable))
 
 
+def _in_memory(name: str, shape: tuple[int, ...], dtype: type) -> AnyArray:
+    return np.empty(shape, dtype)
+
+
 def crop_particles(
     particles: Particles,
     grid: Grid,
@@ -189,7 +195,7 @@ def crop_particles(
     invert: bool = False,
     normalise: bool = False,
     threads: int = 1,
-    allocate: Callable[..., np.ndarray] | None = None,
+    allocate: Callable[..., AnyArray] | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Slices, Census]:
     """Crop and centre all images, and evaluate their CTF on the same samples.
@@ -224,7 +230,8 @@ def crop_particles(
         An image holds something that is not a finite number.
     """
     n, p = len(particles), len(grid.frequencies)
-    allocate = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
+    if allocate is None:
+        allocate = _in_memory
     values = allocate("values", (n, p), np.complex64)
     ctf = allocate("ctf", (n, p), np.float32)
     powers, varied, surroundings = np.zeros(n), np.ones(n, bool), Surroundings.empty(n, normalise)

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.images.particles import CTF
 
 
-def electron_wavelength(voltage: np.ndarray) -> np.ndarray:
+def electron_wavelength(voltage: FloatArray) -> FloatArray:
     """Relativistic electron wavelength in Angstrom for an acceleration voltage in kV."""
     volts = np.asarray(voltage, np.float64) * 1e3
     return 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
 
 
-def evaluate_ctf(ctf: CTF, frequencies: np.ndarray) -> np.ndarray:
+def evaluate_ctf(ctf: CTF, frequencies: FloatArray) -> FloatArray:
     """CTF of each particle at each spatial frequency.
 
     ``sin(pi lambda u^2 dz - pi/2 Cs lambda^3 u^4 + phase shift + asin(Q))``: underfocus is
@@ -50,4 +51,5 @@ def evaluate_ctf(ctf: CTF, frequencies: np.ndarray) -> np.ndarray:
     value = np.sin(phase)
     if np.any(ctf.b_factor):
         value *= np.exp(-ctf.b_factor[:, None] / 4 * u2)
-    return (value * ctf.scale[:, None]).astype(np.float32)
+    out: FloatArray = (value * ctf.scale[:, None]).astype(np.float32)
+    return out

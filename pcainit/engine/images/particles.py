@@ -9,6 +9,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, BoolArray, ComplexArray, FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 
 _ROWS = 4096  # of a large array that are copied at a time
@@ -30,17 +31,17 @@ class CTF:
     scale : factor
     """
 
-    defocus_u: np.ndarray
-    defocus_v: np.ndarray
-    defocus_angle: np.ndarray
-    phase_shift: np.ndarray
-    voltage: np.ndarray
-    spherical_aberration: np.ndarray
-    amplitude_contrast: np.ndarray
-    b_factor: np.ndarray
-    scale: np.ndarray
+    defocus_u: FloatArray
+    defocus_v: FloatArray
+    defocus_angle: FloatArray
+    phase_shift: FloatArray
+    voltage: FloatArray
+    spherical_aberration: FloatArray
+    amplitude_contrast: FloatArray
+    b_factor: FloatArray
+    scale: FloatArray
 
-    def take(self, index: np.ndarray | slice) -> CTF:
+    def take(self, index: IntArray | slice) -> CTF:
         """The CTF of some of the particles."""
         return CTF(*(getattr(self, f.name)[index] for f in dataclasses.fields(self)))
 
@@ -71,19 +72,19 @@ class Particles:
     """
 
     stacks: tuple[str, ...]
-    stack: np.ndarray
-    row: np.ndarray
-    rotations: np.ndarray
-    shifts_px: np.ndarray
+    stack: IntArray
+    row: IntArray
+    rotations: FloatArray
+    shifts_px: FloatArray
     ctf: CTF | None
-    half: np.ndarray
+    half: IntArray
     box_px: int
     sampling: float
 
     def __len__(self) -> int:
         return len(self.row)
 
-    def take(self, index: np.ndarray | slice) -> Particles:
+    def take(self, index: IntArray | slice) -> Particles:
         """Some of the particles."""
         some = {
             name: getattr(self, name)[index]
@@ -110,11 +111,11 @@ class Slices:
         Share of an image's noise power that a window lets through; see `windowing`.
     """
 
-    values: np.ndarray
-    ctf: np.ndarray
-    rotations: np.ndarray
-    half: np.ndarray
-    usable: np.ndarray
+    values: ComplexArray
+    ctf: FloatArray
+    rotations: FloatArray
+    half: IntArray
+    usable: BoolArray
     grid: Grid
     seen: float = 1.0
 
@@ -126,7 +127,7 @@ class Slices:
         saturated = is_varying(self.values[np.flatnonzero(~self.usable)])
         return int((~saturated).sum()), int(saturated.sum())
 
-    def take(self, index: np.ndarray) -> Slices:
+    def take(self, index: IntArray) -> Slices:
         """Some of the particles (copies)."""
         return Slices(
             self.values[index],
@@ -142,7 +143,7 @@ class Slices:
 def within_resolution(
     slices: Slices,
     resolution: float,
-    allocate: Callable[[tuple[int, ...], type], np.ndarray] = np.empty,
+    allocate: Callable[[tuple[int, ...], type], AnyArray] = np.empty,
 ) -> Slices:
     """Keep the samples of a coarser resolution.
 
@@ -174,22 +175,23 @@ def within_resolution(
     return dataclasses.replace(slices, values=values, ctf=ctf, grid=grid)
 
 
-def image_numbers(stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+def image_numbers(stack: IntArray, row: IntArray) -> IntArray:
     """Number of each particle's image among all different ones, in the order of the particles."""
     _, first, image = np.unique(
         np.stack([stack.astype(np.int64), row]), axis=1, return_index=True, return_inverse=True
     )
     place = np.empty(len(first), np.int64)
     place[np.argsort(first)] = np.arange(len(first))
-    return place[image.ravel()]
+    out: IntArray = place[image.ravel()]
+    return out
 
 
-def balanced(half: np.ndarray) -> bool:
+def balanced(half: IntArray) -> bool:
     """Whether neither half-set is much larger than the other."""
     return bool(0.4 * len(half) <= (half == 1).sum() <= 0.6 * len(half))
 
 
-def random_halves(image: np.ndarray) -> np.ndarray:
+def random_halves(image: IntArray) -> IntArray:
     """Random half-set of each particle, the same for all particles of one image.
 
     Parameters
@@ -205,7 +207,7 @@ def random_halves(image: np.ndarray) -> np.ndarray:
     return np.random.default_rng(count).permutation(np.arange(count) % 2 + 1).astype(np.int8)[image]
 
 
-def fair_halves(particles: Particles, usable: np.ndarray) -> np.ndarray:
+def fair_halves(particles: Particles, usable: BoolArray) -> IntArray:
     """The half-sets, drawn anew where what cannot be used leaves one much larger than the other.
 
     With next to nothing in one of them there is no agreement between the two to go by.
@@ -217,21 +219,23 @@ def fair_halves(particles: Particles, usable: np.ndarray) -> np.ndarray:
     return half
 
 
-def subsample(index: np.ndarray, most: int) -> np.ndarray:
+def subsample(index: IntArray, most: int) -> IntArray:
     """At most so many particles: one of each of so many stretches.
 
     Which one follows the golden ratio, not a period: half-sets and states may take turns.
     """
     starts = np.linspace(0, len(index), min(len(index), most) + 1).astype(int)
     within = low_discrepancy(len(starts) - 1)
-    return index[starts[:-1] + (within * np.diff(starts)).astype(int)]
+    out: IntArray = index[starts[:-1] + (within * np.diff(starts)).astype(int)]
+    return out
 
 
-def low_discrepancy(count: int) -> np.ndarray:
+def low_discrepancy(count: int) -> FloatArray:
     """Multiples of the golden ratio modulo 1, (count,) float64: even in any stretch or step."""
     return np.arange(count) * ((5**0.5 - 1) / 2) % 1
 
 
-def is_varying(values: np.ndarray) -> np.ndarray:
+def is_varying(values: AnyArray) -> BoolArray:
     """Whether images, given by their Fourier samples with DC first, are more than a constant."""
-    return np.abs(values[:, 1:]).max(axis=1, initial=0) > 1e-6 * np.abs(values[:, 0])
+    out: BoolArray = np.abs(values[:, 1:]).max(axis=1, initial=0) > 1e-6 * np.abs(values[:, 0])
+    return out

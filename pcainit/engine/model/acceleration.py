@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 
-def leap_length(step: np.ndarray, bend: np.ndarray, farthest: float) -> float:
+
+def leap_length(step: FloatArray, bend: FloatArray, farthest: float) -> float:
     """How far three points of an iteration lead on, in steps, from 1 to `farthest`.
 
     Parameters
@@ -25,7 +27,7 @@ def leap_length(step: np.ndarray, bend: np.ndarray, farthest: float) -> float:
     return min(max(length / max(change, 1e-300), 1.0), farthest)
 
 
-def extrapolate(first: np.ndarray, step: np.ndarray, bend: np.ndarray, far: float) -> np.ndarray:
+def extrapolate(first: FloatArray, step: FloatArray, bend: FloatArray, far: float) -> FloatArray:
     """The point so many steps ahead; the third point of the iteration where that is one.
 
     Parameters
@@ -39,4 +41,5 @@ def extrapolate(first: np.ndarray, step: np.ndarray, bend: np.ndarray, far: floa
     -------
     array
     """
-    return first + 2 * far * step + far**2 * bend
+    out: FloatArray = first + 2 * far * step + far**2 * bend
+    return out

@@ -7,17 +7,19 @@ import dataclasses
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.geometry.linear_algebra import principal_axes
 from pcainit.engine.model.image_model import LatentModel
 
 
-def _closest_rotation(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+def _closest_rotation(one: FloatArray, two: FloatArray) -> FloatArray:
     """Rotation (a, b) between rows (a, v) and (b, v): ``rotation @ two`` is close to `one`."""
     left, _, right = np.linalg.svd(one @ two.T, full_matrices=False)
-    return left @ right
+    out: FloatArray = left @ right
+    return out
 
 
-def rotate_onto(scaled: np.ndarray, goal: np.ndarray) -> np.ndarray:
+def rotate_onto(scaled: FloatArray, goal: FloatArray) -> FloatArray:
     """Volumes (q, ...) mixed among each other by the rotation that brings them closest to others.
 
     What they span and the covariance ``W W'`` stay; the axes of two rounds need not correspond.
@@ -35,7 +37,7 @@ def append(first: LatentModel, other: LatentModel) -> LatentModel:
     )
 
 
-def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:
+def align_to(model: LatentModel, basis: FloatArray) -> LatentModel:
     """The directions inside a model's span that are closest to a given orthonormal set.
 
     Parameters
@@ -55,7 +57,7 @@ def align_to(model: LatentModel, basis: np.ndarray) -> LatentModel:
     return LatentModel(components.astype(np.float32), variances, model.nuisance, model.gain)
 
 
-def put_first(model: LatentModel, basis: np.ndarray) -> LatentModel:
+def put_first(model: LatentModel, basis: FloatArray) -> LatentModel:
     """The model in other axes: first what certified directions span, then the rest.
 
     Both parts are principal components in themselves; the model's covariance of densities is

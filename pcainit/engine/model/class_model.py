@@ -8,6 +8,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.e_step import class_e_step, class_responsibilities
 from pcainit.engine.model.image_model import Background, NuisanceSpread
@@ -36,10 +37,10 @@ class ClassModel:
     weights : (K,) float64
     """
 
-    differences: np.ndarray
-    weights: np.ndarray
+    differences: FloatArray
+    weights: FloatArray
 
-    def take(self, kept: np.ndarray) -> ClassModel:
+    def take(self, kept: IntArray) -> ClassModel:
         """Some of the classes; one alone is the consensus."""
         differences = self.differences[kept]
         return ClassModel(
@@ -48,7 +49,7 @@ class ClassModel:
         )
 
 
-def populated(posterior: np.ndarray, asked: bool = False) -> np.ndarray:
+def populated(posterior: FloatArray, asked: bool = False) -> IntArray:
     """Find the classes that particles really belong to.
 
     A class of so few particles makes no volume, and one whose weight is spread over particles that
@@ -75,11 +76,11 @@ def populated(posterior: np.ndarray, asked: bool = False) -> np.ndarray:
 
 def class_round(
     background: Background,
-    mask: np.ndarray,
+    mask: FloatArray,
     model: ClassModel,
-    index: np.ndarray,
+    index: IntArray,
     nuisance: NuisanceSpread,
-) -> tuple[ClassModel, np.ndarray, float]:
+) -> tuple[ClassModel, FloatArray, float]:
     """One round of EM: responsibilities under the present volumes, then new volumes.
 
     Returns
@@ -103,8 +104,8 @@ def class_round(
 
 
 def score_classes(
-    background: Background, model: ClassModel, index: np.ndarray, nuisance: NuisanceSpread
-) -> tuple[np.ndarray, float]:
+    background: Background, model: ClassModel, index: IntArray, nuisance: NuisanceSpread
+) -> tuple[FloatArray, float]:
     """Responsibilities (m, K) and mean log-likelihood of particles under given volumes."""
     precision = nuisance.precision_beside(len(model.weights))
     found = class_responsibilities(background, model.differences, model.weights, precision, index)
@@ -113,15 +114,15 @@ def score_classes(
 
 def refine_classes(
     background: Background,
-    mask: np.ndarray,
+    mask: FloatArray,
     whole: ClassModel,
     pair: tuple[ClassModel, ClassModel],
-    halves: tuple[np.ndarray, np.ndarray],
+    halves: tuple[IntArray, IntArray],
     nuisance: NuisanceSpread,
     *,
     rounds: int = 5,
     progress: Callable[[float], None] = lambda share: None,
-) -> tuple[ClassModel, tuple[ClassModel, ClassModel], list]:
+) -> tuple[ClassModel, tuple[ClassModel, ClassModel], list[float]]:
     """EM without alignment, for as long as half-sets held out gain by it.
 
     Two independent half-sets go on from their own volumes; some of each judge the other's.  As many

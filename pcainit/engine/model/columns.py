@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.lanes import LANES, padded, to_rows
 from pcainit.engine.model.posterior import NUISANCES
@@ -137,7 +138,7 @@ def inner_products(rows, out):
             out[a, b], out[a, b + 1], out[a + 1, b], out[a + 1, b + 1] = ps, pt, rs, rt
 
 
-def along_rows(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
+def along_rows(real: FloatArray, imaginary: FloatArray) -> FloatArray:
     """Factors (p,) of the samples' real and imaginary parts as rows hold them, float32."""
     out = np.zeros((2, padded(len(real))), np.float32)
     out[:, : len(real)] = real, imaginary

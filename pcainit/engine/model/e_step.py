@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.model.columns import along_rows
 from pcainit.engine.model.e_step_kernels import (
@@ -51,8 +52,8 @@ class ParticleStatistics:
         ``b = A' r``, less the prior precision times what was corrected before.
     """
 
-    grams: np.ndarray
-    scores: np.ndarray
+    grams: FloatArray
+    scores: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +70,9 @@ class CoefficientMoments:
         Log marginal likelihood of each particle over that of the mean alone.
     """
 
-    moments: np.ndarray
-    squares: np.ndarray
-    gains: np.ndarray
+    moments: FloatArray
+    squares: FloatArray
+    gains: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,8 @@ class ComponentSums(CoefficientMoments):
         `Grid.cells` with the weight CTF^2 over noise variance.
     """
 
-    sums: np.ndarray
-    local: np.ndarray
+    sums: FloatArray
+    local: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +103,8 @@ class Responsibilities:
         Log marginal likelihood of each particle over that of the mean alone.
     """
 
-    responsibilities: np.ndarray
-    gains: np.ndarray
+    responsibilities: FloatArray
+    gains: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +117,11 @@ class ClassSums(Responsibilities):
         Numerators of each class (real and imaginary part), then the classes' weights.
     """
 
-    sums: np.ndarray
+    sums: FloatArray
 
 
 def posterior_statistics(
-    background: Background, volumes: np.ndarray, precision: np.ndarray, index: np.ndarray
+    background: Background, volumes: FloatArray, precision: FloatArray, index: IntArray
 ) -> ParticleStatistics:
     """Compute the statistics G and b of some particles.
 
@@ -152,7 +153,7 @@ def posterior_statistics(
 
 
 def posterior_moments(
-    background: Background, scaled: np.ndarray, precision: np.ndarray, index: np.ndarray
+    background: Background, scaled: FloatArray, precision: FloatArray, index: IntArray
 ) -> CoefficientMoments:
     """Compute the moments of the coefficients, for new variances; see `component_e_step`."""
     blocks = _blocks(background.grid, sum_channels(len(scaled), False), len(index))
@@ -162,9 +163,9 @@ def posterior_moments(
 
 def component_e_step(
     background: Background,
-    scaled: np.ndarray,
-    precision: np.ndarray,
-    index: np.ndarray,
+    scaled: FloatArray,
+    precision: FloatArray,
+    index: IntArray,
     *,
     n_free: int | None = None,
 ) -> ComponentSums:
@@ -203,10 +204,10 @@ def component_e_step(
 
 def class_responsibilities(
     background: Background,
-    differences: np.ndarray,
-    weights: np.ndarray,
-    precision: np.ndarray,
-    index: np.ndarray,
+    differences: FloatArray,
+    weights: FloatArray,
+    precision: FloatArray,
+    index: IntArray,
 ) -> Responsibilities:
     """Compute responsibilities of classes; arguments as of `class_e_step`."""
     found = _expect_classes(background, differences, weights, precision, index, with_sums=False)
@@ -215,10 +216,10 @@ def class_responsibilities(
 
 def class_e_step(
     background: Background,
-    differences: np.ndarray,
-    weights: np.ndarray,
-    precision: np.ndarray,
-    index: np.ndarray,
+    differences: FloatArray,
+    weights: FloatArray,
+    precision: FloatArray,
+    index: IntArray,
 ) -> ClassSums:
     """Compute responsibilities of classes, and what `m_step.maximise_classes` needs.
 
@@ -243,7 +244,7 @@ def class_e_step(
     return ClassSums(found.responsibilities, found.gains, _complete(gather(found.sums, 3 * k), k))
 
 
-def unexplained_slices(background: Background, model: LatentModel, index: np.ndarray) -> np.ndarray:
+def unexplained_slices(background: Background, model: LatentModel, index: IntArray) -> ComplexArray:
     """What a model leaves of some particles, times CTF over noise variance.
 
     Its product with a volume's slices is the score of that volume as one more component.
@@ -273,9 +274,9 @@ def unexplained_slices(background: Background, model: LatentModel, index: np.nda
 
 def _expect(
     background: Background,
-    scaled: np.ndarray,
-    precision: np.ndarray,
-    index: np.ndarray,
+    scaled: FloatArray,
+    precision: FloatArray,
+    index: IntArray,
     n_free: int,
     blocks: int,
 ) -> ComponentBlocks:
@@ -307,10 +308,10 @@ def _expect(
 
 def _expect_classes(
     background: Background,
-    differences: np.ndarray,
-    weights: np.ndarray,
-    precision: np.ndarray,
-    index: np.ndarray,
+    differences: FloatArray,
+    weights: FloatArray,
+    precision: FloatArray,
+    index: IntArray,
     *,
     with_sums: bool,
 ) -> ClassBlocks:
@@ -337,7 +338,7 @@ def _expect_classes(
     return out
 
 
-def _moments(found: ComponentBlocks, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _moments(found: ComponentBlocks, n: int) -> tuple[FloatArray, FloatArray]:
     """Means over n particles."""
     return found.moments.sum(axis=0) / n, found.squares.sum(axis=0) / n
 
@@ -347,7 +348,7 @@ def _blocks(grid: Grid, channels: int, n: int) -> int:
     return block_count(4 * channels * int(np.prod(grid.half_shape)), n)
 
 
-def _visits(background: Background, index: np.ndarray, blocks: int) -> Visits:
+def _visits(background: Background, index: IntArray, blocks: int) -> Visits:
     """Particles in the order of their views."""
     by_view = np.argsort(background.rank[index], kind="stable")
     return Visits(index[by_view], by_view, block_starts(len(index), blocks))
@@ -375,14 +376,14 @@ def _images(background: Background) -> Images:
     )
 
 
-def _volumes(background: Background, scaled: np.ndarray) -> np.ndarray:
+def _volumes(background: Background, scaled: FloatArray) -> FloatArray:
     """Transforms of the mean, its moments and the components; see `columns.read_rows`."""
     grid, threads = background.grid, numba.get_num_threads()
     transforms = background.transforms + grid.transforms(scaled, threads)
     return grid.side_by_side(transforms, channel_count(len(transforms)), threads).view(np.float32)
 
 
-def _cell_means(sums: np.ndarray, grid: Grid, total: np.ndarray, count: int) -> np.ndarray:
+def _cell_means(sums: FloatArray, grid: Grid, total: FloatArray, count: int) -> FloatArray:
     """Mean second moment in each cell; where no sample lies, that of all particles."""
     sums = sums.reshape(grid.cell_shape + sums.shape[1:])
     plane = sums[:, :, 0]
@@ -393,7 +394,7 @@ def _cell_means(sums: np.ndarray, grid: Grid, total: np.ndarray, count: int) -> 
     return np.where(weight > 0, sums[:, 1 : 1 + len(mean)] / np.maximum(weight, 1e-30), mean)
 
 
-def _complete(sums: np.ndarray, q: int) -> np.ndarray:
+def _complete(sums: FloatArray, q: int) -> FloatArray:
     """Friedel completion of interleaved numerators (re, im) and real weights, in place."""
     plane = sums[:, :, 0]
     mates = plane[::-1, ::-1].copy()

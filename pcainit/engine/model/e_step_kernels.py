@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.lanes import LANES, add_scaled, from_rows, padded
 from pcainit.engine.model.columns import component_starts
@@ -40,9 +41,9 @@ class Visits(NamedTuple):
         Bounds of the runs that are summed by themselves.
     """
 
-    order: np.ndarray
-    rows: np.ndarray
-    starts: np.ndarray
+    order: IntArray
+    rows: IntArray
+    starts: IntArray
 
 
 class ComponentBlocks(NamedTuple):
@@ -58,11 +59,11 @@ class ComponentBlocks(NamedTuple):
         Of each particle.
     """
 
-    sums: np.ndarray
-    local: np.ndarray
-    moments: np.ndarray
-    squares: np.ndarray
-    gains: np.ndarray
+    sums: FloatArray
+    local: FloatArray
+    moments: FloatArray
+    squares: FloatArray
+    gains: FloatArray
 
 
 class ClassBlocks(NamedTuple):
@@ -76,9 +77,9 @@ class ClassBlocks(NamedTuple):
         Of each particle.
     """
 
-    sums: np.ndarray
-    responsibilities: np.ndarray
-    gains: np.ndarray
+    sums: FloatArray
+    responsibilities: FloatArray
+    gains: FloatArray
 
 
 @kernel()

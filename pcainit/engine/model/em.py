@@ -9,6 +9,7 @@ from typing import Callable
 import numpy as np
 from scipy import fft
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.linear_algebra import principal_axes
 from pcainit.engine.images.particles import subsample
@@ -46,7 +47,7 @@ class Schedule:
     learn_nuisance: bool = True
 
 
-def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def orthonormalise(scaled: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Principal axes of ``W second W'``: orthonormal components and their variances.
 
     Parameters
@@ -70,7 +71,7 @@ def orthonormalise(scaled: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, 
 
 
 def random_start(
-    background: Background, mask: np.ndarray, q: int, seed: int, share: float = 0.01
+    background: Background, mask: FloatArray, q: int, seed: int, share: float = 0.01
 ) -> LatentModel:
     """Random components with the mean's spectrum and a small share of its power."""
     rng = np.random.default_rng([seed, 11])
@@ -82,18 +83,19 @@ def random_start(
     return LatentModel(components, np.full(q, share * power), NuisanceSpread())
 
 
-def colour(noise: np.ndarray, spectrum: np.ndarray, grid: Grid) -> np.ndarray:
+def colour(noise: FloatArray, spectrum: FloatArray, grid: Grid) -> FloatArray:
     """White noise in the working box given a power spectrum per shell (n_shells,)."""
     gain = np.append(np.sqrt(np.maximum(spectrum, 0)), 0)
     filtered = fft.rfftn(noise) * gain[grid.box_shells]
-    return fft.irfftn(filtered, s=noise.shape).astype(np.float32)
+    out: FloatArray = fft.irfftn(filtered, s=noise.shape).astype(np.float32)
+    return out
 
 
 def fit_components(
     background: Background,
-    mask: np.ndarray,
+    mask: FloatArray,
     start: LatentModel,
-    index: np.ndarray,
+    index: IntArray,
     *,
     held: LatentModel | None = None,
     schedule: Schedule = Schedule(),

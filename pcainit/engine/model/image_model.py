@@ -21,6 +21,7 @@ import numba
 import numpy as np
 
 from pcainit.buffers import Reused
+from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.poses import view_rank
 from pcainit.engine.images.particles import Slices
@@ -52,16 +53,16 @@ class NuisanceSpread:
     falloff: float = 0.05
 
     @property
-    def precision(self) -> np.ndarray:
+    def precision(self) -> FloatArray:
         """(7,) float64: contrast, shift x y, rotation x y z, fall-off."""
         sd = np.array([self.contrast] + [self.shift_px] * 2 + [self.rotation] * 3 + [self.falloff])
         return 1 / np.maximum(sd, 1e-4) ** 2
 
-    def precision_beside(self, count: int) -> np.ndarray:
+    def precision_beside(self, count: int) -> FloatArray:
         """(count + 7,) float64: 1 for so many components, then `precision`."""
         return np.concatenate([np.ones(count), self.precision])
 
-    def improved(self, second: np.ndarray, squares: np.ndarray) -> NuisanceSpread:
+    def improved(self, second: FloatArray, squares: FloatArray) -> NuisanceSpread:
         """Spread that explains the posteriors better (MacKay's fixed point, few rounds needed).
 
         Parameters
@@ -94,8 +95,8 @@ class LatentModel:
         Mean log marginal likelihood ratio per particle, against the mean alone.
     """
 
-    components: np.ndarray
-    variances: np.ndarray
+    components: FloatArray
+    variances: FloatArray
     nuisance: NuisanceSpread
     gain: float = 0.0
 
@@ -105,11 +106,11 @@ class LatentModel:
         return len(self.components)
 
     @property
-    def scaled(self) -> np.ndarray:
+    def scaled(self) -> FloatArray:
         """Components times the standard deviations of their coordinates."""
         return self.components * np.sqrt(self.variances)[:, None, None, None].astype(np.float32)
 
-    def take(self, index: np.ndarray | slice) -> LatentModel:
+    def take(self, index: IntArray | slice) -> LatentModel:
         """The model with some of the components."""
         return dataclasses.replace(
             self, components=self.components[index], variances=self.variances[index]
@@ -138,13 +139,13 @@ class Background:
     """
 
     slices: Slices
-    mean: np.ndarray
-    moments: np.ndarray
-    whitening: np.ndarray
-    noise: np.ndarray
-    signal: np.ndarray
-    rank: np.ndarray
-    offsets: np.ndarray
+    mean: FloatArray
+    moments: FloatArray
+    whitening: FloatArray
+    noise: FloatArray
+    signal: FloatArray
+    rank: IntArray
+    offsets: FloatArray
     room: Reused = dataclasses.field(default_factory=Reused)
 
     @property
@@ -153,7 +154,7 @@ class Background:
         return self.slices.grid
 
     @cached_property
-    def transforms(self) -> list[np.ndarray]:
+    def transforms(self) -> list[ComplexArray]:
         """Those of the mean and its moments; see `Grid.transforms`."""
         return self.grid.transforms([self.mean, *self.moments], numba.get_num_threads())
 
@@ -161,8 +162,8 @@ class Background:
 def make_background(
     slices: Slices,
     consensus: Consensus,
-    solvent: np.ndarray,
-    offsets: np.ndarray | None = None,
+    solvent: FloatArray,
+    offsets: FloatArray | None = None,
     room: Reused | None = None,
 ) -> Background:
     """The fixed part of the model.

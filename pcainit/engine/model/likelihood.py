@@ -6,6 +6,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from pcainit.engine.arrays import ComplexArray, FloatArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.images.particles import Slices
 from pcainit.engine.projection.slices import empty_places, in_lanes, locate, read_cell, slice_data
@@ -34,7 +35,7 @@ def _log_likelihoods(data, multiplicity, volumes, out):
         out[i] = total
 
 
-def log_likelihoods(slices: Slices, transforms: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+def log_likelihoods(slices: Slices, transforms: ComplexArray, whitening: FloatArray) -> FloatArray:
     """Log-likelihood of each particle under each volume, up to a constant per particle.
 
     Parameters
@@ -60,7 +61,7 @@ def log_likelihoods(slices: Slices, transforms: np.ndarray, whitening: np.ndarra
     return out
 
 
-def class_posteriors(slices: Slices, volumes: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+def class_posteriors(slices: Slices, volumes: FloatArray, whitening: FloatArray) -> FloatArray:
     """Probability of each volume for each particle, all volumes being equally likely before.
 
     Parameters
@@ -75,4 +76,5 @@ def class_posteriors(slices: Slices, volumes: np.ndarray, whitening: np.ndarray)
     """
     logs = log_likelihoods(slices, slices.grid.to_fourier(volumes), whitening)
     ratio = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return (ratio / ratio.sum(axis=1, keepdims=True)).astype(np.float32)
+    out: FloatArray = (ratio / ratio.sum(axis=1, keepdims=True)).astype(np.float32)
+    return out

@@ -8,6 +8,7 @@ from typing import Iterable
 import numba
 import numpy as np
 
+from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.geometry.grid import Grid
@@ -52,7 +53,7 @@ def _add_weights(data, order, starts, sums):
                         out[place + 1] += share * far
 
 
-def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
+def total_weight(background: Background, index: IntArray) -> FloatArray:
     """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
     slices, grid = background.slices, background.grid
     order = index[np.argsort(background.rank[index], kind="stable")]
@@ -63,7 +64,8 @@ def total_weight(background: Background, index: np.ndarray) -> np.ndarray:
         block_starts(len(order), _BLOCKS),
         sums,
     )
-    return complete_half_space(sums.sum(axis=0))
+    out: FloatArray = complete_half_space(sums.sum(axis=0))
+    return out
 
 
 class Weights:
@@ -76,9 +78,9 @@ class Weights:
 
     def __init__(self, background: Background) -> None:
         self._background = background
-        self._known: list[tuple[np.ndarray, np.ndarray]] = []
+        self._known: list[tuple[IntArray, FloatArray]] = []
 
-    def of(self, index: np.ndarray) -> np.ndarray:
+    def of(self, index: IntArray) -> FloatArray:
         """Sum of CTF^2 over noise variance of some particles, `Grid.half_shape` float32."""
         for known, weight in self._known:
             if np.array_equal(known, index):
@@ -91,11 +93,11 @@ class Weights:
 def maximise(
     background: Background,
     found: ComponentSums,
-    scaled: np.ndarray,
-    mask: np.ndarray,
-    weight: np.ndarray,
+    scaled: FloatArray,
+    mask: FloatArray,
+    weight: FloatArray,
     damping: float = 1.0,
-) -> np.ndarray:
+) -> FloatArray:
     """New components (times standard deviation) from a pass's sums, masked.
 
     A particle adds its weight times its own second moment to the normal equations.  Second moments
@@ -135,8 +137,8 @@ def maximise(
 
 
 def maximise_classes(
-    background: Background, sums: np.ndarray, differences: np.ndarray, mask: np.ndarray
-) -> np.ndarray:
+    background: Background, sums: FloatArray, differences: FloatArray, mask: FloatArray
+) -> FloatArray:
     """New differences of classes from the mean: like `maximise`, but each has a weight of its own.
 
     Parameters
@@ -163,8 +165,8 @@ def maximise_classes(
 
 
 def _prior(
-    background: Background, scaled: np.ndarray, mask: np.ndarray, weights: Iterable[np.ndarray]
-) -> np.ndarray:
+    background: Background, scaled: FloatArray, mask: FloatArray, weights: Iterable[FloatArray]
+) -> FloatArray:
     """Prior precision of each volume in each shell, (q, n_shells) float64.
 
     Each prior has the shape of the mean's spectrum, and the volume's own present power or a
@@ -186,10 +188,10 @@ def _prior(
     return prior
 
 
-def _masked(transforms: np.ndarray, grid: Grid, mask: np.ndarray) -> np.ndarray:
+def _masked(transforms: ComplexArray, grid: Grid, mask: FloatArray) -> FloatArray:
     """Real volumes of transforms (z, y, x, q), solvent at 0, inside a mask."""
 
-    def volume(j: int) -> np.ndarray:
+    def volume(j: int) -> FloatArray:
         real = grid.band_limit(grid.to_real(transforms[..., j]))
         return (real - np.float32(solvent_level(real, mask))) * mask
 

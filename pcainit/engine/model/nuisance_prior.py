@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcainit.engine.arrays import BoolArray, FloatArray, IntArray
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.acceleration import extrapolate, leap_length
 from pcainit.engine.model.e_step import ParticleStatistics, posterior_statistics
@@ -38,18 +39,18 @@ class Quality:
     spread : NuisanceSpread
     """
 
-    contrast: np.ndarray
-    precision: np.ndarray
-    junk: np.ndarray
+    contrast: FloatArray
+    precision: FloatArray
+    junk: BoolArray
     spread: NuisanceSpread
 
 
 def learn_spread(
-    grams: np.ndarray,
-    scores: np.ndarray,
+    grams: FloatArray,
+    scores: FloatArray,
     start: NuisanceSpread,
     *,
-    offsets: np.ndarray | None = None,
+    offsets: FloatArray | None = None,
     rounds: int = 10,
 ) -> NuisanceSpread:
     """Spread of the nuisances from each particle's statistics.
@@ -84,7 +85,7 @@ def learn_spread(
     return spread
 
 
-def _leap(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> NuisanceSpread:
+def _leap(first: FloatArray, second: FloatArray, third: FloatArray) -> NuisanceSpread:
     """Where three logarithms of spreads seem to lead; of each, not far beyond the last."""
     step, bend = second - first, third - 2 * second + first
     beyond = extrapolate(first, step, bend, leap_length(step, bend, _FARTHEST)) - third
@@ -92,7 +93,7 @@ def _leap(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> NuisanceS
 
 
 def recalibrate(
-    background: Background, model: LatentModel, index: np.ndarray, most: int = TELLING
+    background: Background, model: LatentModel, index: IntArray, most: int = TELLING
 ) -> LatentModel:
     """The model with the spreads and variances that particles ask for, in decreasing order.
 
@@ -123,7 +124,7 @@ def recalibrate(
 
 
 def spread_beside(
-    background: Background, model: LatentModel, index: np.ndarray, most: int = TELLING
+    background: Background, model: LatentModel, index: IntArray, most: int = TELLING
 ) -> NuisanceSpread:
     """Spread of the nuisances with components in the model, ten rounds on; see `recalibrate`."""
     some = subsample(index, most)
@@ -133,7 +134,7 @@ def spread_beside(
 
 
 def _spread_beside(
-    result: ParticleStatistics, prior: np.ndarray, start: NuisanceSpread, offsets: np.ndarray
+    result: ParticleStatistics, prior: FloatArray, start: NuisanceSpread, offsets: FloatArray
 ) -> NuisanceSpread:
     """Spread with components of given prior precision integrated out.
 
@@ -146,7 +147,7 @@ def _spread_beside(
     return learn_spread(alone.precision, alone.score, start, offsets=offsets)
 
 
-def calibrate_variances(latents: Latents, variances: np.ndarray, rounds: int = 8) -> np.ndarray:
+def calibrate_variances(latents: Latents, variances: FloatArray, rounds: int = 8) -> FloatArray:
     """Most likely variances of the latent coordinates, by Fisher scoring.
 
     EM raises small variances so slowly that it is stopped long before its end.
@@ -181,7 +182,7 @@ def calibrate_variances(latents: Latents, variances: np.ndarray, rounds: int = 8
 
 
 def measure_quality(
-    background: Background, index: np.ndarray, known: NuisanceSpread | None = None
+    background: Background, index: IntArray, known: NuisanceSpread | None = None
 ) -> Quality:
     """Contrast of each particle, the nuisances' spread, and which particles are junk.
 
@@ -224,7 +225,7 @@ def measure_quality(
     return Quality(contrast, precision, junk, spread)
 
 
-def pose_information(background: Background, index: np.ndarray) -> np.ndarray:
+def pose_information(background: Background, index: IntArray) -> FloatArray:
     """Compare how far the images ask poses to move with how far their noise alone would.
 
     At true poses the scores of pose errors have the variance of their curvature, ``var(b) = G``;
@@ -264,7 +265,7 @@ def pose_information(background: Background, index: np.ndarray) -> np.ndarray:
     return np.array(ratios)
 
 
-def find_junk(contrast: np.ndarray, precision: np.ndarray, rounds: int = 100) -> np.ndarray:
+def find_junk(contrast: FloatArray, precision: FloatArray, rounds: int = 100) -> BoolArray:
     """Particles whose contrast is more likely about 0 than about the common one.
 
     A mixture of two Gaussians fitted by EM to the contrasts, each with its own measurement
@@ -298,11 +299,12 @@ def find_junk(contrast: np.ndarray, precision: np.ndarray, rounds: int = 100) ->
     return (odds > 0.5) & (value < 0.6 * centre)
 
 
-def _gauss(value: np.ndarray, centre: float, variance: np.ndarray) -> np.ndarray:
-    return np.exp(-0.5 * (value - centre) ** 2 / variance) / np.sqrt(variance)
+def _gauss(value: FloatArray, centre: float, variance: FloatArray) -> FloatArray:
+    out: FloatArray = np.exp(-0.5 * (value - centre) ** 2 / variance) / np.sqrt(variance)
+    return out
 
 
-def _variance(gap: np.ndarray, error: np.ndarray, weight: np.ndarray, old: float) -> float:
+def _variance(gap: FloatArray, error: FloatArray, weight: FloatArray, old: float) -> float:
     """One EM step for the variance behind measurements with known errors."""
     if weight.sum() < 1e-3:
         return old

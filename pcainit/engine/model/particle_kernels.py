@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.lanes import LANES
 from pcainit.engine.model.columns import (
@@ -45,15 +46,15 @@ class Images(NamedTuple):
         2 pi / box.
     """
 
-    values: np.ndarray
-    ctf: np.ndarray
-    rotations: np.ndarray
-    offsets: np.ndarray
-    root: np.ndarray
-    back: np.ndarray
-    kx: np.ndarray
-    ky: np.ndarray
-    loss: np.ndarray
+    values: FloatArray
+    ctf: FloatArray
+    rotations: FloatArray
+    offsets: FloatArray
+    root: FloatArray
+    back: FloatArray
+    kx: FloatArray
+    ky: FloatArray
+    loss: FloatArray
     oversampling: np.float32
     reach: int
     pixel: np.float32
@@ -62,31 +63,31 @@ class Images(NamedTuple):
 class Work(NamedTuple):
     """One particle's statistics and posterior, as single precision too where sums need it."""
 
-    gram: np.ndarray
-    score: np.ndarray
-    covariance: np.ndarray
-    mean: np.ndarray
-    room: np.ndarray
-    moment: np.ndarray
-    mean32: np.ndarray
+    gram: FloatArray
+    score: FloatArray
+    covariance: FloatArray
+    mean: FloatArray
+    room: FloatArray
+    moment: FloatArray
+    mean32: FloatArray
 
 
 class Scratch(NamedTuple):
     """Where one thread works on one particle; see `columns`."""
 
-    rows: np.ndarray
-    starts: np.ndarray
-    model: np.ndarray
-    scale: np.ndarray
-    signed: np.ndarray
-    cells: np.ndarray
-    fractions: np.ndarray
-    signs: np.ndarray
-    products: np.ndarray
-    voxels: np.ndarray
-    squares: np.ndarray
-    touched: np.ndarray
-    weights: np.ndarray
+    rows: FloatArray
+    starts: FloatArray
+    model: FloatArray
+    scale: FloatArray
+    signed: FloatArray
+    cells: FloatArray
+    fractions: FloatArray
+    signs: FloatArray
+    products: FloatArray
+    voxels: FloatArray
+    squares: FloatArray
+    touched: FloatArray
+    weights: FloatArray
 
 
 @kernel()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.model.image_model import Background
 from pcainit.engine.projection.slices import (
@@ -48,8 +49,8 @@ def _shell_products(data, volumes, shell, index, starts, weights, products, squa
 
 
 def shell_products(
-    background: Background, differences: np.ndarray, weights: np.ndarray, index: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    background: Background, differences: FloatArray, weights: FloatArray, index: IntArray
+) -> tuple[FloatArray, FloatArray]:
     """Products of volumes' slices with what the mean leaves of some images, and their squares.
 
     Their ratio is the least-squares gain of each volume in each shell.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.model.e_step import posterior_statistics
 from pcainit.engine.model.image_model import Background, LatentModel, in_parts
 
@@ -25,10 +26,10 @@ class Latents:
         ``b_i``.
     """
 
-    precision: np.ndarray
-    score: np.ndarray
+    precision: FloatArray
+    score: FloatArray
 
-    def posterior(self, variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def posterior(self, variances: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Posterior means (n, q) and covariances (n, q, q) under the prior N(0, variances)."""
         prior = np.diag(1 / np.asarray(variances, np.float64))
         covariance = np.linalg.inv(self.precision + prior)
@@ -55,21 +56,21 @@ class Measurements:
         One over the variance of d.
     """
 
-    precision: np.ndarray
-    score: np.ndarray
-    contrast: np.ndarray
+    precision: FloatArray
+    score: FloatArray
+    contrast: FloatArray
     contrast_precision: float
 
     def __len__(self) -> int:
         return len(self.score)
 
     @staticmethod
-    def at_contrast_one(precision: np.ndarray, score: np.ndarray) -> Measurements:
+    def at_contrast_one(precision: FloatArray, score: FloatArray) -> Measurements:
         """Of particles that all have contrast 1."""
         none = np.zeros((len(score), score.shape[1] + 2), np.float32)
         return Measurements(precision, score, none, _FIXED_CONTRAST)
 
-    def take(self, index: np.ndarray) -> Measurements:
+    def take(self, index: IntArray) -> Measurements:
         """Those of some of the particles."""
         return Measurements(
             self.precision[index], self.score[index], self.contrast[index], self.contrast_precision
@@ -97,7 +98,7 @@ class Measurements:
         return Latents(precision.astype(np.float32), score.astype(np.float32))
 
 
-def held_out_gain(particles: Measurements, variances: np.ndarray) -> float:
+def held_out_gain(particles: Measurements, variances: FloatArray) -> float:
     """Measure by how much components explain particles that had no part in them.
 
     The log of the marginal likelihood with coordinates of these variances over that without any,
@@ -123,7 +124,7 @@ def held_out_gain(particles: Measurements, variances: np.ndarray) -> float:
 
 
 def measure(
-    background: Background, model: LatentModel, index: np.ndarray, beside: LatentModel | None = None
+    background: Background, model: LatentModel, index: IntArray, beside: LatentModel | None = None
 ) -> Measurements:
     """Measure some particles along orthonormal components.
 
@@ -167,7 +168,7 @@ def measure(
     return out
 
 
-def measurements(grams: np.ndarray, scores: np.ndarray, nuisance: np.ndarray) -> Measurements:
+def measurements(grams: FloatArray, scores: FloatArray, nuisance: FloatArray) -> Measurements:
     """Measurements from the statistics (n, q + 7, q + 7) and (n, q + 7) of a pass.
 
     Parameters
@@ -192,12 +193,12 @@ def measurements(grams: np.ndarray, scores: np.ndarray, nuisance: np.ndarray) ->
     )
 
 
-def compute_latents(background: Background, model: LatentModel, index: np.ndarray) -> Latents:
+def compute_latents(background: Background, model: LatentModel, index: IntArray) -> Latents:
     """`measure`, with contrast integrated out as near the mean."""
     return measure(background, model, index).marginal()
 
 
-def marginalise(grams: np.ndarray, scores: np.ndarray, q: int, precision: np.ndarray) -> Latents:
+def marginalise(grams: FloatArray, scores: FloatArray, q: int, precision: FloatArray) -> Latents:
     """Integrate all coefficients but the first q out (Schur complement).
 
     Parameters

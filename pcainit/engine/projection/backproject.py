@@ -7,13 +7,14 @@ import numba
 import numpy as np
 from scipy import fft
 
+from pcainit.engine.arrays import ComplexArray, FloatArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.geometry.grid import Grid
 
 _TOGETHER = 16  # images whose values are written side by side
 
 
-def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
+def weight_kernel(weight: FloatArray, grid: Grid) -> FloatArray:
     """``sum P' C^2 P`` as a convolution: its kernel, origin first, (padded,) * 3 float64.
 
     Parameters
@@ -28,7 +29,8 @@ def weight_kernel(weight: np.ndarray, grid: Grid) -> np.ndarray:
     full[np.ix_(k, k, k[k >= 0])] = weight[grid.stored_part]
     kernel = fft.irfftn(full, s=(n, n, n)) * n**3 * grid._scale**2
     line = np.sinc(fft.fftfreq(n)) ** 2  # the weights were spread over neighbours
-    return kernel / np.maximum(line[:, None, None] * line[:, None] * line, 0.1)
+    out: FloatArray = kernel / np.maximum(line[:, None, None] * line[:, None] * line, 0.1)
+    return out
 
 
 @kernel()
@@ -70,8 +72,8 @@ def _back_project(images, rotations, points, out):
 
 
 def back_project(
-    samples: np.ndarray, rotations: np.ndarray, points: np.ndarray, grid: Grid
-) -> np.ndarray:
+    samples: ComplexArray, rotations: FloatArray, points: FloatArray, grid: Grid
+) -> FloatArray:
     """Adjoint of extraction at given places: one value per particle and voxel.
 
     Parameters

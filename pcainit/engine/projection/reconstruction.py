@@ -9,6 +9,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
 from pcainit.engine.compiled.products import power
 from pcainit.engine.geometry.grid import Grid, radial_distance
 from pcainit.engine.geometry.masks import soft_edge
@@ -36,19 +37,20 @@ class Consensus:
         Between the two half-sets.
     """
 
-    mean: np.ndarray
-    noise: np.ndarray
-    signal: np.ndarray
-    fsc: np.ndarray
+    mean: FloatArray
+    noise: FloatArray
+    signal: FloatArray
+    fsc: FloatArray
 
-    def whitening(self, grid: Grid) -> np.ndarray:
+    def whitening(self, grid: Grid) -> FloatArray:
         """One over the noise's standard deviation at each sample, (p,) float32."""
-        return (1 / np.sqrt(self.noise[grid.shell])).astype(np.float32)
+        out: FloatArray = (1 / np.sqrt(self.noise[grid.shell])).astype(np.float32)
+        return out
 
 
 def wiener_volume(
-    numerator: np.ndarray, weight: np.ndarray, noise: np.ndarray, signal: np.ndarray, grid: Grid
-) -> np.ndarray:
+    numerator: ComplexArray, weight: FloatArray, noise: FloatArray, signal: FloatArray, grid: Grid
+) -> FloatArray:
     """Volume from back-projected sums: numerator / (weight + noise / signal).
 
     Parameters
@@ -74,14 +76,15 @@ def wiener_volume(
     return grid.band_limit(grid.to_real(estimate.astype(np.complex64)))
 
 
-def fourier_shell_correlation(one: np.ndarray, two: np.ndarray, grid: Grid) -> np.ndarray:
+def fourier_shell_correlation(one: FloatArray, two: FloatArray, grid: Grid) -> FloatArray:
     """FSC of two working-box volumes, (n_shells,) float64."""
     cross = grid.shell_profile(one, two)
     power = grid.shell_profile(one) * grid.shell_profile(two)
-    return cross / np.sqrt(np.maximum(power, 1e-60))
+    out: FloatArray = cross / np.sqrt(np.maximum(power, 1e-60))
+    return out
 
 
-def reconstruct_consensus(slices: Slices, symmetry: np.ndarray | None = None) -> Consensus:
+def reconstruct_consensus(slices: Slices, symmetry: FloatArray | None = None) -> Consensus:
     """Mean of all usable particles, noise variance per shell, signal power per shell.
 
     Parameters
@@ -124,8 +127,8 @@ def reconstruct_consensus(slices: Slices, symmetry: np.ndarray | None = None) ->
 
 
 def measure_noise(
-    slices: Slices, mean: np.ndarray, index: np.ndarray, grid: Grid | None = None
-) -> np.ndarray:
+    slices: Slices, mean: FloatArray, index: IntArray, grid: Grid | None = None
+) -> FloatArray:
     """Mean power that the projections of a mean leave of some particles, where they are seen.
 
     Parameters
@@ -150,7 +153,7 @@ def measure_noise(
     )
 
 
-def _signal_power(cross: np.ndarray, grid: Grid) -> np.ndarray:
+def _signal_power(cross: FloatArray, grid: Grid) -> FloatArray:
     """Half-set cross power made positive: shells of noise get a thousandth of the strongest."""
     floor = 1e-3 * max(float(np.max(cross[1:])), 1e-30)
     power = np.maximum(cross, floor)
@@ -160,13 +163,13 @@ def _signal_power(cross: np.ndarray, grid: Grid) -> np.ndarray:
 
 def reconstruct_groups(
     slices: Slices,
-    groups: list[np.ndarray],
+    groups: list[IntArray],
     consensus: Consensus,
     *,
-    symmetry: np.ndarray | None = None,
+    symmetry: FloatArray | None = None,
     at_a_time: int = 16,
     progress: Callable[[float], None] = lambda share: None,
-) -> np.ndarray:
+) -> FloatArray:
     """One Wiener volume for each group of particles.
 
     Parameters

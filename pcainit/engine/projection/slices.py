@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from pcainit.buffers import aligned_array
+from pcainit.engine.arrays import AnyArray, ComplexArray, FloatArray, IntArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.lanes import LANES, add_sample, padded, weighted_corners
 from pcainit.engine.geometry.grid import Grid
@@ -24,15 +25,16 @@ ITEMS_PER_GRID = 2500  # a grid of its own must be worth filling with zeros
 def block_count(grid_bytes: int, items: int) -> int:
     """Number of private grids a sum runs over: a power of two that does not hang on threads."""
     most = min(SCRATCH_BYTES // max(1, grid_bytes), items // ITEMS_PER_GRID)
-    return 2 ** int(np.log2(np.clip(most, 2, 16)))
+    out: int = 2 ** int(np.log2(np.clip(most, 2, 16)))
+    return out
 
 
-def block_starts(count: int, blocks: int) -> np.ndarray:
+def block_starts(count: int, blocks: int) -> IntArray:
     """(blocks + 1,) int64, bounds of near-equal runs of `count` items."""
     return np.linspace(0, count, blocks + 1).astype(np.int64)
 
 
-def sample_frequencies(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def sample_frequencies(grid: Grid) -> tuple[FloatArray, FloatArray]:
     """Frequencies (kx, ky) of the samples as the kernels take them, two (p,) float32."""
     kx, ky = np.ascontiguousarray(grid.frequencies.T.astype(np.float32))
     return kx, ky
@@ -52,9 +54,9 @@ class SlicePlanes(NamedTuple):
         See `Grid`.
     """
 
-    rotations: np.ndarray
-    kx: np.ndarray
-    ky: np.ndarray
+    rotations: FloatArray
+    kx: FloatArray
+    ky: FloatArray
     oversampling: np.float32
     reach: int
 
@@ -73,12 +75,12 @@ class SliceData(NamedTuple):
         As of `SlicePlanes`: numba's parallel loops take no tuple inside a tuple.
     """
 
-    values: np.ndarray
-    ctf: np.ndarray
-    whitening: np.ndarray
-    rotations: np.ndarray
-    kx: np.ndarray
-    ky: np.ndarray
+    values: FloatArray
+    ctf: FloatArray
+    whitening: FloatArray
+    rotations: FloatArray
+    kx: FloatArray
+    ky: FloatArray
     oversampling: np.float32
     reach: int
 
@@ -96,12 +98,12 @@ class Places(NamedTuple):
         Sign of the imaginary part: -1 where the Friedel mate is stored.
     """
 
-    cells: np.ndarray
-    fractions: np.ndarray
-    signs: np.ndarray
+    cells: IntArray
+    fractions: FloatArray
+    signs: FloatArray
 
 
-def slice_planes(rotations: np.ndarray, grid: Grid) -> SlicePlanes:
+def slice_planes(rotations: FloatArray, grid: Grid) -> SlicePlanes:
     """Planes of images with given rotations (n, 3, 3)."""
     return SlicePlanes(
         np.asarray(rotations, np.float32),
@@ -112,11 +114,11 @@ def slice_planes(rotations: np.ndarray, grid: Grid) -> SlicePlanes:
 
 
 def slice_data(
-    values: np.ndarray,
-    ctf: np.ndarray,
-    rotations: np.ndarray,
+    values: ComplexArray,
+    ctf: FloatArray,
+    rotations: FloatArray,
     grid: Grid,
-    whitening: np.ndarray | None = None,
+    whitening: FloatArray | None = None,
 ) -> SliceData:
     """Slices as the kernels take them.
 
@@ -256,7 +258,7 @@ def _insert(data, symmetry, weights, order, starts, sums):
                         )
 
 
-def complete_half_space(sums: np.ndarray) -> np.ndarray:
+def complete_half_space(sums: AnyArray) -> AnyArray:
     """Add the Friedel mates' share to the plane x = 0, in place.
 
     Parameters
@@ -270,16 +272,16 @@ def complete_half_space(sums: np.ndarray) -> np.ndarray:
 
 
 def insert_slices(
-    values: np.ndarray,
-    ctf: np.ndarray,
-    rotations: np.ndarray,
+    values: ComplexArray,
+    ctf: FloatArray,
+    rotations: FloatArray,
     grid: Grid,
     *,
-    weights: np.ndarray | None = None,
-    groups: list | None = None,
-    whitening: np.ndarray | None = None,
-    symmetry: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+    weights: FloatArray | None = None,
+    groups: list[IntArray] | None = None,
+    whitening: FloatArray | None = None,
+    symmetry: FloatArray | None = None,
+) -> tuple[ComplexArray, FloatArray]:
     """Back-project: add CTF-weighted central slices to Fourier volumes (adjoint of extraction).
 
     Parameters
@@ -349,7 +351,7 @@ def _extract(volumes, planes, out):
                 out[i, k, m], out[i, k, m + 1] = view[m], view[m + 1] * signs[k]
 
 
-def extract_slices(transforms: np.ndarray, rotations: np.ndarray, grid: Grid) -> np.ndarray:
+def extract_slices(transforms: ComplexArray, rotations: FloatArray, grid: Grid) -> ComplexArray:
     """Read central slices from Fourier volumes.
 
     Parameters
@@ -388,13 +390,13 @@ def _residual_power(data, volume, shell, chosen, starts, power):
 
 
 def residual_power(
-    values: np.ndarray,
-    ctf: np.ndarray,
-    rotations: np.ndarray,
-    chosen: np.ndarray,
-    transform: np.ndarray,
+    values: ComplexArray,
+    ctf: FloatArray,
+    rotations: FloatArray,
+    chosen: IntArray,
+    transform: ComplexArray,
     grid: Grid,
-) -> np.ndarray:
+) -> FloatArray:
     """Mean power of images minus CTF-modulated projections of one volume, per shell.
 
     Parameters
@@ -419,15 +421,16 @@ def residual_power(
         block_starts(len(chosen), blocks),
         power,
     )
-    return power.sum(axis=0) / (len(chosen) * np.bincount(grid.shell))
+    out: FloatArray = power.sum(axis=0) / (len(chosen) * np.bincount(grid.shell))
+    return out
 
 
-def _floats(array: np.ndarray) -> np.ndarray:
+def _floats(array: ComplexArray) -> FloatArray:
     """The same complex64 data as float32, last axis doubled (re, im)."""
     return np.ascontiguousarray(array).view(np.float32)
 
 
-def in_lanes(transforms: np.ndarray) -> np.ndarray:
+def in_lanes(transforms: ComplexArray) -> FloatArray:
     """Transforms (z, y, x, c) complex64 as the kernels read them: float32 in whole `LANES`."""
     missing = channel_count(transforms.shape[3]) - transforms.shape[3]
     if missing:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray
+
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
@@ -22,19 +24,22 @@ class Phantom:
         Standard deviation of the blobs, Angstrom.
     """
 
-    centres: np.ndarray
-    amplitudes: np.ndarray
+    centres: FloatArray
+    amplitudes: FloatArray
     width: float
 
-    def volume(self, box_px: int, sampling: float) -> np.ndarray:
+    def volume(self, box_px: int, sampling: float) -> FloatArray:
         """The density on a grid, (box, box, box) float32."""
         x, y, z = (self._profile(self.centres[:, k], box_px, sampling) for k in range(3))
         weighted = self.amplitudes[:, None] * z
-        return np.einsum("jz,jy,jx->zyx", weighted, y, x, optimize=True).astype(np.float32)
+        out: FloatArray = np.einsum("jz,jy,jx->zyx", weighted, y, x, optimize=True).astype(
+            np.float32
+        )
+        return out
 
     def projection(
-        self, rotation: np.ndarray, shift_px: np.ndarray, box_px: int, sampling: float
-    ) -> np.ndarray:
+        self, rotation: FloatArray, shift_px: FloatArray, box_px: int, sampling: float
+    ) -> FloatArray:
         """Line integral along z of the rotated density, moved by minus the shift.
 
         Parameters
@@ -53,10 +58,11 @@ class Phantom:
         y = self._profile(seen[:, 1] - shift_px[1] * sampling, box_px, sampling)
         return (self.amplitudes[:, None] * y).T @ x / sampling
 
-    def _profile(self, centre: np.ndarray, box_px: int, sampling: float) -> np.ndarray:
+    def _profile(self, centre: FloatArray, box_px: int, sampling: float) -> FloatArray:
         axis = (np.arange(box_px) - box_px // 2) * sampling
         profile = np.exp(-0.5 * ((axis - centre[:, None]) / self.width) ** 2) / (
             np.sqrt(2 * np.pi) * self.width
         )
         profile[profile < 1e-100] = 0  # products of less are denormal, which is slow
-        return profile
+        out: FloatArray = profile
+        return out

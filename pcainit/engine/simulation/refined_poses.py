@@ -10,6 +10,7 @@ import numpy as np
 from scipy import fft
 from scipy.spatial.transform import Rotation
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.images.ctf import evaluate_ctf
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ _SAMPLE = 200  # images that give the noise's spectrum
 
 
 def refine_to_noise(
-    truth: Truth, gains: np.ndarray, images: Iterator[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    truth: Truth, gains: FloatArray, images: Iterator[FloatArray]
+) -> tuple[FloatArray, FloatArray]:
     """Move each true pose to where the mean of all states fits the noisy image best.
 
     Gauss-Newton steps from the true pose, weighted by the spectrum of what the true poses leave
@@ -56,11 +57,11 @@ def refine_to_noise(
 
 def _fit(
     model: _MeanProjection,
-    data: np.ndarray,
-    response: np.ndarray,
-    rotation: np.ndarray,
-    shift: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+    data: FloatArray,
+    response: FloatArray,
+    rotation: FloatArray,
+    shift: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
     """Take the steps; one that does not lower the misfit is halved, at most thrice."""
     value, slopes = model.evaluate(rotation, shift)
     residual = data - response * value
@@ -111,15 +112,17 @@ class _MeanProjection:
         width = truth.phantoms[0].width
         self.envelope = np.exp(-2 * (np.pi * width) ** 2 * (self.spatial**2).sum(axis=1))
 
-    def ctf(self, truth: Truth, i: int) -> np.ndarray:
+    def ctf(self, truth: Truth, i: int) -> FloatArray:
         """CTF of a particle at the samples."""
-        return evaluate_ctf(truth.particles.ctf.take(slice(i, i + 1)), self.spatial)[0]
+        out: FloatArray = evaluate_ctf(truth.particles.ctf.take(slice(i, i + 1)), self.spatial)[0]
+        return out
 
-    def transform(self, image: np.ndarray) -> np.ndarray:
+    def transform(self, image: FloatArray) -> FloatArray:
         """Samples of an image, its origin in the box's centre."""
-        return fft.rfft2(fft.ifftshift(image.astype(np.float64)))[self.at]
+        out: FloatArray = fft.rfft2(fft.ifftshift(image.astype(np.float64)))[self.at]
+        return out
 
-    def noise_power(self, truth: Truth, gains: np.ndarray, images: list) -> np.ndarray:
+    def noise_power(self, truth: Truth, gains: FloatArray, images: list[FloatArray]) -> FloatArray:
         """Mean power that the true poses leave unexplained, at each sample by its shell."""
         power, count = np.zeros(len(self.shell)), 0
         for i, image in enumerate(images):
@@ -130,9 +133,10 @@ class _MeanProjection:
                 count += 1
         size = np.maximum(np.bincount(self.shell), 1)
         shells = np.bincount(self.shell, power) / size / max(count, 1)
-        return np.maximum(shells, 1e-12 * max(shells.max(), 1e-12))[self.shell]
+        out: FloatArray = np.maximum(shells, 1e-12 * max(shells.max(), 1e-12))[self.shell]
+        return out
 
-    def evaluate(self, rotation: np.ndarray, shift_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, rotation: FloatArray, shift_px: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Samples (p,) and their derivatives (5, p) by the turns about x, y, z and the shift."""
         seen = self.centres @ rotation.T
         place = 2 * np.pi / (self.box * self.sampling) * (seen[:, :2] - shift_px * self.sampling)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import fft
 from scipy.spatial.transform import Rotation
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.images.ctf import evaluate_ctf
 from pcainit.engine.images.particles import CTF, Particles
 from pcainit.engine.simulation.phantoms import Phantom
@@ -179,7 +180,7 @@ def make_states(simulation: Simulation) -> list[Phantom]:
     return states
 
 
-def _nearest(centres: np.ndarray, point: np.ndarray, count: int) -> np.ndarray:
+def _nearest(centres: FloatArray, point: FloatArray, count: int) -> IntArray:
     return np.argsort(((centres - point) ** 2).sum(axis=1))[:count]
 
 
@@ -203,14 +204,14 @@ class Truth:
         What normalisation multiplies each image with; 1 without it.
     """
 
-    state: np.ndarray
+    state: IntArray
     particles: Particles
-    rotations: np.ndarray
-    shifts_px: np.ndarray
-    contrast: np.ndarray
-    micrograph: np.ndarray
+    rotations: FloatArray
+    shifts_px: FloatArray
+    contrast: FloatArray
+    micrograph: IntArray
     phantoms: tuple[Phantom, ...]
-    gain: np.ndarray
+    gain: FloatArray
 
     @property
     def mean_gain(self) -> float:
@@ -218,7 +219,7 @@ class Truth:
         return float(self.gain[self.state >= 0].mean()) if (self.state >= 0).any() else 1.0
 
     @property
-    def seen_contrast(self) -> np.ndarray:
+    def seen_contrast(self) -> FloatArray:
         """Contrast against the true maps on the images' greyscale, (n,)."""
         return self.contrast * self.gain / self.mean_gain
 
@@ -313,7 +314,7 @@ def _refined(simulation: Simulation, truth: Truth) -> Truth:
     )
 
 
-def _draw_views(simulation: Simulation, rng: np.random.Generator) -> np.ndarray:
+def _draw_views(simulation: Simulation, rng: np.random.Generator) -> FloatArray:
     n = simulation.particles
     views = Rotation.random(n, random_state=int(rng.integers(2**31)))
     biased = rng.uniform(size=n) < simulation.preferred_views
@@ -327,7 +328,7 @@ def _draw_views(simulation: Simulation, rng: np.random.Generator) -> np.ndarray:
     return matrices.transpose(0, 2, 1)
 
 
-def _clean_images(truth: Truth, index: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _clean_images(truth: Truth, index: IntArray) -> Iterator[tuple[int, FloatArray]]:
     box, sampling = truth.particles.box_px, truth.particles.sampling
     fy, fx = fft.fftfreq(box, sampling), fft.rfftfreq(box, sampling)
     spatial = np.stack(np.broadcast_arrays(fx[None, :], fy[:, None]), axis=-1).reshape(-1, 2)
@@ -342,7 +343,7 @@ def _clean_images(truth: Truth, index: np.ndarray) -> Iterator[tuple[int, np.nda
         yield i, fft.irfft2(fft.rfft2(image) * ctf.reshape(box, -1), s=(box, box))
 
 
-def simulate_images(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray]:
+def simulate_images(simulation: Simulation, truth: Truth) -> Iterator[FloatArray]:
     """The images one after the other, (box, box) float32, noise of about unit variance."""
     for image in _add_up(simulation, truth):
         if simulation.normalised:
@@ -351,7 +352,7 @@ def simulate_images(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray
         yield image.astype(np.float32)
 
 
-def _add_up(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray]:
+def _add_up(simulation: Simulation, truth: Truth) -> Iterator[FloatArray]:
     """Particle, neighbours, background and noise, (box, box) float64."""
     rng = np.random.default_rng([simulation.seed, 3])
     box = simulation.box_px
@@ -379,7 +380,7 @@ def _add_up(simulation: Simulation, truth: Truth) -> Iterator[np.ndarray]:
         yield clean + noise
 
 
-def _junk(truth: Truth, i: int, rng: np.random.Generator) -> np.ndarray:
+def _junk(truth: Truth, i: int, rng: np.random.Generator) -> FloatArray:
     """Nothing at all, or the particle's blobs scattered at random."""
     box = truth.particles.box_px
     if rng.uniform() < 0.5:

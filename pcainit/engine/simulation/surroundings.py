@@ -9,6 +9,7 @@ import numpy as np
 from scipy import fft
 from scipy.spatial.transform import Rotation
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.images.ctf import electron_wavelength, evaluate_ctf
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _PATIENCE = 200  # proposals in vain (in those) after which a plane is begun ane
 
 
 def place_particles(
-    offsets: np.ndarray, diameter: float, coverage: float, rng: np.random.Generator
-) -> tuple[np.ndarray, int]:
+    offsets: FloatArray, diameter: float, coverage: float, rng: np.random.Generator
+) -> tuple[FloatArray, int]:
     """Place discs at random on a periodic plane, none overlapping another.
 
     Parameters
@@ -46,7 +47,7 @@ def place_particles(
     """
     n = len(offsets)
     side = int(np.ceil(np.sqrt(n * np.pi * diameter**2 / 4 / coverage)))
-    places: list[np.ndarray] = []
+    places: list[FloatArray] = []
     centres = np.empty((n, 2))
     vain = 0
     while len(places) < n:
@@ -66,7 +67,7 @@ def place_particles(
     return np.array(places), side
 
 
-def crowded_views(truth: Truth, crowding: float, seed: int) -> Iterator[np.ndarray]:
+def crowded_views(truth: Truth, crowding: float, seed: int) -> Iterator[FloatArray]:
     """The particles one after the other with all their neighbours, (box, box), without noise.
 
     `PER_PLANE` particles lie in one plane, with their own states, poses and contrasts.  What
@@ -106,12 +107,13 @@ def _field_size(truth: Truth) -> int:
     carried = (
         electron_wavelength(ctf.voltage) * np.maximum(ctf.defocus_u, ctf.defocus_v) * highest
     ).max() / sampling
-    return 2 * fft.next_fast_len(box // 2 + int(min(np.ceil(carried) + 4, box)), real=True)
+    out: int = 2 * fft.next_fast_len(box // 2 + int(min(np.ceil(carried) + 4, box)), real=True)
+    return out
 
 
 def _draw_plane(
-    truth: Truth, rows: np.ndarray, crowding: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    truth: Truth, rows: IntArray, crowding: float, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
     """Whole pixels (x, y) of the particles of a plane, and the plane, CTF not applied.
 
     Where `rows` are few, further particles like those of the set fill the plane.
@@ -138,7 +140,7 @@ def _draw_plane(
     return places, plane
 
 
-def draw_backgrounds(count: int, box_px: int, deviation: float, seed: int) -> Iterator[np.ndarray]:
+def draw_backgrounds(count: int, box_px: int, deviation: float, seed: int) -> Iterator[FloatArray]:
     """Smooth backgrounds one after the other, (box, box): a pedestal, slopes and bends.
 
     Each is a random sum of six shapes of the same mean square: a pedestal over the particle, two
@@ -163,7 +165,7 @@ def draw_backgrounds(count: int, box_px: int, deviation: float, seed: int) -> It
         yield np.tensordot(rng.normal(0, deviation, len(shapes)), shapes, 1)
 
 
-def measure_background(image: np.ndarray) -> tuple[float, float]:
+def measure_background(image: FloatArray) -> tuple[float, float]:
     """Mean and standard deviation of an image outside the circle of the particle."""
     box = len(image)
     axis = np.arange(box) - box // 2

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.threads import one_thread
 from pcainit.engine.geometry.poses import direction_order
 
 
 def draw_batches(
-    usable: np.ndarray,
+    usable: IntArray,
     count: int,
     size: int,
     rng: np.random.Generator,
     *,
-    directions: np.ndarray | None = None,
-) -> list[np.ndarray]:
+    directions: FloatArray | None = None,
+) -> list[IntArray]:
     """Random batches of particles, disjoint as long as there are enough of them.
 
     The particles are shuffled and dealt; when all are dealt they are shuffled and dealt again.
@@ -39,7 +40,7 @@ def draw_batches(
     usable = np.asarray(usable, np.int64)
     if directions is not None:
         return _draw_stratified(usable, count, size, rng, directions)
-    batches: list[np.ndarray] = []
+    batches: list[IntArray] = []
     pool = rng.permutation(usable)
     for _ in range(count):
         if len(pool) < size:
@@ -52,10 +53,10 @@ def draw_batches(
 
 
 def _draw_stratified(
-    usable: np.ndarray, count: int, size: int, rng: np.random.Generator, directions: np.ndarray
-) -> list[np.ndarray]:
+    usable: IntArray, count: int, size: int, rng: np.random.Generator, directions: FloatArray
+) -> list[IntArray]:
     """Deal from a list sorted by view: neighbours in view go to different batches."""
-    batches: list[np.ndarray] = []
+    batches: list[IntArray] = []
     while len(batches) < count:
         dealt = max(1, min(count - len(batches), len(usable) // size))
         chosen = rng.permutation(usable)[: dealt * size]
@@ -66,7 +67,7 @@ def _draw_stratified(
     return batches
 
 
-def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
+def cluster_batches(coordinates: FloatArray, n_classes: int, seed: int) -> IntArray:
     """Gaussian mixture of the batches' coordinates; each batch's cluster.
 
     Parameters
@@ -92,4 +93,5 @@ def cluster_batches(coordinates: np.ndarray, n_classes: int, seed: int) -> np.nd
             crowded = np.bincount(label, minlength=n_classes)[label] > 1
             label[np.argmin(np.where(crowded, distance, np.inf))] = k
     order = np.argsort(-np.bincount(label, minlength=n_classes), kind="stable")
-    return np.argsort(order)[label]
+    out: IntArray = np.argsort(order)[label]
+    return out

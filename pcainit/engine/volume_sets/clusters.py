@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.threads import one_thread
 from pcainit.engine.volume_sets.batches import draw_batches
 
@@ -35,15 +36,15 @@ class Clusters:
         Their Bayesian information criterion; smaller is better.
     """
 
-    posterior: np.ndarray
-    weights: np.ndarray
-    centres: np.ndarray
-    covariances: np.ndarray
-    tried: np.ndarray
-    bic: np.ndarray
+    posterior: FloatArray
+    weights: FloatArray
+    centres: FloatArray
+    covariances: FloatArray
+    tried: IntArray
+    bic: FloatArray
 
 
-def principal_axes(coordinates: np.ndarray, most: int = MAX_AXES) -> np.ndarray:
+def principal_axes(coordinates: FloatArray, most: int = MAX_AXES) -> FloatArray:
     """Coordinates turned so that the first axis has the largest variance, centred.
 
     Parameters
@@ -61,15 +62,18 @@ def principal_axes(coordinates: np.ndarray, most: int = MAX_AXES) -> np.ndarray:
     values, axes = values[::-1], axes[:, ::-1]
     kept = (values > 1e-10 * max(float(values[0]), 1e-300))[:most]
     axes = axes[:, :most][:, kept]
-    return centred @ (axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]))
+    out: FloatArray = centred @ (
+        axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    )
+    return out
 
 
 def cluster_mixture(
-    coordinates: np.ndarray,
+    coordinates: FloatArray,
     n_classes: int,
     seed: int,
     most: int = MAX_CLASSES,
-    sizes: np.ndarray | None = None,
+    sizes: FloatArray | None = None,
     least: float = 0.0,
 ) -> Clusters:
     """Gaussian mixture with full covariances.
@@ -146,18 +150,19 @@ def cluster_mixture(
     )
 
 
-def _copies(sizes: np.ndarray) -> np.ndarray:
+def _copies(sizes: FloatArray) -> IntArray:
     """How often to repeat each point so that it counts by its size, at least once."""
     smallest = max(float(sizes.min()), float(sizes.sum()) / MAX_POINTS)
-    return np.maximum(np.rint(sizes / smallest), 1).astype(int)
+    out: IntArray = np.maximum(np.rint(sizes / smallest), 1).astype(int)
+    return out
 
 
-def even_steps(values: np.ndarray, count: int) -> np.ndarray:
+def even_steps(values: FloatArray, count: int) -> FloatArray:
     """The middle value of each of `count` equal shares of the points, (count,) float64."""
     return np.quantile(values, (np.arange(count) + 0.5) / count)
 
 
-def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Clusters:
+def cluster_along(coordinates: FloatArray, axis: int, n_classes: int) -> Clusters:
     """Points at even shares along one axis; each class fades into its neighbours.
 
     Parameters
@@ -181,7 +186,7 @@ def cluster_along(coordinates: np.ndarray, axis: int, n_classes: int) -> Cluster
     return moments(coordinates, posterior)
 
 
-def moments(coordinates: np.ndarray, posterior: np.ndarray) -> Clusters:
+def moments(coordinates: FloatArray, posterior: FloatArray) -> Clusters:
     """Weights, centres and covariances of classes whose shares in each point are given."""
     total = np.maximum(posterior.sum(axis=0), 1e-30)
     centres = posterior.T @ coordinates / total[:, None]

@@ -9,12 +9,13 @@ import numpy as np
 from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
+from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 
 FSC_LIMIT = 0.5
 
 
-def relative_differences(volumes: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def relative_differences(volumes: FloatArray, mask: FloatArray) -> FloatArray:
     """Root-mean-square difference of each pair over the spread of their mean's density.
 
     Parameters
@@ -36,12 +37,13 @@ def relative_differences(volumes: np.ndarray, mask: np.ndarray) -> np.ndarray:
     square = (flat**2).sum(axis=1)
     power = np.maximum(square[:, None] + square - 2 * flat @ flat.T, 0)
     np.fill_diagonal(power, 0)
-    return np.sqrt(power) / max(float(spread), 1e-30)
+    out: FloatArray = np.sqrt(power) / max(float(spread), 1e-30)
+    return out
 
 
 def shell_correlations(
-    volumes: np.ndarray, mask: np.ndarray, grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
+    volumes: FloatArray, mask: FloatArray, grid: Grid
+) -> tuple[FloatArray, FloatArray]:
     """FSC of each pair of masked volumes, and the resolution up to which they are the same.
 
     Returns
@@ -76,7 +78,7 @@ def shell_correlations(
     return curves, grid.box_px * grid.sampling / last_same
 
 
-def difference_table(sets: Sequence[np.ndarray], mask: np.ndarray) -> np.ndarray:
+def difference_table(sets: Sequence[FloatArray], mask: FloatArray) -> FloatArray:
     """Correlation of the difference maps of all volumes of some sets, (n, n) float64.
 
     A difference map is a volume minus the mean of its own set, inside the mask; that of a set of
@@ -88,10 +90,11 @@ def difference_table(sets: Sequence[np.ndarray], mask: np.ndarray) -> np.ndarray
         own = ((volumes - volumes.mean(axis=0)) * mask)[:, inside]
         flat.append(own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-30))
     every = np.concatenate(flat)
-    return np.clip((every @ every.T).astype(np.float64), -1, 1)
+    out: FloatArray = np.clip((every @ every.T).astype(np.float64), -1, 1)
+    return out
 
 
-def best_match(table: np.ndarray) -> np.ndarray:
+def best_match(table: FloatArray) -> IntArray:
     """Partner of each row, one to one, for the largest sum; -1 where it has none, (K,) int."""
     partner = np.full(len(table), -1)
     rows, columns = linear_sum_assignment(-table)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, optimize
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.geometry.grid import radial_distance
 from pcainit.engine.volume_sets.volume_set import VolumeComponents
 
@@ -33,9 +34,9 @@ class NoiseShape:
         Its variances in the volumes, of mean 1; each stands for as many.
     """
 
-    levels: np.ndarray
+    levels: FloatArray
     directions: float
-    strengths: np.ndarray
+    strengths: FloatArray
 
     def largest(self, samples: int) -> float:
         """Largest of so many eigenvalues over their mean, as 1 % of such noise exceeds it.
@@ -54,16 +55,18 @@ class NoiseShape:
                 middle = (low + high) / 2
                 below = float((d / np.maximum(middle - d * floor, 1e-300)).mean()) > at
                 low, high = (middle, high) if below else (low, middle)
-            return high
+            out: float = high
+            return out
 
         found = optimize.minimize_scalar(edge, bounds=(-12.0, 12.0), method="bounded")
         equal = self.directions / float((tau**2).mean())  # as many of one level
         reach = np.sqrt(samples) + np.sqrt(equal)
         beyond = _RARE * (1 / np.sqrt(samples) + 1 / np.sqrt(equal)) ** (1 / 3) / reach
-        return _MARGIN * float(found.fun) / ratio * (1 + beyond)
+        out: float = _MARGIN * float(found.fun) / ratio * (1 + beyond)
+        return out
 
 
-def noise_edge(volumes: np.ndarray, mask: np.ndarray, found: VolumeComponents) -> float:
+def noise_edge(volumes: FloatArray, mask: FloatArray, found: VolumeComponents) -> float:
     """Largest eigenvalue that noise alone would give, beside the components above it.
 
     Noise here is what differs from volume to volume without any relation between them.
@@ -94,7 +97,7 @@ def noise_edge(volumes: np.ndarray, mask: np.ndarray, found: VolumeComponents) -
 
 
 def noise_shape(
-    volumes: np.ndarray, mask: np.ndarray, found: VolumeComponents, taken: int
+    volumes: FloatArray, mask: FloatArray, found: VolumeComponents, taken: int
 ) -> NoiseShape:
     """Where and at which frequencies the volumes vary beside their first components.
 
@@ -141,14 +144,14 @@ def noise_shape(
     )
 
 
-def _quantiles(values: np.ndarray) -> np.ndarray:
+def _quantiles(values: FloatArray) -> FloatArray:
     """Means of equal parts of the values, smallest first; finer where they are large."""
     values = np.sort(values)
     parts = np.array_split(values, min(_QUANTILES, len(values)))
     return np.array([part.mean() for part in parts])
 
 
-def above_noise(spectrum: np.ndarray, largest: float) -> float:
+def above_noise(spectrum: FloatArray, largest: float) -> float:
     """The edge between eigenvalues of components and of noise.
 
     Noise that is independent from volume to volume spreads over all eigenvalues.  An eigenvalue

@@ -8,11 +8,13 @@ from typing import Callable, Iterator
 
 import numpy as np
 
+from pcainit.engine.arrays import BoolArray, FloatArray
+
 MIN_GAIN = 1e-3  # of a volume that looks like the mean of all
 _TOGETHER = 64  # volumes whose masked voxels are held in memory side by side
 
 
-def rough_mean(volumes: np.ndarray) -> np.ndarray:
+def rough_mean(volumes: FloatArray) -> FloatArray:
     """Mean of volumes on greyscales that are not known yet: background 0, the same spread."""
     total = np.zeros(volumes.shape[1:])
     for volume in volumes:
@@ -20,7 +22,7 @@ def rough_mean(volumes: np.ndarray) -> np.ndarray:
     return (total / len(volumes)).astype(np.float32)
 
 
-def relative_greyscale(volumes: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def relative_greyscale(volumes: FloatArray, mask: FloatArray) -> FloatArray:
     """Contrast of each volume, the median being 1, (n,); 0 or less for one unlike their mean.
 
     A quick look by least squares inside the mask; `match_greyscale` is exact.
@@ -33,8 +35,8 @@ def relative_greyscale(volumes: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def match_greyscale(
-    volumes: np.ndarray, mask: np.ndarray, rounds: int = 5
-) -> tuple[np.ndarray, np.ndarray]:
+    volumes: FloatArray, mask: FloatArray, rounds: int = 5
+) -> tuple[FloatArray, FloatArray]:
     """Give all volumes the density scale and the background of their mean, in place.
 
     Each is taken to be ``gain x mean + offset`` inside the mask, by least squares in which voxels
@@ -101,17 +103,17 @@ class VolumeComponents:
         All eigenvalues; fewer when the mask has fewer voxels.
     """
 
-    average: np.ndarray
-    components: np.ndarray
-    coordinates: np.ndarray
-    variances: np.ndarray
-    spectrum: np.ndarray
+    average: FloatArray
+    components: FloatArray
+    coordinates: FloatArray
+    variances: FloatArray
+    spectrum: FloatArray
 
 
 def principal_components(
-    volumes: np.ndarray,
-    mask: np.ndarray,
-    weights: np.ndarray,
+    volumes: FloatArray,
+    mask: FloatArray,
+    weights: FloatArray,
     n_components: int,
     progress: Callable[[float], None] = lambda share: None,
 ) -> VolumeComponents:
@@ -165,7 +167,7 @@ def principal_components(
     return VolumeComponents(mean, components, gram @ mix * sign, spectrum[kept], spectrum)
 
 
-def _blocks(volumes: np.ndarray, inside: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(volumes: FloatArray, inside: BoolArray) -> Iterator[tuple[int, FloatArray]]:
     for first in range(0, len(volumes), _TOGETHER):
         yield (
             first,
@@ -176,8 +178,8 @@ def _blocks(volumes: np.ndarray, inside: np.ndarray) -> Iterator[tuple[int, np.n
 
 
 def weighted_averages(
-    volumes: np.ndarray, shares: np.ndarray, mask: np.ndarray, mean: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    volumes: FloatArray, shares: FloatArray, mask: FloatArray, mean: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Average of the volumes for each class inside the mask, their mean outside.
 
     Parameters

@@ -17,7 +17,8 @@ from pcainit.engine.components.local_sweep import Region, detectable_share, swee
 from pcainit.engine.components.region_sums import lay_regions, smooth_basis
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import soft_edge
-from pcainit.engine.model.image_model import LatentModel, NuisanceSpread, unexplained_slices
+from pcainit.engine.model.e_step import unexplained_slices
+from pcainit.engine.model.image_model import LatentModel, NuisanceSpread
 from pcainit.engine.model.m_step import total_weight
 from pcainit.engine.projection.backproject import back_project, weight_kernel
 from pcainit.engine.projection.slices import extract_slices
