@@ -259,12 +259,17 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         return [self._workFile(name) for name in names]
 
     def _sources(self):
-        return [self.inputParticles, self.inputMask, self.givenComponents, self.givenMean]
+        given = [
+            getattr(self, form.camel(name))
+            for name in form.POINTERS
+            if form.pointed(self, name) is not None
+        ]
+        return [self.inputParticles, self.inputMask, *given]
 
     def _givenRows(self, name):
         """Path and sampling rate of each map that one of `form.POINTERS` stands for."""
         used = getattr(self._settings(), name)
-        return volume_rows([getattr(self, form.camel(name)).get()]) if used else []
+        return volume_rows([form.pointed(self, name)]) if used else []
 
     def _filesOf(self, stage, settings):
         """What changes with the files that a stage is the first to look at."""
@@ -327,13 +332,14 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def _validateGiven(self):
         """Why given components, or their mean, cannot be used."""
-        if form.method(self) not in Settings.fields()["given_components"]["methods"]:
-            return []  # the form hides them
+        wrong = form.unanswered(self)
+        if wrong:
+            return wrong
         for name, classes in (
             ("given_components", (*VOLUME_SETS, Volume)),
             ("given_mean", (Volume,)),
         ):
-            given, label = getattr(self, form.camel(name)).get(), Settings.fields()[name]["label"]
+            given, label = form.pointed(self, name), Settings.fields()[name]["label"]
             if given is None:
                 continue
             if not isinstance(given, classes):
