@@ -95,8 +95,8 @@ def define(form) -> None:
         condition="method == %d" % DECIDED_BY_DATA,
         label="Only the variance map?",
         help="Stop when it is known where the structure varies, before any classes are "
-        "made. Small regions are searched all the same; say yes to 'Skip the "
-        "search for small changes?' for a quick look. Say no and continue the run "
+        "made. Small regions are searched all the same; say yes to 'Look for "
+        "large changes only?' for a quick look. Say no and continue the run "
         "to get the volumes; what is done already is kept.",
     )
     form.addParam(
@@ -132,7 +132,7 @@ def define(form) -> None:
         expertLevel=params.LEVEL_ADVANCED,
         label="Keep the cropped images?",
         help="With them, continuing this run with other parameters takes seconds to "
-        "minutes: the particles are not read again. pca volume of chosen particles "
+        "minutes: the particles are not read again. volume of chosen particles "
         "needs them too. They take a few kilobytes per particle in the run's extra "
         "folder. Say no to delete them at the end.",
     )

@@ -36,7 +36,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
     particles before, or use _pca initial volumes_, which accounts for all of these.
     """
 
-    _label = "pca volumes from latent coordinates"
+    _label = "latent coordinates to volumes"
     _devStatus = BETA
     _possibleOutputs = {
         "outputVolumes": SetOfVolumes,

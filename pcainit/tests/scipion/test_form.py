@@ -267,4 +267,4 @@ def test_wizards_set_what_was_chosen(scipion, tmp_path):
     assert len(drawn) == 2, out
     assert "1,000 of the 1,000 particles" in drawn[0] and "26.5" in drawn[0] and "MB" in drawn[0]
     assert "of the box" in drawn[1]
-    assert "VALUES 26.5 0.3 12.0 18.0 50 100" in out, out
+    assert "VALUES 26.5 0.3 12.0 18.0 10 100" in out, out
