@@ -17,6 +17,7 @@ README = HERE / "README.md"
 # What users read: its links stay right, as all keep their places.
 PAGES = (
     "*.md",
+    "LICENSE",
     "benchmarks/*.md",
     "docs/*.md",
     "docs/*.py",

@@ -168,6 +168,7 @@ def scipion(result: Result) -> Values:
         ("Is initial 3D map on absolute greyscale?", "Yes" if absolute_greyscale(result) else "No"),
         ("Initial low-pass filter (A)", filtered),
         ("Number of classes:", "%d, or 1: it takes one for each volume" % result.n_classes),
+        ("Reference mask (optional)", "outputMask, or your own"),
         ("Limit resolution E-step to (A)", filtered),
         ("Perform image alignment?", "No"),
         ("Use GPU acceleration?", "No   (without alignment RELION cannot)"),
