@@ -39,7 +39,7 @@ def verdict(stages: dict[str, Arrays], chosen: bool, warning: str = "") -> str:
             len(shares),
             "" if len(shares) == 1 else "es",
             ", ".join("%.3g" % (100 * s) for s in shares),
-            ", the number chosen by BIC" if chosen else "",
+            _choice_in_words(stages) if chosen else "",
         ),
         *filter(None, [warning]),
         _components_in_words(found),
@@ -53,6 +53,15 @@ def verdict(stages: dict[str, Arrays], chosen: bool, warning: str = "") -> str:
         )
     words.append("Whether the input volumes show states or noise cannot be told from them alone.")
     return " ".join(words)
+
+
+def _choice_in_words(stages: dict[str, Arrays]) -> str:
+    """How the number of classes was chosen."""
+    if "bic" in stages["cluster"]:
+        return ", the number chosen by BIC"
+    if len(stages["volumes"]["weights"]) > 1:
+        return ", which stand apart by more than chance would have it"
+    return ", as no groups of them stand apart; to tell more of so few, give the number of classes"
 
 
 def _components_in_words(found: Arrays) -> str:
