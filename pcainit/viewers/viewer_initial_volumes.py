@@ -154,7 +154,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         path = os.path.join(self.protocol._resultFolder(), "report.html")
         if not os.path.exists(path):
             return [self.errorMessage("The report %s is missing." % path, "Report")]
-        return [ReportView(path)]
+        return [ReportView(path, parent=self.getTkRoot())]
 
     def _showFigure(self, _=None):
         from pcainit.output.plots import PLOTS
@@ -201,17 +201,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
             script = write(self._result(), Path(self.protocol._getExtraPath("viewer")))
         except ValueError as problem:
             return [self.errorMessage(str(problem), "ChimeraX")]
-        program = chimeraxProgram()
-        if program is None:
-            return [
-                self.infoMessage(
-                    "ChimeraX was not found on this computer. The script for it is ready:\n\n%s\n\n"
-                    "Open it in ChimeraX wherever these files can be seen, or install ChimeraX "
-                    "(in Scipion: the plugin scipion-em-chimera)." % script.resolve(),
-                    "ChimeraX",
-                )
-            ]
-        return [CommandView('"%s" "%s" &' % (program, script.resolve()))]
+        return [open_script(self, script)]
 
     # -------------------------- Subsets --------------------------------------
     def _showLasso(self, _=None):
@@ -310,6 +300,19 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
                 return None
             self._loaded = found
         return found
+
+
+def open_script(viewer, script):
+    """A view that opens a script in ChimeraX, or says where the script is."""
+    program = chimeraxProgram()
+    if program is None:
+        return viewer.infoMessage(
+            "ChimeraX was not found on this computer. The script for it is ready:\n\n%s\n\n"
+            "Open it in ChimeraX wherever these files can be seen, or install ChimeraX "
+            "(in Scipion: the plugin scipion-em-chimera)." % script.resolve(),
+            "ChimeraX",
+        )
+    return CommandView('"%s" "%s" &' % (program, script.resolve()))
 
 
 def chimeraxProgram():
