@@ -103,14 +103,15 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
             "straight line between densities: parts that come and go fade in and "
             "out.",
         )
-        line = group.addLine("Movement", expertLevel=params.LEVEL_ADVANCED)
-        line.addParam("morphSteps", params.IntParam, default=9, label="maps")
-        line.addParam(
-            "morphSpread",
-            params.FloatParam,
-            default=2.0,
-            label="standard deviations to either side",
+        # No wider than the lines above: the window does not grow when the level is changed, and
+        # the eyes would lie outside it.
+        line = group.addLine(
+            "Movement",
+            expertLevel=params.LEVEL_ADVANCED,
+            help="How many maps, and how many standard deviations to either side of the mean.",
         )
+        line.addParam("morphSteps", params.IntParam, default=9, label="maps")
+        line.addParam("morphSpread", params.FloatParam, default=2.0, label="± s.d.")
 
     def _defineSelection(self, form, what):
         form.addSection(label="Choose particles")
