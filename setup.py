@@ -2,15 +2,42 @@
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(
     r'^__version__ = "(.+?)"', (HERE / "pcainit" / "__init__.py").read_text(), re.MULTILINE
 ).group(1)
 README = HERE / "README.md"
+
+# What users read: its links stay right, as all keep their places.
+PAGES = (
+    "*.md",
+    "LICENSE",
+    "benchmarks/*.md",
+    "docs/*.md",
+    "docs/*.py",
+    "docs/benchmarks/*.md",
+    "docs/pictures/1280/*.png",
+)
+
+
+class BuildWithGuide(build_py):
+    """Copies the guide into the package, where the form and the command line find it."""
+
+    def run(self):
+        """Build, then copy."""
+        super().run()
+        for pattern in PAGES if not getattr(self, "editable_mode", False) else ():
+            for page in HERE.glob(pattern):
+                target = Path(self.build_lib) / "pcainit" / "guide" / page.relative_to(HERE)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(page), str(target))
+
 
 # Scipion brings these itself; the command line works without them.
 SCIPION = ["scipion-pyworkflow>=3.11", "scipion-em>=3.11"]
@@ -21,6 +48,8 @@ setup(
     description="Initial volumes for 3D classification of cryo-EM particles, by PCA.",
     long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
+    author="The pcainit developers",
+    cmdclass={"build_py": BuildWithGuide},
     license="GPL-3.0-or-later",
     keywords="scipion cryoem imageprocessing classification heterogeneity scipion-3",
     classifiers=[

@@ -162,5 +162,9 @@ def batch_size(settings: Settings, count: int) -> int:
 
 
 def batch_count(count: int) -> int:
-    """Number of reconstructions that suits a set: batches of about 300 particles, 50 to 500."""
-    return max(50, min(500, count // 300))
+    """Number of reconstructions that suits a set of `count` particles, 10 to 500.
+
+    Batches of about 300 particles; of small sets, of 100 as long as there are 10 to 50 of them that
+    share no particles.
+    """
+    return max(10, min(50, count // 100), min(500, count // 300))

@@ -9,6 +9,8 @@ import sys
 import pwem
 import pyworkflow.utils as pwutils
 
+from pcainit.guide import guide
+
 NEEDED = ("numpy", "scipy", "sklearn", "numba", "mrcfile", "matplotlib", "gemmi")
 
 
@@ -18,6 +20,12 @@ class Plugin(pwem.Plugin):
     # Scipion looks for the plugin's folder and name in the module of this class.
     __module__ = "pcainit"
     _processingField = ["SPA"]
+    _url = str(guide())  # the page that fits the installed version
+
+    @classmethod
+    def getUrl(cls, protClass=None):
+        """The guide, as a link that the form's help opens."""
+        return "[[%s][%s]]" % (cls._url, cls._url)
 
     @classmethod
     def _defineVariables(cls):

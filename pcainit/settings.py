@@ -75,9 +75,9 @@ class Settings:
     resolution: float = _setting(
         20.0,
         "prepare",
-        "Init structure lowpass resolution (A)",
-        "All volumes are computed at this resolution. 20 A shows domains and subunits that come "
-        "and go; use 10-15 A for small proteins (under 100 kDa), 30 A for very noisy or very large "
+        "Init structure lowpass resolution (Å)",
+        "All volumes are computed at this resolution. 20 Å shows domains and subunits that come "
+        "and go; use 10-15 Å for small proteins (under 100 kDa), 30 Å for very noisy or very large "
         "particles. It must not be finer than twice the sampling rate, nor coarser than a sixth of "
         "the box.",
         unit="A",
@@ -98,7 +98,7 @@ class Settings:
     no_ctf: bool = _setting(
         False,
         "prepare",
-        "No CTF correction?",
+        "Leave the CTF uncorrected?",
         "Say yes only if the particles carry no CTF or are already fully corrected. The volumes "
         "are then on an arbitrary greyscale.",
         expert=True,
@@ -140,7 +140,7 @@ class Settings:
     mask_near: float = _setting(
         10.0,
         "reconstruct",
-        "Auto-mask near distance (A)",
+        "Auto-mask near distance (Å)",
         "The automatic mask is 1 up to this distance from the density.",
         unit="A",
         low=0.0,
@@ -150,7 +150,7 @@ class Settings:
     mask_far: float = _setting(
         20.0,
         "reconstruct",
-        "Auto-mask far distance (A)",
+        "Auto-mask far distance (Å)",
         "The automatic mask falls softly to 0 at this distance from the density.",
         unit="A",
         low=0.0,
@@ -170,10 +170,11 @@ class Settings:
         "particles",
         "reconstruct",
         "Initialisation method",
-        "particles: components are found on the individual particles and the particles are "
-        "clustered, with a test of whether there is any heterogeneity (recommended). batches: "
-        "cryoSPARC's five steps, PCA and a Gaussian mixture of reconstructions of random batches. "
-        "simple: one random subset of the particles per class.",
+        "- particles (recommended): components are found on the individual particles and the "
+        "particles are clustered, with a test of whether there is any heterogeneity.\n"
+        "- batches: cryoSPARC's five steps, PCA and a Gaussian mixture of reconstructions of "
+        "random batches.\n"
+        "- simple: one random subset of the particles per class.",
         choices=METHODS,
     )
     reconstructions: int = _setting(
@@ -225,9 +226,10 @@ class Settings:
     no_local_search: bool = _setting(
         False,
         "components",
-        "Skip the search for small changes?",
+        "Look for large changes only?",
         "After the components of the whole mask, many small overlapping spheres are searched, "
-        "which finds rare and small changes. Yes saves a quarter to a third of the time.",
+        "which finds rare and small changes. Yes leaves that out and saves a quarter to a third of "
+        "the time.",
         expert=True,
         methods=("particles",),
     )

@@ -4,6 +4,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+import time
 
 from pyworkflow.gui import dialog
 from pyworkflow.wizard import Wizard
@@ -35,15 +37,15 @@ class PcaInitPreviewWizard(Wizard):
             dialog.showWarning(self._title, "Choose the input particles first.", window.root)
             return
         found = []
-        message = "Reading some of the particles..."
+        from pcainit.viewers.waiting import WaitingMessage
 
-        def make():
+        def make(tick):
             try:
-                found.append(load_preview(protocol))
+                found.append(load_preview(protocol, tick))
             except (InputError, OSError, RuntimeError) as problem:
                 found.append(str(problem))
 
-        dialog.FlashMessage(window.root, message, func=make)
+        WaitingMessage(window.root, "Reading some of the particles...", make)
         if isinstance(found[0], str):
             dialog.showError(self._title, found[0], window.root)
             return
@@ -140,12 +142,14 @@ class PcaInitBatchWizard(Wizard):
         window.setVar("particlesPerReconstruction", checks.batch_size(settings, count))
 
 
-def load_preview(protocol):
+def load_preview(protocol, tick=lambda words: None):
     """The preview of a protocol's input particles, made by the engine unless it is there.
 
     Parameters
     ----------
     protocol : PcaInitProtInitialVolumes
+    tick : callable
+        Told the engine's last words several times a second while it works.
 
     Returns
     -------
@@ -193,20 +197,34 @@ def load_preview(protocol):
         str(protocol.numberOfThreads.get()),
         *reading,
     ]
-    done = subprocess.run(
-        words,
-        env=Plugin.getEnviron(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode or not os.path.exists(path):
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or [
-            "The preview could not be made."
-        ]
-        raise RuntimeError(lines[-1])
+    code, said = _watched(words, tick)
+    if code or not os.path.exists(path):
+        raise RuntimeError(said[-1] if said else "The preview could not be made.")
     return read_preview(path)
+
+
+def _watched(words, tick):
+    """Run a command; its exit status, and the lines of its standard error."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        with subprocess.Popen(
+            words,
+            env=Plugin.getEnviron(),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        ) as process:
+            while process.poll() is None:
+                lines = _lines(log)
+                tick(lines[-1] if lines else "")
+                time.sleep(0.1)
+        return process.returncode, _lines(log)
+
+
+def _lines(log):
+    """Lines of an open file so far; one that the writer writes over counts as several."""
+    place = os.stat(log.fileno()).st_size
+    text = os.pread(log.fileno(), place, 0).decode(errors="replace")
+    return [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
 
 
 def _number(protocol, name):

@@ -23,6 +23,7 @@ from pcainit.cli.failures import (
 )
 from pcainit.cli.streams import Lenient, lenient_streams
 from pcainit.errors import InputError
+from pcainit.guide import guide
 from pcainit.pipeline.stage_order import COMMANDS
 
 
@@ -37,7 +38,10 @@ class OneSentenceParser(argparse.ArgumentParser):
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = OneSentenceParser(
-        prog="pcainit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="pcainit",
+        description=__doc__,
+        epilog="Guide: %s" % guide(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from pcainit.engine.components.given import MAX_LIKE_MEAN, first_dependent, fit_component, likeness
-from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.geometry.grid import Grid, radial_distance
+from pcainit.engine.geometry.masks import soft_edge
 from pcainit.errors import InputError
 from pcainit.io.fingerprint import file_identity
 from pcainit.io.map_list import MapFile, find_maps
 from pcainit.settings import Settings
 
 MAX_GIVEN = 32  # as many as components can be asked for
+MAX_ALIKE = 0.9  # cosine of two given differences, at most
+MIN_DENSE = 0.5  # of a whole map's density, at least: what is not cancelled by its sign
 
 
 def find_given(settings: Settings) -> list[MapFile]:
@@ -34,21 +37,48 @@ def find_given(settings: Settings) -> list[MapFile]:
     return found
 
 
-def check_given(settings: Settings) -> None:
-    """Read all that is given, before any work starts.
+def check_given(settings: Settings, grid: Grid) -> None:
+    """Read all that is given, before any image is read.
 
     Raises
     ------
     InputError
-        A volume cannot be read, is not finite, or is constant.
+        A volume cannot be read, is not finite, is constant, or is plainly a whole map.
     """
-    for entry in find_given(settings):
-        volume, _ = entry.read()
+    entries, fitted = find_given(settings), []
+    mean_file = find_mean(settings)
+    mean = mean_file.read() if mean_file is not None else None
+    sphere = soft_edge(radial_distance(grid.box), 0.4 * grid.box, 0.5 * grid.box)
+    for entry in entries:
+        volume, sampling = entry.read()
         if not float(volume.std()) > 0:
             raise InputError("The component %s is constant: leave it out." % entry.path)
-    mean = find_mean(settings)
-    if mean is not None:
-        mean.read()
+        fitted.append(fit_component(volume, sampling, grid, sphere, mean))
+        if not fitted[-1].any():
+            raise InputError(_constant(entry, mean is not None))
+    if mean is None:
+        _refuse_whole_maps(entries, fitted)
+
+
+def _constant(entry: MapFile, subtracted: bool) -> str:
+    return "The component %s is constant inside the mask%s: leave it out." % (
+        entry.path,
+        " once given_mean is subtracted" if subtracted else "",
+    )
+
+
+def _refuse_whole_maps(entries: list[MapFile], fitted: list[np.ndarray]) -> None:
+    """Maps of one particle are dense and alike; differences are neither."""
+    dense = [k for k, one in enumerate(fitted) if one.sum() > MIN_DENSE * np.abs(one).sum()]
+    for number, k in enumerate(dense):
+        for other in dense[:number]:
+            alike = float((fitted[k] * fitted[other]).sum(dtype=np.float64))
+            if alike > MAX_ALIKE:
+                raise InputError(
+                    "The components %s and %s are alike (correlation %.2f), as whole maps of one "
+                    "particle are and differences are not: give given_mean, the map to subtract "
+                    "from them, or leave one out." % (entries[other].path, entries[k].path, alike)
+                )
 
 
 def find_mean(settings: Settings) -> MapFile | None:
@@ -112,10 +142,7 @@ def load_given(settings: Settings, grid: Grid, mask: np.ndarray, mean: np.ndarra
     for entry in entries:
         out.append(fit_component(*entry.read(), grid, mask, subtracted))
         if not out[-1].any():
-            raise InputError(
-                "The component %s is constant inside the mask%s: leave it out."
-                % (entry.path, " once given_mean is subtracted" if subtracted else "")
-            )
+            raise InputError(_constant(entry, subtracted is not None))
         like = likeness(out[-1], mean, mask)
         if like > MAX_LIKE_MEAN:
             raise InputError(

@@ -60,7 +60,7 @@ class Source:
         grid = Grid(box, sampling, settings.finest(box, sampling))
         if settings.mask:
             fit_mask(*read_map(settings.mask, "mask"), grid)
-        check_given(settings)
+        check_given(settings, grid)
         return cls(
             star, particles, grid, table.identity, table.identity + file_identity(particles.stacks)
         )

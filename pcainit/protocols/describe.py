@@ -20,7 +20,7 @@ def summary(run: Dict[str, Any]) -> List[str]:
     lines = ["*%s*" % run["verdict"]] if run.get("verdict") else []
     weights = run.get("class_weights") or []
     if weights:
-        line = "%d volumes at %s A from %s particles" % (
+        line = "%d volumes at %s Å from %s particles" % (
             len(weights),
             _number(parameters.get("resolution")),
             run.get("particles", "?"),
@@ -28,6 +28,11 @@ def summary(run: Dict[str, Any]) -> List[str]:
         if run.get("method") in ("particles", "batches"):
             line += "; shares of the particles: %s" % _percentages(weights)
         lines.append(line)
+    if run.get("method") in ("batches", "simple"):
+        lines.append(
+            "Small batches come out weaker than the consensus: the volumes are not on the absolute "
+            "greyscale (say so in RELION)"
+        )
     cosines = [value for value in run.get("half_set_cosines") or [] if value is not None]
     if cosines:
         lines.append(

@@ -33,6 +33,22 @@ COMPONENTS_TAB = (
 )
 # Settings that are files: pointers in the form.  The engine gets a list of the maps.
 POINTERS = {"given_components": "SetOfVolumes, SetOfVolumesFlex, Volume", "given_mean": "Volume"}
+# A new form fills every empty pointer with an output of the selected run, seen or not.  So an
+# optional pointer counts only where its question is answered with yes ...
+SWITCHES = {
+    "given_components": (
+        "Use given components?",
+        "Say yes to start from component volumes of another program, or to take them as they are, "
+        "and choose them below. With no, nothing below counts.",
+    ),
+    "given_mean": (
+        "Are they whole maps?",
+        "Say yes when the given volumes are whole maps (states, frames of a movement) and not "
+        "differences from a mean, and choose the map to subtract from each of them below.",
+    ),
+}
+# ... and Scipion, which looks for the exact name, finds nothing that fits a name behind a blank.
+UNFILLED = " "
 DEFAULT_CLASSES = 4
 DECIDED_BY_DATA = METHODS.index("particles")
 
@@ -63,7 +79,7 @@ def define(form) -> None:
     form.addParam(
         "inputMask",
         params.PointerParam,
-        pointerClass="VolumeMask",
+        pointerClass=UNFILLED + "VolumeMask",
         allowsNull=True,
         label=table["mask"]["label"],
         help=table["mask"]["help"],
@@ -79,8 +95,8 @@ def define(form) -> None:
         condition="method == %d" % DECIDED_BY_DATA,
         label="Only the variance map?",
         help="Stop when it is known where the structure varies, before any classes are "
-        "made. Small regions are searched all the same; say yes to 'Skip the "
-        "search for small changes?' for a quick look. Say no and continue the run "
+        "made. Small regions are searched all the same; say yes to 'Look for "
+        "large changes only?' for a quick look. Say no and continue the run "
         "to get the volumes; what is done already is kept.",
     )
     form.addParam(
@@ -106,6 +122,8 @@ def define(form) -> None:
         _add(form, name)
     form.addSection(label="Reconstructions and components")
     for name in COMPONENTS_TAB:
+        if name in SWITCHES:
+            _add_switch(form, name)
         _add(form, name)
     form.addParam(
         "keepIntermediate",
@@ -114,7 +132,7 @@ def define(form) -> None:
         expertLevel=params.LEVEL_ADVANCED,
         label="Keep the cropped images?",
         help="With them, continuing this run with other parameters takes seconds to "
-        "minutes: the particles are not read again. pca volume of chosen particles "
+        "minutes: the particles are not read again. volume of chosen particles "
         "needs them too. They take a few kilobytes per particle in the run's extra "
         "folder. Say no to delete them at the end.",
     )
@@ -144,12 +162,74 @@ def _add(form, name: str) -> None:
         )
     if name.startswith("mask_"):
         conditions.append("inputMask is None")
-    if name in ("given_use", "given_mean"):
-        conditions.append("givenComponents is not None")
+    conditions += _questions(name)
     words = {}
     if conditions:
         words["condition"] = " and ".join("(%s)" % condition for condition in conditions)
     add_setting(form, name, **words)
+
+
+def switch(name: str) -> str:
+    """Scipion's name of the question before an optional pointer: ``useGivenMean``."""
+    return camel("use_" + name)
+
+
+def _questions(name: str) -> List[str]:
+    """The questions that have to be answered with yes before a setting counts."""
+    before = {
+        "given_components": ("given_components",),
+        "given_use": ("given_components",),
+        "given_mean": ("given_components", "given_mean"),
+    }
+    return [switch(asked) for asked in before.get(name, ())]
+
+
+def _add_switch(form, name: str) -> None:
+    """Add the question before an optional pointer."""
+    label, text = SWITCHES[name]
+    before = [question for question in _questions(name) if question != switch(name)]
+    methods = Settings.fields()[name]["methods"]
+    form.addParam(
+        switch(name),
+        params.BooleanParam,
+        default=False,
+        expertLevel=params.LEVEL_ADVANCED,
+        condition=" and ".join(
+            ["(%s)" % " or ".join("method == %d" % METHODS.index(one) for one in methods), *before]
+        ),
+        label=label,
+        help=text,
+    )
+
+
+def pointed(protocol, name: str) -> Any:
+    """What one of `POINTERS` points at; None unless the form's questions make it count."""
+    asked = all(getattr(protocol, question).get() for question in _questions(name))
+    used = method(protocol) in Settings.fields()[name]["methods"]
+    return getattr(protocol, camel(name)).get() if asked and used else None
+
+
+def unanswered(protocol) -> List[str]:
+    """Pointers and their questions that contradict each other, one sentence each.
+
+    The form empties a pointer whose question is answered with no, so only a script can have both.
+    """
+    table, errors = Settings.fields(), []
+    for name, (label, _) in SWITCHES.items():
+        if method(protocol) not in table[name]["methods"]:
+            continue
+        given = getattr(protocol, camel(name)).get()
+        counts = all(getattr(protocol, question).get() for question in _questions(name))
+        if given is not None and not counts:
+            errors.append(
+                "%s: %s is set, but '%s' is no: set %s to True, or leave it empty."
+                % (table[name]["label"], camel(name), label, switch(name))
+            )
+        if given is None and counts:
+            errors.append(
+                "%s is empty: choose it, or answer '%s' with no." % (table[name]["label"], label)
+            )
+    return errors
 
 
 def add_setting(form, name: str, **changes: Any) -> None:
@@ -161,7 +241,7 @@ def add_setting(form, name: str, **changes: Any) -> None:
         words["expertLevel"] = params.LEVEL_ADVANCED
     if name in POINTERS:
         words.pop("default")
-        words.update(pointerClass=POINTERS[name], allowsNull=True)
+        words.update(pointerClass=UNFILLED + POINTERS[name], allowsNull=True)
         kind = params.PointerParam
     elif info["choices"]:
         words.update(
@@ -235,15 +315,17 @@ def settings(protocol) -> Settings:
     for name, info in Settings.fields().items():
         if name in ("mask", "classes", "method") or method(protocol) not in info["methods"]:
             continue
-        if name == "given_use" and protocol.givenComponents.get() is None:
+        if name == "given_use" and pointed(protocol, "given_components") is None:
             continue
-        value = getattr(protocol, camel(name)).get()
         if name in POINTERS:
-            if value is not None and protocol.givenComponents.get() is not None:
+            if pointed(protocol, name) is not None and (
+                pointed(protocol, "given_components") is not None
+            ):
                 path = map_list(protocol, name)
                 values[name] = path if name == "given_mean" else (path,)
-        else:
-            values[name] = info["choices"][value] if info["choices"] else value
+            continue
+        value = getattr(protocol, camel(name)).get()
+        values[name] = info["choices"][value] if info["choices"] else value
     auto = method(protocol) == METHODS[DECIDED_BY_DATA] and protocol.autoClasses.get()
     return Settings(
         method=method(protocol),

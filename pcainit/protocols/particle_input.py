@@ -25,17 +25,18 @@ def unfit(particles, with_ctf: bool) -> List[str]:
         first = particles.getFirstItem()
         if not particles.hasCTF() and not (first is not None and first.hasCTF()):
             errors.append(
-                "The particles have no CTF: assign it to them, or say yes to 'No CTF correction?'."
+                "The particles have no CTF: assign it to them, or say yes to 'Leave the CTF "
+                "uncorrected?'."
             )
         if particles.isPhaseFlipped():
             errors.append(
                 "The particles are phase flipped: extract them without phase "
-                "flipping, or say yes to 'No CTF correction?'."
+                "flipping, or say yes to 'Leave the CTF uncorrected?'."
             )
         if particles.isAmplitudeCorrected():
             errors.append(
                 "The particles' amplitudes are CTF corrected: extract them without "
-                "correction, or say yes to 'No CTF correction?'."
+                "correction, or say yes to 'Leave the CTF uncorrected?'."
             )
     missing = [path for path in stack_files(particles) if not os.path.exists(path)]
     if missing:

@@ -26,7 +26,7 @@ class PcaInitProtChosenVolume(ProtInitialVolume):
     references of a 3D classification; _outputVolume_ is the new one alone.
     """
 
-    _label = "pca volume of chosen particles"
+    _label = "volume of chosen particles"
     _devStatus = BETA
     _possibleOutputs = {"outputVolumes": SetOfVolumes, "outputVolume": Volume}
 

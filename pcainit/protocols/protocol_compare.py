@@ -43,12 +43,21 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
             help="Each is one row of the table.",
         )
         definition.addParam(
+            "useTruth",
+            params.BooleanParam,
+            default=False,
+            label="Are the true volumes known?",
+            help="Say yes where they are, for instance of simulated particles: the agreement of "
+            "each set with them is given too.",
+        )
+        definition.addParam(
             "truth",
             params.PointerParam,
             allowsNull=True,
-            pointerClass="SetOfVolumes, SetOfVolumesFlex",
+            condition="useTruth",
+            pointerClass=form.UNFILLED + "SetOfVolumes, SetOfVolumesFlex",
             label="True volumes",
-            help="Where they are known, for instance of simulated particles.",
+            help="The set of true volumes, one for each state, in the orientation of the others.",
         )
         self._addMask(
             definition,
@@ -91,6 +100,14 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
     def _validate(self):
         if not len(self.inputSets) or not all(isinstance(one, SEED_SETS) for one in self._sets()):
             return ["Sets of volumes must be sets of volumes: give at least one SetOfVolumes."]
+        if self.useTruth.get() != (self.truth.get() is not None):
+            return [
+                "True volumes is empty: choose them, or answer 'Are the true volumes known?' "
+                "with no."
+                if self.useTruth.get()
+                else "True volumes: truth is set, but 'Are the true volumes known?' is no: set "
+                "useTruth to True, or leave it empty."
+            ]
         errors = self._validateMask() + self._validateSettings()
         try:
             count = sum(len(self._rows(one)) for one in self._sets())
@@ -134,7 +151,7 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
 
     def _sets(self):
         """All sets, the true volumes last."""
-        truth = self.truth.get()
+        truth = self.truth.get() if self.useTruth.get() else None
         return [pointer.get() for pointer in self.inputSets] + (
             [truth] if truth is not None else []
         )

@@ -31,7 +31,7 @@ OUTPUTS = {
     "outputVolumes": SetOfVolumes,
     "outputClasses": SetOfClasses3D,
     "outputComponents": SetOfVolumes,
-    "outputVarianceMap": Volume,
+    **{name: kind for name, kind, _ in results.MAPS},
     "outputParticles": SetOfParticlesFlex,
 }
 
@@ -41,7 +41,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     known, for instance from a consensus refinement.
 
     *What it does*: every image is read once and cropped in Fourier space to the resolution of
-    the initial volumes (20 A by default), so that everything after that takes seconds to
+    the initial volumes (20 Å by default), so that everything after that takes seconds to
     minutes. The principal components of the structure's variability are found on the individual
     particles, with contrast and pose errors accounted for. Components that two halves of the
     data do not agree on are recognised as noise. The particles are then clustered along the
@@ -50,19 +50,28 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     *What you get*: _outputVolumes_, the initial volumes, one file each, in the box and sampling
     rate of the particles and on their greyscale; _outputClasses_, the particles by class;
     _outputComponents_, the eigenvolumes; _outputVarianceMap_, which shows where the structure
-    varies; and _outputParticles_, the particles with their latent coordinates. The summary says
-    in words whether there is any heterogeneity beyond noise.
+    varies; _outputConsensus_, the mean of all; _outputMask_, the mask that was used;
+    _outputChangingPlaces_, a mask of the small places that change, where there are any; and
+    _outputParticles_, the particles with their latent coordinates. The summary says in words
+    whether there is any heterogeneity beyond noise.
 
     *What to do next*: give _outputVolumes_ to a 3D classification as references, with as many
-    classes as there are volumes. In RELION lower the initial low-pass filter to the resolution
-    used here (its default of 60 A would wipe the differences out), limit the E-step to it too
-    (small classes lose particles otherwise), do no image alignment, and say that the references
-    are on the absolute greyscale (unless you chose no CTF correction). In cryoSPARC choose the
-    initialisation mode _input_ and add the volumes one by one.
+    classes as there are volumes, and _outputMask_ as its mask. In RELION answer _Consider previous
+    alignment?_ with yes and _Perform image alignment?_ with no, lower the initial low-pass filter
+    to the resolution used here (its default of 60 Å would wipe the differences out), limit the
+    E-step to it too (small classes lose particles otherwise), and say that the references are on
+    the absolute greyscale (unless the CTF was left uncorrected, and not for the methods _batches_
+    and _simple_). In cryoSPARC choose the initialisation mode _input_ and add the volumes one by
+    one.
 
-    *Methods*: _particles_ does all of the above. _batches_ is what cryoSPARC calls PCA mode:
-    PCA and a Gaussian mixture of reconstructions of random batches. _simple_ reconstructs one
-    random subset of the particles for each class.
+    *Methods*:
+
+    - _particles_ does all of the above.
+
+    - _batches_ is what cryoSPARC calls PCA mode: PCA and a Gaussian mixture of reconstructions of
+    random batches.
+
+    - _simple_ reconstructs one random subset of the particles for each class.
     """
 
     _label = "pca initial volumes"
@@ -192,8 +201,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             outputs["outputComponents"] = results.fill_components(
                 self._createSetOfVolumes("_components"), result, sampling
             )
-        if result.variance:
-            outputs["outputVarianceMap"] = results.make_volume(result.variance, sampling)
+        outputs.update(results.single_maps(result, sampling))
         if "coordinates" in result.arrays:
             latents = SetOfParticlesFlex.create(
                 self._getPath(), suffix="latents", progName=results.PROGRAM
@@ -260,12 +268,17 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         return [self._workFile(name) for name in names]
 
     def _sources(self):
-        return [self.inputParticles, self.inputMask, self.givenComponents, self.givenMean]
+        given = [
+            getattr(self, form.camel(name))
+            for name in form.POINTERS
+            if form.pointed(self, name) is not None
+        ]
+        return [self.inputParticles, self.inputMask, *given]
 
     def _givenRows(self, name):
         """Path and sampling rate of each map that one of `form.POINTERS` stands for."""
         used = getattr(self._settings(), name)
-        return volume_rows([getattr(self, form.camel(name)).get()]) if used else []
+        return volume_rows([form.pointed(self, name)]) if used else []
 
     def _filesOf(self, stage, settings):
         """What changes with the files that a stage is the first to look at."""
@@ -328,13 +341,14 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def _validateGiven(self):
         """Why given components, or their mean, cannot be used."""
-        if form.method(self) not in Settings.fields()["given_components"]["methods"]:
-            return []  # the form hides them
+        wrong = form.unanswered(self)
+        if wrong:
+            return wrong
         for name, classes in (
             ("given_components", (*VOLUME_SETS, Volume)),
             ("given_mean", (Volume,)),
         ):
-            given, label = getattr(self, form.camel(name)).get(), Settings.fields()[name]["label"]
+            given, label = form.pointed(self, name), Settings.fields()[name]["label"]
             if given is None:
                 continue
             if not isinstance(given, classes):

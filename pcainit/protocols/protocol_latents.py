@@ -4,7 +4,7 @@
 import os
 
 import numpy as np
-from pwem.objects import SetOfClasses3D, SetOfParticles, SetOfVolumes, Volume
+from pwem.objects import SetOfClasses3D, SetOfParticles, SetOfVolumes
 from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
@@ -31,18 +31,19 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
     the cluster as weight, at the resolution of initial volumes.
 
     *What you get*: _outputVolumes_, the initial volumes, in the particles' box and sampling rate
-    and on their greyscale; _outputClasses_, the particles by class; _outputVarianceMap_. The
+    and on their greyscale; _outputClasses_, the particles by class; _outputVarianceMap_,
+    _outputConsensus_ and _outputMask_. The
     coordinates are taken as they are: this protocol does not test whether they show structure.
     Junk is not looked for, and contrast and poses are taken as they are recorded: clean the
     particles before, or use _pca initial volumes_, which accounts for all of these.
     """
 
-    _label = "pca volumes from latent coordinates"
+    _label = "latent coordinates to volumes"
     _devStatus = BETA
     _possibleOutputs = {
         "outputVolumes": SetOfVolumes,
         "outputClasses": SetOfClasses3D,
-        "outputVarianceMap": Volume,
+        **{name: kind for name, kind, _ in results.MAPS if name != "outputChangingPlaces"},
     }
     SETTINGS = (
         "resolution",
@@ -180,7 +181,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
             outputClasses=results.fill_classes(
                 self._createSetOfClasses3D(self.inputParticles), result, sampling
             ),
-            outputVarianceMap=results.make_volume(result.variance, sampling),
+            **results.single_maps(result, sampling),
         )
         results.register(self, [self.inputParticles], **outputs)
 

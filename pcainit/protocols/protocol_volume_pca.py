@@ -4,7 +4,7 @@
 import os
 
 import numpy as np
-from pwem.objects import SetOfVolumes, SetOfVolumesFlex, Volume, VolumeFlex
+from pwem.objects import SetOfVolumes, SetOfVolumesFlex, VolumeFlex
 from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
@@ -29,8 +29,9 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     particle in one orientation: nothing is aligned in space.
 
     *What you get*: _outputVolumes_, one per cluster, in the box of the first input volume;
-    _outputComponents_; _outputVarianceMap_; and _outputCoordinates_, the input volumes with their
-    coordinates. Whether the input volumes show states or noise cannot be told from them alone.
+    _outputComponents_; _outputVarianceMap_, _outputConsensus_ (their mean) and _outputMask_; and
+    _outputCoordinates_, the input volumes with their coordinates. Whether the input volumes show
+    states or noise cannot be told from them alone.
     """
 
     _label = "pca of volumes"
@@ -38,7 +39,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
     _possibleOutputs = {
         "outputVolumes": SetOfVolumes,
         "outputComponents": SetOfVolumes,
-        "outputVarianceMap": Volume,
+        **{name: kind for name, kind, _ in results.MAPS if name != "outputChangingPlaces"},
         "outputCoordinates": SetOfVolumesFlex,
     }
     SETTINGS = ("resolution", "components", "seed", "mask_threshold", "mask_near", "mask_far")
@@ -141,7 +142,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
             outputComponents=results.fill_components(
                 self._createSetOfVolumes("_components"), result, sampling
             ),
-            outputVarianceMap=results.make_volume(result.variance, sampling),
+            **results.single_maps(result, sampling),
             outputCoordinates=self._coordinates(sampling),
         )
         results.register(self, self.inputVolumes, **outputs)

@@ -5,11 +5,18 @@ import os
 from typing import Any, Dict, List, Optional
 
 import numpy as np
-from pwem.objects import Float, Integer, ParticleFlex, SetOfParticlesFlex, Volume
+from pwem.objects import Float, Integer, ParticleFlex, SetOfParticlesFlex, Volume, VolumeMask
 
 from pcainit.errors import InputError
-from pcainit.output.result_folder import LATENTS, SUMMARY, VARIANCE_MAP, ResultFolder
+from pcainit.output.result_folder import COMPONENTS, LATENTS, SUMMARY, ResultFolder
 
+# Single maps that later runs ask for: output, its class, its file.
+MAPS = (
+    ("outputVarianceMap", Volume, "variance"),
+    ("outputConsensus", Volume, "mean"),
+    ("outputMask", VolumeMask, "mask"),
+    ("outputChangingPlaces", VolumeMask, "changing_places"),
+)
 PROGRAM = "pcainit"  # names the latent space in flexibility objects
 
 
@@ -52,7 +59,11 @@ class EngineResult:
     @property
     def variance(self) -> Optional[str]:
         """File of the variance map."""
-        path = os.path.join(self.folder, VARIANCE_MAP)
+        return self.map("variance")
+
+    def map(self, name: str) -> Optional[str]:
+        """File of one of `MAPS`; None where the run has not made it."""
+        path = os.path.join(self.folder, COMPONENTS, name + ".mrc")
         return path if os.path.exists(path) else None
 
     def rows(self) -> Dict[int, int]:
@@ -121,6 +132,17 @@ def fill_components(components, result: EngineResult, sampling: float):
         volume.setObjComment(", ".join(words))
         components.append(volume)
     return components
+
+
+def single_maps(result: EngineResult, sampling: float) -> Dict[str, Volume]:
+    """Those of `MAPS` that a result has, as Scipion's objects by the name of the output."""
+    found = {}
+    for output, kind, name in MAPS:
+        path = result.map(name)
+        if path is not None:
+            found[output] = kind(location=path)
+            found[output].setSamplingRate(sampling)
+    return found
 
 
 def make_volume(path: str, sampling: float) -> Volume:

@@ -26,7 +26,7 @@ class SeedProtocol:
         definition.addParam(
             "inputMask",
             params.PointerParam,
-            pointerClass="VolumeMask",
+            pointerClass=form.UNFILLED + "VolumeMask",
             allowsNull=True,
             label=Settings.fields()["mask"]["label"],
             help=text,

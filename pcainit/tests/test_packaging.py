@@ -85,9 +85,21 @@ def test_package_data_is_installed(tmp_path):
         "__main__.py",
         "protocols/__init__.py",
         "engine/__init__.py",
-        "files/__init__.py",
+        "io/__init__.py",
+        "guide/README.md",
+        "guide/docs/from_cryodrgn.md",
     ):
         assert (installed / name).exists(), name
+    _check_links(installed / "guide")
+
+
+def _check_links(folder):
+    """Every link of the guide to another page or picture leads somewhere."""
+    pages = [folder / "README.md", *(folder / "docs").glob("*.md")]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), "%s: %s" % (page.name, link)
 
 
 def test_licence():
@@ -111,6 +123,8 @@ def _entries(nodes, path=()):
 
 def test_menu_places():
     places = {path for path, _ in _entries(_menu())}
+    main = [path for path, name in _entries(_menu()) if name == "PcaInitProtInitialVolumes"]
+    assert ("3D", "Analysis", "Heterogeneity") in main
     assert {("3D", "Classify"), ("3D", "Initial volume")} <= places
 
 
@@ -121,6 +135,27 @@ def test_menu_names_protocols_that_exist():
 
     names = {name for _, name in _entries(_menu())}
     assert names == set(pcainit.protocols.__all__)
+
+
+@pytest.mark.scipion
+def test_menu_entries_are_told_apart_when_cut():
+    pytest.importorskip("pwem", reason="scipion-em is not installed")
+    import pcainit.protocols
+
+    labels = [getattr(pcainit.protocols, name)._label for name in pcainit.protocols.__all__]
+    assert len({("pcainit - " + label)[:18] for label in labels}) == len(labels)
+
+
+@pytest.mark.scipion
+def test_help_leads_to_the_guide():
+    pytest.importorskip("pwem", reason="scipion-em is not installed")
+    import pyworkflow
+
+    from pcainit.guide import guide
+
+    pyworkflow.Config.setDomain("pwem")
+    address = pyworkflow.Config.getDomain().getProtocols()["PcaInitProtInitialVolumes"].getUrl()
+    assert str(guide()) in address and guide().read_text(encoding="utf-8").startswith("# pcainit")
 
 
 @pytest.mark.scipion

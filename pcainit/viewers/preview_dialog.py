@@ -16,6 +16,7 @@ from pcainit.pipeline.routes.preview import Preview
 
 Slider = Tuple[str, str, float, float, float, float]  # name, label, value, low, high, step
 DELAY_MS = 120  # after the last movement of a slider
+PROTEIN = 1210.0  # cubic Angstrom of a kDa
 SIZE = (9.6, 3.5)  # of the figure, inches
 
 
@@ -117,9 +118,9 @@ class PreviewDialog(Dialog):
             except InputError as problem:
                 words += "  " + str(problem)
         if mask is not None:
-            words += "  The mask (thick line: 0.5) holds %.0f %% of the box, %.0f × 1000 Å³." % (
-                100 * mask.mean(),
-                mask.sum() * preview.grid.voxel**3 / 1e3,
+            words += (
+                "  The mask (thick line: 0.5) has room for %.0f kDa of protein (%.0f %% of the "
+                "box)." % (float(mask.sum()) * preview.grid.voxel**3 / PROTEIN, 100 * mask.mean())
             )
         draw_preview(self.figure, volume, preview.grid.voxel, mask)
         self.canvas.draw()

@@ -57,7 +57,7 @@ class PcaInitViewerCompare(EmProtocolViewer):
         path = self._file("comparison.html")
         if not os.path.exists(path):
             return [self.errorMessage("The page %s is missing." % path, "Comparison")]
-        return [ReportView(path)]
+        return [ReportView(path, parent=self.getTkRoot())]
 
     def _showFigure(self, _=None):
         from pcainit.output.plots.comparison import COMPARISON_PLOTS

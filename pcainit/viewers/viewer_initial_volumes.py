@@ -104,14 +104,15 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
             "straight line between densities: parts that come and go fade in and "
             "out.",
         )
-        line = group.addLine("Movement", expertLevel=params.LEVEL_ADVANCED)
-        line.addParam("morphSteps", params.IntParam, default=9, label="maps")
-        line.addParam(
-            "morphSpread",
-            params.FloatParam,
-            default=2.0,
-            label="standard deviations to either side",
+        # No wider than the lines above: the window does not grow when the level is changed, and
+        # the eyes would lie outside it.
+        line = group.addLine(
+            "Movement",
+            expertLevel=params.LEVEL_ADVANCED,
+            help="How many maps, and how many standard deviations to either side of the mean.",
         )
+        line.addParam("morphSteps", params.IntParam, default=9, label="maps")
+        line.addParam("morphSpread", params.FloatParam, default=2.0, label="± s.d.")
 
     def _defineSelection(self, form, what):
         form.addSection(label="Choose particles")
@@ -155,7 +156,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
         path = os.path.join(self.protocol._resultFolder(), REPORT)
         if not os.path.exists(path):
             return [self.errorMessage("The report %s is missing." % path, "Report")]
-        return [ReportView(path)]
+        return [ReportView(path, parent=self.getTkRoot())]
 
     def _showFigure(self, _=None):
         from pcainit.output.plots import PLOTS
@@ -202,17 +203,7 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
             script = write(self._result(), Path(self.protocol._getExtraPath("viewer")))
         except ValueError as problem:
             return [self.errorMessage(str(problem), "ChimeraX")]
-        program = chimeraxProgram()
-        if program is None:
-            return [
-                self.infoMessage(
-                    "ChimeraX was not found on this computer. The script for it is ready:\n\n%s\n\n"
-                    "Open it in ChimeraX wherever these files can be seen, or install ChimeraX "
-                    "(in Scipion: the plugin scipion-em-chimera)." % script.resolve(),
-                    "ChimeraX",
-                )
-            ]
-        return [CommandView('"%s" "%s" &' % (program, script.resolve()))]
+        return [open_script(self, script)]
 
     # -------------------------- Subsets --------------------------------------
     def _showLasso(self, _=None):
@@ -311,6 +302,19 @@ class PcaInitViewerInitialVolumes(EmProtocolViewer):
                 return None
             self._loaded = found
         return found
+
+
+def open_script(viewer, script):
+    """A view that opens a script in ChimeraX, or says where the script is."""
+    program = chimeraxProgram()
+    if program is None:
+        return viewer.infoMessage(
+            "ChimeraX was not found on this computer. The script for it is ready:\n\n%s\n\n"
+            "Open it in ChimeraX wherever these files can be seen, or install ChimeraX "
+            "(in Scipion: the plugin scipion-em-chimera)." % script.resolve(),
+            "ChimeraX",
+        )
+    return CommandView('"%s" "%s" &' % (program, script.resolve()))
 
 
 def chimeraxProgram():

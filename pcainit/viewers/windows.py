@@ -121,9 +121,15 @@ class LassoView(FigureView):
             self.buttons[words].pack(side="right", padx=4)
 
     def press(self, words: str) -> None:
-        """Use the chosen points, once for each outline."""
+        """Use the chosen points, once for each outline, and say what came of it."""
         self._enable(False)
-        self.accept[words](self.rows)
+        run = self.accept[words](self.rows)
+        name = run.getObjLabel() if hasattr(run, "getObjLabel") else ""
+        if self.label is not None and name:
+            self.label.config(
+                text="Started: '%s' (%s particles); see the project's window."
+                % (name, format(len(self.rows), ","))
+            )
 
     def _enable(self, yes: bool) -> None:
         for button in self.buttons.values():
@@ -136,12 +142,32 @@ class ReportView(View):
     Parameters
     ----------
     path : str or Path
+    opened : callable, optional
+        Opens an address and says whether it could.
+    parent : tkinter widget, optional
     """
 
-    def __init__(self, path: str | Path, opened: Callable[[str], Any] | None = None) -> None:
-        self.uri = Path(path).resolve().as_uri()
+    def __init__(
+        self, path: str | Path, opened: Callable[[str], Any] | None = None, parent: Any = None
+    ) -> None:
+        self.path = Path(path).resolve()
+        self.uri = self.path.as_uri()
         self.opened = opened or webbrowser.open
+        self.parent = parent
 
     def show(self) -> None:
-        """Open the browser."""
-        self.opened(self.uri)
+        """Open the browser, or say where the page is if none can be started."""
+        try:
+            shown = self.opened(self.uri)
+        except (OSError, webbrowser.Error):
+            shown = False
+        if not shown:
+            from pyworkflow.viewer import MSG_WARN, MessageView
+
+            MessageView(
+                "No browser could be started here. The page is a single file, which can be copied "
+                "and opened anywhere:\n\n%s" % self.path,
+                "Report",
+                msgType=MSG_WARN,
+                tkParent=self.parent,
+            ).show()

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from pcainit.output.plots.results import Result
 from pcainit.output.plots.style import FAINT, INK, class_colour, new_figure, styled
 
 MANY = 20000  # from here on, density in place of points
+MAX_NAMED = 40  # points that are labelled
 _BINS = 180
 _LEGEND = 12  # classes named in the legend
 
@@ -137,10 +139,24 @@ def batch_scatter(result: Result, first: int | None = None, second: int | None =
     axes.set(
         xlim=limits[0], ylim=limits[1], xlabel=_axis(result, first), ylabel=_axis(result, second)
     )
+    for name, *place in zip(point_names(result), x, y):
+        axes.annotate(
+            name, place, xytext=(5, 4), textcoords="offset points", fontsize=7, clip_on=True
+        )
     counts = np.bincount(labels, minlength=result.n_classes)
     what = "class" if result.kind == "volumes" else "cluster"
     _legend(figure, ["%s %d   %d" % (what, k + 1, count) for k, count in enumerate(counts)], "")
     return figure
+
+
+def point_names(result: Result) -> list[str]:
+    """Names of given volumes beside their points; none where there are too many to read."""
+    files = [PurePath(path) for path in result.summary.get("files") or ()]
+    if result.kind != "volumes" or not 0 < len(files) <= MAX_NAMED:
+        return []
+    several = len({path.stem for path in files}) < len(files)
+    names = ["%s/%s" % (path.parent.name, path.stem) if several else path.stem for path in files]
+    return [name if len(name) <= 24 else "..." + name[-21:] for name in names]
 
 
 def _pair(result: Result, first: int | None, second: int | None, available: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import shlex
 from typing import Any, List, Tuple
 
 from pcainit.output.plots import Result
@@ -62,10 +63,6 @@ def opening(result: Result) -> str:
 
 def relion(result: Result) -> Values:
     """Fields of RELION's Class3D and what to set them to."""
-    parameters = _parameters(result)
-    # Volumes from elsewhere may be on any scale.
-    known = result.summary.get("method") != "volumes"
-    greyscale = "Yes" if known and not parameters.get("no_ctf") else "No"
     return [
         (
             "Reference map",
@@ -73,7 +70,7 @@ def relion(result: Result) -> Values:
             if result.n_classes > 1
             else "volumes/class_001.mrc",
         ),
-        ("Ref. map is on absolute greyscale?", greyscale),
+        ("Ref. map is on absolute greyscale?", "Yes" if absolute_greyscale(result) else "No"),
         (
             "Initial low-pass filter (Å)",
             "%s   (the default of 60 would wipe the differences out)" % resolution(result),
@@ -98,7 +95,50 @@ def relion(result: Result) -> Values:
             if result.labels is None
             else "particles.star, or your own particle file",
         ),
+        (
+            "Or as one command",
+            "%s   (make the folder class3d%s; RELION is run where the paths of your images start)"
+            % (
+                relion_command(result),
+                ", and save the list below as references.star" if result.n_classes > 1 else "",
+            ),
+        ),
     ]
+
+
+def absolute_greyscale(result: Result) -> bool:
+    """Whether the volumes have the images' own greyscale, as RELION asks.
+
+    Volumes from elsewhere may be on any scale, and the Wiener filter takes up to a third of the
+    density from reconstructions of small batches, which their averages keep.
+    """
+    known = result.summary.get("method") not in ("volumes", "batches", "simple")
+    return known and not _parameters(result).get("no_ctf")
+
+
+def relion_command(result: Result) -> str:
+    """RELION's classification as one command, for the folder that the images' paths start from."""
+    value, folder = resolution(result), shlex.quote(str(result.folder))
+    words = [
+        "relion_refine",
+        "--i %s/particles.star" % folder if result.labels is not None else "--i particles.star",
+        "--o class3d/run",
+        "--ref %s/%s"
+        % (folder, "references.star" if result.n_classes > 1 else "volumes/class_001.mrc"),
+        "--K %d" % result.n_classes,
+        "--ini_high %s" % value,
+        "--strict_highres_exp %s" % value,
+        *(() if absolute_greyscale(result) else ("--firstiter_cc",)),
+        "--tau2_fudge 4",
+        "--iter 25",
+        "--skip_align",
+        "--sym %s" % _parameters(result).get("symmetry", "c1"),
+        "--flatten_solvent --zero_mask --norm --scale",
+        "--oversampling 1 --pad 2 --dont_combine_weights_via_disc",
+        "--ctf" if not _parameters(result).get("no_ctf") else "",
+        "--j 2",
+    ]
+    return " ".join(filter(None, words))
 
 
 def cryosparc(result: Result) -> Values:
@@ -118,11 +158,20 @@ def cryosparc(result: Result) -> Values:
 
 def scipion(result: Result) -> Values:
     """Outputs of the Scipion protocol and where they go."""
+    filtered = resolution(result)
     values = [
         (
             "relion - 3D classification",
-            "Input volume(s): outputVolumes; the values of RELION apply",
+            "Input volume(s): outputVolumes; its other fields, by the names that they have there:",
         ),
+        ("Consider previous alignment?", "Yes   (it is refused without)"),
+        ("Is initial 3D map on absolute greyscale?", "Yes" if absolute_greyscale(result) else "No"),
+        ("Initial low-pass filter (A)", filtered),
+        ("Number of classes:", "%d, or 1: it takes one for each volume" % result.n_classes),
+        ("Reference mask (optional)", "outputMask, or your own"),
+        ("Limit resolution E-step to (A)", filtered),
+        ("Perform image alignment?", "No"),
+        ("Use GPU acceleration?", "No   (without alignment RELION cannot)"),
         ("cryosparc - 3D classification", "Add the volumes one by one; initialisation mode: input"),
     ]
     if result.labels is not None:

@@ -38,7 +38,7 @@ def verdict(results: RunResults, chosen: bool, warning: str = "") -> str:
             len(shares),
             "" if len(shares) == 1 else "es",
             ", ".join("%.3g" % (100 * s) for s in shares),
-            ", the number chosen by BIC" if chosen else "",
+            _choice_in_words(results) if chosen else "",
         ),
         *filter(None, [warning]),
         _components_in_words(found, edge),
@@ -52,6 +52,15 @@ def verdict(results: RunResults, chosen: bool, warning: str = "") -> str:
         )
     words.append("Whether the input volumes show states or noise cannot be told from them alone.")
     return " ".join(words)
+
+
+def _choice_in_words(results: RunResults) -> str:
+    """How the number of classes was chosen."""
+    if results.clusters is not None and results.clusters.bic is not None:
+        return ", the number chosen by BIC"
+    if results.volumes is not None and len(results.volumes.weights) > 1:
+        return ", which stand apart by more than chance would have it"
+    return ", as no groups of them stand apart; to tell more of so few, give the number of classes"
 
 
 def _components_in_words(found: VolumeComponents, edge: float) -> str:

@@ -13,6 +13,7 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import check_room
 from pcainit.engine.geometry.resample import resample
 from pcainit.engine.volume_sets.clusters import cluster_mixture, drop_empty_classes
+from pcainit.engine.volume_sets.few_points import cluster_by_gap
 from pcainit.engine.volume_sets.noise_edge import noise_edge
 from pcainit.engine.volume_sets.volume_set import (
     match_greyscale,
@@ -237,10 +238,10 @@ def analyse_volumes(
     edge = noise_edge(volumes, mask, found)
     # Components of noise tell no classes apart; where none stands out, all are taken.
     above = int((found.variances > edge).sum()) or q
-    clusters = drop_empty_classes(
-        cluster_mixture(
-            found.coordinates[:, :above], settings.n_classes, settings.seed, sizes=weights
-        )
+    points = found.coordinates[:, :above]
+    grouped = None if settings.n_classes else cluster_by_gap(points, weights, settings.seed)
+    clusters = grouped or drop_empty_classes(
+        cluster_mixture(points, settings.n_classes, settings.seed, sizes=weights)
     )
     shares = clusters.posterior * weights[:, None]
     classes, noise = weighted_averages(volumes, shares, mask, mean)

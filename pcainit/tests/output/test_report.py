@@ -117,7 +117,7 @@ def test_class_table_quality_and_record(page):
         "components 20.5 s",
         "numpy 1.26.1",
         "Random seed seed 0",
-        "No CTF correction? no_ctf no",
+        "Leave the CTF uncorrected? no_ctf no",
     ):
         assert words in page.text
     assert "Number of reconstructions" not in page.text  # not of this method

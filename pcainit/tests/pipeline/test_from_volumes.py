@@ -287,3 +287,33 @@ def _into_itself(maps, capsys):
     assert "is one of the inputs: choose another" in capsys.readouterr().err
     assert main(["volumes", str(folder), "-o", str(folder)]) == 2
     return capsys.readouterr().err
+
+
+def test_three_obvious_pairs_are_three_classes(tmp_path):
+    """Few volumes: groups that stand apart are found, and each point is named in the figure."""
+    from pcainit.output.plots import PLOTS, load_result
+
+    shares = np.repeat(np.eye(3), 2, axis=0)
+    write_set(tmp_path / "maps", shares, noise=0.2)
+    assert main(["volumes", str(tmp_path / "maps"), "-o", str(tmp_path / "out")]) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["classes"] == 3 and summary["class_sizes"] == [2, 2, 2]
+    assert "stand apart by more than chance" in summary["verdict"]
+    result = load_result(tmp_path / "out")
+    pairs = result.batch_cluster.reshape(3, 2)
+    assert (pairs[:, 0] == pairs[:, 1]).all() and len(set(pairs[:, 0])) == 3
+    figure = PLOTS["batches"].draw(result, 1, 2)
+    shown = {text.get_text() for text in figure.axes[0].texts}
+    assert {"volume_%04d" % k for k in range(6)} <= shown
+
+
+def test_one_state_with_noise_is_one_class(tmp_path):
+    """Few volumes of one state fall into groups no more often than chance would have it."""
+    found = []
+    for seed in range(4):
+        folder = tmp_path / ("maps%d" % seed)
+        write_set(folder, np.tile([1.0, 0, 0], (6, 1)), noise=1.0, seed=seed)
+        assert main(["volumes", str(folder), "-o", str(tmp_path / ("out%d" % seed))]) == 0
+        found.append(json.loads((tmp_path / ("out%d" % seed) / "summary.json").read_text()))
+    assert [summary["classes"] for summary in found] == [1] * 4
+    assert "give the number of classes" in found[0]["verdict"]

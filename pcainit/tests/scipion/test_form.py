@@ -1,16 +1,13 @@
 """The form agrees with the table of parameters, hides what does not apply, and opens."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
-import os
 import re
-import shutil
-import subprocess
-import sys
 
 import pytest
 
 from pcainit.pipeline.stage_order import COMMANDS, STAGES
 from pcainit.settings import METHODS, Settings
+from pcainit.tests.scipion.display import WINDOW, on_a_display
 
 pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
@@ -60,6 +57,12 @@ def test_hidden_parameters(protocol, method):
 
     assert not protocol.evalParamCondition("givenUse")
     protocol.givenComponents.set(Volume(location="change.mrc"))
+    protocol.givenMean.set(Volume(location="mean.mrc"))
+    assert not protocol.evalParamCondition("givenUse")
+    assert form.settings(protocol).given_components == ()  # only the question makes it count
+    protocol.useGivenComponents.set(True)
+    assert form.settings(protocol).given_mean == ""
+    protocol.useGivenMean.set(True)
     protocol.method.set(method)
     for name, info in Settings.fields().items():
         if name not in SHOWN:
@@ -159,17 +162,10 @@ def test_reference_texts_are_parsed_by_scipion():
 
 # ------------------------------- The real form ------------------------------
 
-OPEN_FORM = """
-import os
-import sys
-import tkinter
-import pyworkflow
-pyworkflow.Config.setDomain("pwem")
-from pyworkflow.project import Manager
-from pyworkflow.gui.project import ProjectWindow
-from pyworkflow.gui.form import FormWindow
+OPEN_FORM = (
+    WINDOW
+    + """
 from tkinter import ttk
-window = ProjectWindow(Manager().getProjectPath(sys.argv[1]))
 
 def find(widget, kind):
     for child in widget.winfo_children():
@@ -178,76 +174,30 @@ def find(widget, kind):
         yield from find(child, kind)
 
 def look():
-    try:
-        protocol = window.project.newProtocol(
-            pyworkflow.Config.getDomain().findClass("PcaInitProtInitialVolumes"))
-        form = FormWindow("form", protocol, window.viewWidget._executeSaveProtocol, window,
-                          updateProtocolCallback=window.viewWidget._updateProtocol)
-        form.root.update()
-        for book in find(form.root, ttk.Notebook):
-            print("TABS", [book.tab(number, "text") for number in range(book.index("end"))])
-        print("LABELS", sorted({str(label["text"]) for label in find(form.root, tkinter.Label)}))
-    finally:
-        sys.stdout.flush()
-        os._exit(0)     # Scipion's own threads would keep the process alive
+    form = open_form(window.project.newProtocol(
+        pyworkflow.Config.getDomain().findClass("PcaInitProtInitialVolumes")))
+    for book in find(form.root, ttk.Notebook):
+        print("TABS", [book.tab(number, "text") for number in range(book.index("end"))])
+    print("LABELS", sorted({str(label["text"]) for label in find(form.root, tkinter.Label)}))
 
-window.root.after(500, look)
-window.show()
+look_and_leave(look)
 """
-
-
-def _on_a_display(code, folder, *words):
-    """What a script prints that runs in Scipion's window on a virtual screen."""
-    if shutil.which("Xvfb") is None:
-        pytest.skip("Xvfb is not installed")
-    pytest.importorskip("tkinter", reason="this Python has no tkinter")
-    script = folder / "open_form.py"
-    script.write_text(code)
-    read, write = os.pipe()
-    display = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1200x900x24"],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            number = pipe.readline().strip()
-        result = subprocess.run(
-            [sys.executable, str(script), "pcainit_tests", *words],
-            env=dict(os.environ, DISPLAY=":" + number),
-            cwd=str(folder),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    finally:
-        display.terminate()
-        display.wait()
-    return result.stdout + result.stderr
+)
 
 
 @pytest.mark.display
 @pytest.mark.slow
-def test_form_opens_on_a_display(scipion, tmp_path):
+def test_form_openson_a_display(scipion, tmp_path):
     """The form as a user sees it has our tabs and labels."""
-    out = _on_a_display(OPEN_FORM, tmp_path)
+    out = on_a_display(OPEN_FORM, tmp_path)
     assert "TABS ['Input', 'Reconstructions and components']" in out, out
     for label in ("Input particles", "Initialisation method", "Number of components"):
         assert label in out
 
 
-OPEN_WIZARDS = """
-import os
-import sys
-import tkinter
-import pyworkflow
-pyworkflow.Config.setDomain("pwem")
-from pyworkflow.project import Manager
-from pyworkflow.gui.project import ProjectWindow
-from pyworkflow.gui.form import FormWindow
-window = ProjectWindow(Manager().getProjectPath(sys.argv[1]))
-
+OPEN_WIZARDS = (
+    WINDOW
+    + """
 def look():
     from pcainit.viewers.preview_dialog import PreviewDialog
     try:
@@ -256,9 +206,7 @@ def look():
         imported = window.project.getProtocol(int(sys.argv[2]))
         protocol.inputParticles.set(imported)
         protocol.inputParticles.setExtended("outputParticles")
-        form = FormWindow("form", protocol, window.viewWidget._executeSaveProtocol, window,
-                          updateProtocolCallback=window.viewWidget._updateProtocol)
-        form.root.update()
+        form = open_form(protocol)
         wizards = form.wizards
         print("WIZARDS", sorted(wizards))
 
@@ -298,23 +246,19 @@ def look():
         print("VALUES", protocol.resolution.get(), protocol.maskThreshold.get(),
               protocol.maskNear.get(), protocol.maskFar.get(), protocol.reconstructions.get(),
               protocol.particlesPerReconstruction.get())
-    except BaseException:
-        import traceback
-        traceback.print_exc()
     finally:
         sys.stdout.flush()
-        os._exit(0)
 
-window.root.after(500, look)
-window.show()
+look_and_leave(look)
 """
+)
 
 
 @pytest.mark.display
 @pytest.mark.slow
 def test_wizards_set_what_was_chosen(scipion, tmp_path):
     """Sliders moved in the real dialogs end in the real form."""
-    out = _on_a_display(OPEN_WIZARDS, tmp_path, str(scipion.imported.getObjId()))
+    out = on_a_display(OPEN_WIZARDS, tmp_path, str(scipion.imported.getObjId()))
     assert (
         "WIZARDS ['inputMask', 'maskFar', 'maskNear', 'maskThreshold', "
         "'particlesPerReconstruction', 'reconstructions', 'resolution']"
@@ -323,4 +267,4 @@ def test_wizards_set_what_was_chosen(scipion, tmp_path):
     assert len(drawn) == 2, out
     assert "1,000 of the 1,000 particles" in drawn[0] and "26.5" in drawn[0] and "MB" in drawn[0]
     assert "of the box" in drawn[1]
-    assert "VALUES 26.5 0.3 12.0 18.0 50 100" in out, out
+    assert "VALUES 26.5 0.3 12.0 18.0 10 100" in out, out

@@ -43,6 +43,7 @@ def _protocol(scipion, given, **values):
     values = dict(dict(method=0, noLocalSearch=True, resolution=24.0, givenUse=1), **values)
     protocol = scipion.new_volumes(**values)
     protocol.autoClasses.set(True)
+    protocol.useGivenComponents.set(True)
     protocol.givenComponents.set(given[0])
     protocol.givenComponents.setExtended("outputVolumes")
     return protocol
@@ -72,7 +73,10 @@ def test_fixed_components_and_continue(scipion, given):
     assert scipion.stages == GIVEN_STAGES
     assert "started from the given components" in " ".join(protocol.summary())
     scipion.stages.clear()
+    protocol.useGivenComponents.set(False)  # alone makes the pointer count
+    assert "set useGivenComponents to True, or leave it empty" in protocol._validate()[0]
     protocol.givenComponents.set(None)
+    assert protocol._validate() == []
     scipion.run(protocol)
     assert scipion.stages == GIVEN_STAGES and "given" not in " ".join(protocol.summary())
 
@@ -81,6 +85,8 @@ def test_one_volume_and_its_mean(scipion, given, capsys):
     protocol = _protocol(scipion, given)
     protocol.givenComponents.set(given[1].outputVolume)
     protocol.givenComponents.setExtended("")
+    protocol.useGivenMean.set(True)
+    assert "Mean of the given components is empty: choose it" in protocol._validate()[0]
     protocol.givenMean.set(given[1].outputVolume)
     assert protocol.validate() == []
     from pcainit.protocols import form

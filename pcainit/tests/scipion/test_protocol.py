@@ -81,6 +81,12 @@ def test_components_and_variance(scipion, finished):
     assert finished.outputVarianceMap.getSamplingRate() == SAMPLING
     assert finished.outputVarianceMap.getDim() == (32, 32, 32)
     assert finished.outputComponents.getFileName() != finished.outputVolumes.getFileName()
+    for name, kind in (("outputConsensus", "Volume"), ("outputMask", "VolumeMask")):
+        output = getattr(finished, name)
+        assert output.getClassName() == kind and output.getDim() == (32, 32, 32)
+        assert output.getSamplingRate() == SAMPLING
+    mask = mrcfile.read(finished.outputMask.getFileName())
+    assert mask.min() >= 0 and mask.max() <= 1 and 0 < mask.mean() < 0.5
 
 
 def test_every_output_was_announced(scipion, finished):

@@ -149,6 +149,7 @@ def test_comparison(scipion, imported):
     protocol = scipion.project.newProtocol(PcaInitProtCompare)
     for one in imported:
         _add(protocol.inputSets, one)
+    protocol.useTruth.set(True)
     _point(protocol.truth, imported[0], "outputVolumes")
     assert protocol.validate() == []
     scipion.run(protocol)

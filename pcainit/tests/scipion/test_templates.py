@@ -76,6 +76,8 @@ def test_scipion_finds_them():
     assert {template.name for template in ours} == set(NAMES)
     for template in ours:
         assert len(template.description) > 40 and template.description != "Not provided"
+        lines = Path(template.templatePath).read_text(encoding="utf-8").split("[\n", 1)[0]
+        assert template.description.split() == lines.split()  # Scipion joins them as they are
 
 
 @pytest.mark.parametrize("name", NAMES)

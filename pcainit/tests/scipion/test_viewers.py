@@ -153,6 +153,49 @@ def test_report(viewer, finished):
     os.remove(path)
 
 
+@pytest.mark.parametrize("opened", [mock.Mock(return_value=False), mock.Mock(side_effect=OSError)])
+def test_browser_that_cannot_start_is_reported(tmp_path, opened):
+    from pyworkflow.viewer import MessageView
+
+    from pcainit.viewers.windows import ReportView
+
+    with mock.patch.object(MessageView, "show", autospec=True) as shown:
+        ReportView(tmp_path / "report.html", opened).show()
+    assert str(tmp_path / "report.html") in shown.call_args[0][0].getMessage()
+
+
+def test_chosen_volume_has_a_viewer(scipion, finished, tmp_path):
+    import pyworkflow
+
+    from pcainit.io.maps import write_map
+    from pcainit.protocols import PcaInitProtChosenVolume, results
+
+    protocol = scipion.project.newProtocol(PcaInitProtChosenVolume)
+    scipion.project.saveProtocol(protocol)
+    protocol.makePathsAndClean()
+    (found,) = pyworkflow.Config.getDomain().findViewers(protocol, "tkinter")[:1]
+    assert found.__name__ == "PcaInitViewerChosenVolume"
+    viewer = found(project=scipion.project, protocol=protocol)
+    viewer.setProtocol(protocol)
+    assert "no results" in viewer.getParam("nothing").label.get()
+    path = protocol._volumeFile()
+    write_map(path, np.random.default_rng(0).normal(size=(16, 16, 16)), 4.0)
+    volumes = protocol._createSetOfVolumes()
+    volumes.setSamplingRate(4.0)
+    volumes.append(results.make_volume(path, 4.0))
+    protocol._defineOutputs(outputVolumes=volumes, outputVolume=results.make_volume(path, 4.0))
+    viewer = found(project=scipion.project, protocol=protocol)
+    viewer.setProtocol(protocol)
+    (view,) = views(viewer, "sections")
+    assert len(view.figure.axes) >= 3
+    with mock.patch("pcainit.viewers.viewer_initial_volumes.chimeraxProgram", return_value=None):
+        (view,) = views(viewer, "volumes")
+    script = os.path.abspath(protocol._getExtraPath("viewer", "volumes.cxc"))
+    assert script in message(view)
+    with open(script) as file:
+        assert 'open "%s"' % os.path.abspath(path) in file.read()
+
+
 @pytest.mark.parametrize(
     "name, script",
     [("volumes", "class_volumes.cxc"), ("components", "components.cxc"), ("morph", "morph_01.cxc")],
@@ -265,7 +308,10 @@ def test_lasso(viewer, result, display):
     with mock.patch.object(viewer, "getTkRoot", return_value=display):
         (view,) = views(viewer, "lasso")
     assert list(view.accept) == ["Make a subset of them", "Make a volume of them"]
-    view.accept = {words: mock.Mock() for words in view.accept}
+    view.accept = {
+        words: mock.Mock(return_value=mock.Mock(getObjLabel=lambda: "a new run"))
+        for words in view.accept
+    }
     view.show()
     display.update()
     axes, canvas = view.figure.axes[0], view.figure.canvas
@@ -290,6 +336,7 @@ def test_lasso(viewer, result, display):
         button.invoke()
         assert view.accept[words].call_args[0][0] is view.rows
         assert {one.cget("state") for one in view.buttons.values()} == {"disabled"}
+        assert "Started: 'a new run'" in view.label.cget("text")
     view.window.destroy()
 
 
