@@ -18,6 +18,7 @@ from typing import Any
 from pcainit.cli.folders import locked_folder
 from pcainit.cli.options import add_settings, settings_from
 from pcainit.cli.progress import Reporter
+from pcainit.cli.run import say
 from pcainit.errors import InputError
 from pcainit.settings import AUTO
 
@@ -103,8 +104,8 @@ def main(args: argparse.Namespace) -> int:
             output / "coordinates.txt",
             coordinates_table(entries, extra["posterior"], found["batch_coordinates"]),
         )
-        write_result(output, stages, grid, summary, threads=args.threads)
-    print(summary["verdict"])
+        summary = write_result(output, stages, grid, summary, threads=args.threads)
+    say(summary)
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d volumes" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))
     print(output / "report.html")

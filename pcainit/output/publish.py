@@ -24,6 +24,7 @@ from pcainit.io.ownership import refuse_foreign
 from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
 from pcainit.output.particle_summary import summarise_nuisance, summarise_surroundings
+from pcainit.output.words.headline import write_headline
 from pcainit.output.words.verdict import write_look, write_verdict
 from pcainit.pipeline.given import user_files
 from pcainit.pipeline.grown_mask import with_grown_mask
@@ -191,7 +192,7 @@ def write_result(
     begin = time.perf_counter()
     make_folder(folder)
     _clear(folder)
-    summary = to_json_types(summary)
+    summary = to_json_types(dict(summary, headline=write_headline(summary)))
     with concurrent.futures.ThreadPoolExecutor(maps_at_once(grid, threads)) as pool:
         maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
         try:
@@ -298,6 +299,7 @@ def publish_variance(
         )
     )
     summary["verdict"] = write_look(summary)
+    summary["headline"] = write_headline(summary)
     write_arrays(folder / "analysis.npz", _analysis(stages, grid))
     write_json(folder / "summary.json", summary)
     return summary

@@ -6,66 +6,34 @@ from __future__ import annotations
 from typing import Any, List, Tuple
 
 from pcainit.output.plots import Result
+from pcainit.output.words.headline import is_null, next_step
 
 Values = List[Tuple[str, str]]
 _MASK = "the same as here, or components/mask.mrc"
-_UNTESTED = (
-    "Give %s to a 3D classification without alignment. Whether the particles differ by "
-    "more than noise was not tested here: pca initial volumes (pcainit run) does, with "
-    "the method particles."
-)
 
 
 def opening(result: Result) -> str:
-    """One or two sentences that follow from the verdict."""
-    summary = result.summary
-    spare = [k + 1 for k in range(result.n_classes) if result.spare[k]]
-    if summary.get("significant_components") == 0:
-        text = (
-            "Nothing beyond noise was found, so one class is the honest choice. To look "
-            "further, give a focus mask around a suspected place, use more particles, or try "
-            "another resolution."
-        )
-        if result.n_classes > 1:
-            text += (
-                " The volumes are there all the same: do not read their differences as structure."
-            )
-        return text
-    if spare:
-        several = len(spare) > 1
-        return (
-            "The data support %d classes. Volume%s %s show%s no state but %s: leave %s out, or "
-            "keep %s as spare reference%s."
-            % (
-                result.n_classes - len(spare),
-                "s" if several else "",
-                _listed(spare),
-                "" if several else "s",
-                "random subsets" if several else "a random subset",
-                *(("them", "them", "s") if several else ("it", "it", "")),
-            )
-        )
-    if summary.get("method") not in (None, "particles"):
-        return _UNTESTED % (
-            ("all %d volumes" % result.n_classes if result.n_classes > 1 else "the volume"),
-        )
-    if result.n_classes == 1:
-        return (
-            "One class explains the particles best. To look further, give a focus mask around "
-            "a suspected place, use more particles, or try another resolution."
-        )
-    return (
-        "Give all %d volumes to a 3D classification without alignment, with these values."
-        % result.n_classes
-    )
+    """One or two sentences that follow from what was found."""
+    return next_step(dict(result.summary, classes=result.n_classes, copies=result.spare.tolist()))
+
+
+def cards(result: Result) -> list[tuple[str, Values]]:
+    """What to set where, program by program: of a refinement where nothing varies."""
+    if is_null(result.summary):
+        return [
+            ("RELION, 3D auto-refine", _relion_refinement(result)),
+            ("cryoSPARC, refinement", _cryosparc_refinement(result)),
+            ("Scipion", _SCIPION_REFINEMENT),
+        ]
+    return [
+        ("RELION, Class3D", relion(result)),
+        ("cryoSPARC, 3D Classification", cryosparc(result)),
+        ("Scipion", scipion(result)),
+    ]
 
 
 def relion(result: Result) -> Values:
     """Fields of RELION's Class3D and what to set them to."""
-    parameters = _parameters(result)
-    # Volumes from elsewhere may be on any scale.
-    known = result.summary.get("method") != "volumes"
-    greyscale = "Yes" if known and not parameters.get("no_ctf") else "No"
     return [
         (
             "Reference map",
@@ -73,7 +41,7 @@ def relion(result: Result) -> Values:
             if result.n_classes > 1
             else "volumes/class_001.mrc",
         ),
-        ("Ref. map is on absolute greyscale?", greyscale),
+        ("Ref. map is on absolute greyscale?", _greyscale(result)),
         (
             "Initial low-pass filter (Å)",
             "%s   (the default of 60 would wipe the differences out)" % resolution(result),
@@ -121,7 +89,8 @@ def scipion(result: Result) -> Values:
     values = [
         (
             "relion - 3D classification",
-            "Input volume(s): outputVolumes; the values of RELION apply",
+            "Input volume(s): outputVolumes; Consider previous alignment?: Yes, without which it "
+            "refuses to run; the values of RELION apply",
         ),
         ("cryosparc - 3D classification", "Add the volumes one by one; initialisation mode: input"),
     ]
@@ -145,6 +114,22 @@ def references_star(result: Result) -> str:
     return "data_\n\nloop_\n_rlnReferenceImage #1\n%s\n" % "\n".join(paths)
 
 
+def relion_command(result: Result) -> str:
+    """One command line for the same classification, started where the results are."""
+    values = [
+        "relion_refine --i particles.star --o Class3D/run --ref %s"
+        % ("references.star" if result.n_classes > 1 else "volumes/class_001.mrc"),
+        "--K %d --tau2_fudge 4 --iter 25 --skip_align" % result.n_classes,
+        "--ini_high %s --strict_highres_exp %s" % ((resolution(result),) * 2),
+        "--ctf --norm --scale --flatten_solvent --zero_mask",
+        "--solvent_mask components/mask.mrc",
+    ]
+    if _greyscale(result) == "No":
+        values.append("--firstiter_cc")
+    particles = _parameters(result).get("symmetry") or "c1"
+    return " ".join([*values, "--sym %s" % str(particles).upper(), "--pad 2 --j 4"])
+
+
 def resolution(result: Result) -> str:
     """Resolution of the volumes, Angstrom."""
     value = result.summary.get("resolution") or _parameters(result).get("resolution")
@@ -155,6 +140,41 @@ def _parameters(result: Result) -> dict[str, Any]:
     return result.summary.get("parameters") or {}
 
 
-def _listed(numbers: list[int]) -> str:
-    words = [str(number) for number in numbers]
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+def _relion_refinement(result: Result) -> Values:
+    return [
+        ("Input images", "your own particle file"),
+        ("Reference map", "components/mean.mrc"),
+        ("Ref. map is on absolute greyscale?", _greyscale(result)),
+        ("Initial low-pass filter (Å)", resolution(result)),
+        ("Reference mask", "of the whole particle, or none"),
+        ("Local angular searches", "from 1.8 degrees on, as the particles have poses already"),
+    ]
+
+
+def _cryosparc_refinement(result: Result) -> Values:
+    return [
+        ("Job", "Homogeneous Refinement or Non-uniform Refinement"),
+        ("Particles", "all of them, in one stack"),
+        ("Initial volume", "components/mean.mrc, or the map that gave the poses"),
+        ("Initial lowpass resolution (Å)", resolution(result)),
+    ]
+
+
+_SCIPION_REFINEMENT: Values = [
+    (
+        "relion - 3D auto-refine",
+        "Input particles: the same as here; Consider previous alignment?: Yes",
+    ),
+    ("cryosparc - 3D non-uniform refinement", "Input particles: the same as here"),
+    (
+        "To look closer before that",
+        "the variance map (outputVarianceMap) shows that nothing stands out",
+    ),
+]
+
+
+def _greyscale(result: Result) -> str:
+    """Whether the volumes are on the scale that RELION's particles have."""
+    # Volumes from elsewhere may be on any scale.
+    known = result.summary.get("method") != "volumes"
+    return "Yes" if known and not _parameters(result).get("no_ctf") else "No"

@@ -179,7 +179,7 @@ def test_a_failing_figure_is_said(tmp_path, caplog):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (dict(significant_components=0), "one class is the honest choice"),
+        (dict(significant_components=0), "Refine all particles together with one reference"),
         (dict(method="simple", significant_components=None), "was not tested here"),
         ({}, "Give all 4 volumes"),
     ],
