@@ -9,7 +9,7 @@ import sys
 import pwem
 import pyworkflow.utils as pwutils
 
-NEEDED = ("numpy", "scipy", "sklearn", "numba", "mrcfile", "matplotlib", "gemmi")
+NEEDED = ("numpy", "scipy", "sklearn", "numba", "mrcfile", "matplotlib", "jinja2", "gemmi")
 
 
 class Plugin(pwem.Plugin):

@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> int:
         from pcainit.output.report.comparison import render_comparison
 
         write_text(folder / "comparison.txt", text)
-        write_text(folder / "comparison.html", render_comparison(found, text))
+        write_text(folder / "comparison.html", render_comparison(found))
         write_json(folder / "comparison.json", found)
     print(text, end="")
     print(folder / "comparison.html")

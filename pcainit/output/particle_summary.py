@@ -7,6 +7,8 @@ from typing import Any, Dict
 
 import numpy as np
 
+from pcainit.io.star import ParticleTable
+
 Arrays = Dict[str, np.ndarray]
 
 # Scores of poses vary by less than this share of their curvature where the poses were refined on
@@ -51,3 +53,23 @@ def summarise_surroundings(stages: dict[str, Arrays], voxel: float) -> dict[str,
         window=float(before["window"]) * voxel,
         mask_grown=any(name.startswith("again_") for name in found),
     )
+
+
+def image_columns(table: ParticleTable) -> Arrays:
+    """Defocus and viewing direction of each particle, for the report's scatter."""
+    defocus = [name for name in ("rlnDefocusU", "rlnDefocusV") if table.has(name)]
+    angles = [name for name in ("rlnAngleRot", "rlnAngleTilt") if table.has(name)]
+    arrays = {}
+    if defocus:
+        arrays["defocus"] = np.mean([table.numbers(name) for name in defocus], axis=0)
+    if len(angles) == 2:
+        arrays["view"] = np.stack([table.numbers(name) for name in angles], axis=1)
+    return {name: values.astype(np.float32) for name, values in arrays.items()}
+
+
+def class_offsets(final: Arrays) -> list[dict[str, np.ndarray]]:
+    """How each class as a whole lies against the consensus."""
+    return [
+        dict(shift_px=offset[:3], rotation_deg=np.degrees(offset[3:]))
+        for offset in final.get("offsets", ())
+    ]

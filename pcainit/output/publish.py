@@ -23,7 +23,12 @@ from pcainit.io.atomic import to_json_types, write_arrays, write_json, write_tex
 from pcainit.io.ownership import refuse_foreign
 from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
-from pcainit.output.particle_summary import summarise_nuisance, summarise_surroundings
+from pcainit.output.particle_summary import (
+    class_offsets,
+    image_columns,
+    summarise_nuisance,
+    summarise_surroundings,
+)
 from pcainit.output.words.headline import write_headline
 from pcainit.output.words.verdict import write_look, write_verdict
 from pcainit.pipeline.given import user_files
@@ -246,6 +251,7 @@ def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
     write_text(folder / "junk.txt", "\n".join(["# row image", *junk]) + "\n")
     latents = {name: final[name] for name in _LATENTS if name in final}
     latents["class"] = latents.pop("label") + 1
+    latents.update(image_columns(table))
     write_arrays(folder / "latents.npz", latents)
 
 
@@ -362,7 +368,7 @@ def summarise(
         supported_classes=_supported(stages),
         supported_weights=stages["cluster"].get("supported_weights", []),
         merged_into=stages["cluster"].get("merged", []),
-        class_offsets=_offsets(final),
+        class_offsets=class_offsets(final),
     )
     return to_json_types(summary)
 
@@ -458,11 +464,3 @@ def _detectable(found: Arrays, voxel: float) -> dict[str, float] | None:
     """Smallest share of a loss of given radius that would have been found; None if not known."""
     share, radius = found.get("detectable", np.ones(2)).tolist()
     return dict(share=share, radius=radius * voxel) if share < 1 else None
-
-
-def _offsets(final: Arrays) -> list[dict[str, np.ndarray]]:
-    """How each class as a whole lies against the consensus."""
-    return [
-        dict(shift_px=offset[:3], rotation_deg=np.degrees(offset[3:]))
-        for offset in final.get("offsets", ())
-    ]

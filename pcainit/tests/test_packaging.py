@@ -85,7 +85,10 @@ def test_package_data_is_installed(tmp_path):
         "__main__.py",
         "protocols/__init__.py",
         "engine/__init__.py",
-        "files/__init__.py",
+        "io/__init__.py",
+        "output/report/page_files/report.html.jinja",
+        "output/report/page_files/volumes.js",
+        "output/report/page_files/style.css",
     ):
         assert (installed / name).exists(), name
 

@@ -8,31 +8,30 @@ from typing import Any, Mapping
 
 from pcainit.output.plots.comparison import COMPARISON_PLOTS, comparison_plots
 from pcainit.output.report.figures import embed
-from pcainit.output.report.page import text, whole_page
+from pcainit.output.report.page import fill
+from pcainit.output.words.comparison import comparison_headline, comparison_rows, pair_rows
 
 
-def render_comparison(comparison: Mapping[str, Any], table: str) -> str:
+def render_comparison(comparison: Mapping[str, Any]) -> str:
     """One self-contained page.
 
     Parameters
     ----------
     comparison : dict
         Plain values, as in ``comparison.json``.
-    table : str
-        As in ``comparison.txt``.
     """
-    figures = "".join(
-        embed(name, plot.title, plot.caption, functools.partial(plot.draw, comparison))
-        for name, plot in COMPARISON_PLOTS.items()
-        if name in comparison_plots(comparison)
-    )
-    files = "".join(
-        "<h3>%s</h3><pre>%s</pre>" % (text(row["name"]), text("\n".join(row["files"])))
-        for row in comparison["sets"]
-    )
-    return whole_page(
-        "pcainit: sets of volumes",
-        "<header><h1>%d sets of volumes side by side</h1></header><section><pre>%s</pre></section>"
-        '<section><div class="figures">%s</div></section><section><details><summary>Files'
-        "</summary>%s</details></section>" % (len(comparison["sets"]), text(table), figures, files),
+    shown = comparison_plots(comparison)
+    return fill(
+        "comparison.html.jinja",
+        title="pcainit: sets of volumes",
+        headline=comparison_headline(comparison),
+        comparison=comparison,
+        known=any("truth_correlations" in row for row in comparison["sets"]),
+        rows=comparison_rows(comparison),
+        pairs=pair_rows(comparison),
+        drawn=[
+            embed(name, plot.title, plot.caption, functools.partial(plot.draw, comparison))
+            for name, plot in COMPARISON_PLOTS.items()
+            if name in shown
+        ],
     )

@@ -97,9 +97,9 @@ def certainty(summary: Summary) -> str:
         return ""
     weakest = min(cosines)
     if weakest >= CLEAR:
-        how = "show the same changes: this is certain"
+        how = "show the same changes: the evidence is strong"
     elif weakest >= FAIR:
-        how = "show the same changes, the weakest of them blurred: this is well supported"
+        how = "show the same changes, the weakest of them blurred: the evidence is fair"
     else:
         how = (
             "share these changes, the weakest of them only in part: look at its volumes before "

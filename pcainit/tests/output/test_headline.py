@@ -71,13 +71,13 @@ def test_headline(changes, words):
 def test_order_is_finding_certainty_next_step():
     lines = opening_lines(FOUND)
     assert lines[0] == "3 states: 50, 30 and 20 %"
-    assert "this is certain" in lines[1]
+    assert "the evidence is strong" in lines[1]
     assert lines[2] == "Give all 3 volumes to a 3D classification without alignment."
     assert not any("cosine" in line or "0.98" in line for line in lines)
 
 
 @pytest.mark.parametrize(
-    "weakest, words", [(0.81, "certain"), (0.6, "well supported"), (0.4, "only in part")]
+    "weakest, words", [(0.81, "strong"), (0.6, "evidence is fair"), (0.4, "only in part")]
 )
 def test_certainty_follows_the_weakest_component(weakest, words):
     assert words in certainty(dict(FOUND, half_set_cosines=[0.99, weakest, 0.1, 0.1]))
