@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import os
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -42,21 +42,67 @@ def pack_volumes(result: Result) -> dict[str, Any] | None:
         return None
     if not (np.isfinite(mean).all() and np.isfinite(volumes).all()) or np.ptp(mean) == 0:
         return None
-    moves = _moves(result)
-    states = range(min(len(volumes), MAX_STATES))
-    size = _size(len(mean), 1 + len(states) + len(moves))
+    shares = result.class_weights
+    count = min(len(volumes), MAX_STATES)
+    return pack_states(
+        mean,
+        volumes[:count],
+        mask=result.mask,
+        voxel=float(1 if result.voxel is None else result.voxel),
+        names=["class %d" % (k + 1) for k in range(count)],
+        colours=[class_colour(k) for k in range(count)],
+        shares=[""] * count if shares is None else [percent(shares[k]) for k in range(count)],
+        moves=[(k + 1, low, high, result.components[k]) for k, low, high in _moves(result)],  # type: ignore[index]
+    )
+
+
+def pack_states(
+    mean: np.ndarray,
+    volumes: np.ndarray,
+    *,
+    mask: np.ndarray | None,
+    voxel: float,
+    names: Sequence[str],
+    colours: Sequence[str],
+    shares: Sequence[str],
+    moves: Sequence[tuple[int, float, float, np.ndarray]] = (),
+) -> dict[str, Any]:
+    """Volumes as bytes: what they have in common, and how each differs from it.
+
+    Parameters
+    ----------
+    mean : (b, b, b) float32
+    volumes : (K, b, b, b) float32
+    mask : (b, b, b) float32, optional
+    voxel : float
+        Angstrom.
+    names, colours, shares : sequence of str
+        Of each volume; shares may be empty text.
+    moves : sequence of (number, low, high, component)
+        What to show in motion, and between which coordinates.
+
+    Returns
+    -------
+    dict
+        Plain values for JSON.
+    """
+    size = _size(len(mean), 1 + len(volumes) + len(moves))
     small = shrink(mean, size)
-    differences = [shrink(volumes[k] - mean, size) for k in states]
-    changes = [shrink(result.components[k], size) for k, _, _ in moves]  # type: ignore[index]
-    inside = _particle(small, result.mask, size)
+    inside = _particle(small, mask, size)
     small = small[inside]
-    differences = [difference[inside] for difference in differences]
+    differences = [shrink(volume - mean, size)[inside] for volume in volumes]
     largest = max([float(np.abs(difference).max()) for difference in differences] + [1e-12])
     low, high = float(small.min()), float(small.max())
-    shares = result.class_weights
+    components = []
+    for number, begin, end, component in moves:
+        change = shrink(component, size)[inside]
+        scale = float(np.abs(change).max()) or 1.0
+        components.append(
+            dict(number=number, low=begin, high=end, change=_signed(change, scale), scale=scale)
+        )
     return dict(
         size=list(small.shape[::-1]),
-        voxel=float(1 if result.voxel is None else result.voxel) * len(mean) / size,
+        voxel=voxel * len(mean) / size,
         low=low,
         high=high,
         full=float(np.quantile(np.abs(np.stack(differences)), 0.99)) or largest,
@@ -64,24 +110,15 @@ def pack_volumes(result: Result) -> dict[str, Any] | None:
         mean=_text(np.round(255 * (small - low) / (high - low)).astype(np.uint8)),
         classes=[
             dict(
-                name="class %d" % (k + 1),
-                colour=class_colour(k),
-                share="" if shares is None else percent(shares[k]),
-                difference=_signed(differences[k], largest),
+                name=names[k],
+                colour=colours[k],
+                share=shares[k],
+                difference=_signed(difference, largest),
                 scale=largest,
             )
-            for k in states
+            for k, difference in enumerate(differences)
         ],
-        components=[
-            dict(
-                number=k + 1,
-                low=span[0],
-                high=span[1],
-                change=_signed(change[inside], float(np.abs(change[inside]).max()) or 1.0),
-                scale=float(np.abs(change[inside]).max()) or 1.0,
-            )
-            for (k, *span), change in zip(moves, changes)
-        ],
+        components=components,
     )
 
 

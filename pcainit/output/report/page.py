@@ -41,6 +41,7 @@ def render(result: Result) -> str:
         title="pcainit: initial volumes",
         **_head(result),
         volumes=volumes,
+        comparison=None,
         points=points,
         most_points=f"{MAX_POINTS:,}",
         most_states=MAX_STATES,

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from pcainit.cli.main import main
 from pcainit.io.atomic import read_arrays
 from pcainit.output.report import write_report
 from pcainit.tests.browser import Browser, find_chromium
@@ -170,6 +171,22 @@ def test_hover_says_which_particle(page):
             break
     tip = page.value("document.querySelector('[data-part=tip]').textContent")
     assert re.match(r"row \d+, (class \d|set aside), ", tip) and "contrast" in tip
+
+
+def test_comparison_shows_the_sets_in_their_colours(browser, folder, tmp_path):
+    words = ["one=%s" % (folder / "volumes"), "two=%s" % (folder / "components" / "mean.mrc")]
+    assert main(["compare", *words, "-o", str(tmp_path / "out"), "--resolution", "20"]) == 0
+    browser.open(tmp_path / "out" / "comparison.html")
+    share, colours, _ = browser.value(PIXELS % "#viewer")
+    assert share > 0.05 and colours > 20 and browser.faults == []
+    labels = browser.value("document.querySelector('[data-part=labels]').innerText").split("\n")
+    assert "".join(labels).replace(" ", "") == "one1one2one3one4two1"
+    cells = browser.value("document.querySelector('table.classes tbody').innerText")
+    assert "one" in cells and "two" in cells
+    poor, _ = browser.value(CONTRAST)
+    assert poor == []
+    outside = [a for a in browser.requests if not a.startswith("data:")]
+    assert outside == [(tmp_path / "out" / "comparison.html").resolve().as_uri()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
