@@ -197,7 +197,8 @@ def write_result(
     begin = time.perf_counter()
     make_folder(folder)
     _clear(folder)
-    summary = to_json_types(dict(summary, headline=write_headline(summary)))
+    summary = to_json_types(summary)
+    summary["headline"] = write_headline(summary)
     with concurrent.futures.ThreadPoolExecutor(maps_at_once(grid, threads)) as pool:
         maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
         try:
