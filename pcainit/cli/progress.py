@@ -47,13 +47,19 @@ class Reporter:
         start = self._clock()
         shown, said, width = 0, start, 0
         what = STEPS.get(name, "")
-        if what:
-            self._write("%s: started, %s" % (name, what), "\n")
+
+        def begin() -> None:  # not before something is done: what is refused gets one line alone
+            nonlocal what
+            if what:
+                self._write("%s: started, %s" % (name, what), "\n")
+            what = ""
 
         def progress(share: float) -> None:
             nonlocal shown, said, width
             percent, now = int(100 * min(max(share, 0.0), 1.0)), self._clock()
             late = now - said >= EVERY
+            if share > 0:
+                begin()
             step = 1 if self._terminal else 10
             if percent // step == shown // step and not (late and percent > shown):
                 return
@@ -69,6 +75,7 @@ class Reporter:
 
         progress(0.0)
         work(progress)
+        begin()
         self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - start
         done = "done in %s" % _exact(self.seconds[name])
         if self._terminal:

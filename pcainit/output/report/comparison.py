@@ -41,6 +41,7 @@ def render_comparison(
         headline=comparison_headline(comparison),
         comparison=comparison,
         volumes=_states(comparison, volumes, mask, voxel),
+        common="the mean of all",
         null=True,
         most_states=MAX_STATES,
         known=any("truth_correlations" in row for row in comparison["sets"]),

@@ -42,6 +42,7 @@ def render(result: Result) -> str:
         **_head(result),
         volumes=volumes,
         comparison=None,
+        common="the mean of the volumes" if result.kind == "volumes" else "the consensus",
         points=points,
         most_points=f"{MAX_POINTS:,}",
         most_states=MAX_STATES,
