@@ -70,6 +70,7 @@ setup(
         "threadpoolctl>=3.1",  # older ones print an error with numpy's BLAS
         "mrcfile>=1.4",
         "matplotlib",
+        "jinja2>=3.0",
         "gemmi>=0.7",
     ],
     extras_require={

@@ -30,7 +30,7 @@ LARGEST = 300e3  # bytes
 CHROMIUM = (
     "--headless",
     "--no-sandbox",
-    "--disable-gpu",
+    "--enable-unsafe-swiftshader",  # the volumes are drawn by WebGL
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

@@ -11,7 +11,7 @@ import pyworkflow.utils as pwutils
 
 from pcainit.guide import guide
 
-NEEDED = ("numpy", "scipy", "sklearn", "numba", "mrcfile", "matplotlib", "gemmi")
+NEEDED = ("numpy", "scipy", "sklearn", "numba", "mrcfile", "matplotlib", "jinja2", "gemmi")
 
 
 class Plugin(pwem.Plugin):

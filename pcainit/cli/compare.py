@@ -68,8 +68,10 @@ def main(args: argparse.Namespace) -> int:
         named.append((name, find_maps([place])))
     truth = find_maps([args.truth]) if args.truth else []
     done: list[dict[str, Any]] = []
+    kept: dict[str, Any] = {}
     Reporter().run(
-        "compare", lambda progress: done.append(compare_sets(named, truth, settings, progress))
+        "compare",
+        lambda progress: done.append(compare_sets(named, truth, settings, progress, kept)),
     )
     found, text = dict(program=MARK, **to_json_types(done[0])), text_table(done[0])
     with locked_folder(folder):
@@ -77,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
         from pcainit.output.report.comparison import render_comparison
 
         write_text(folder / "comparison.txt", text)
-        write_text(folder / "comparison.html", render_comparison(found, text))
+        write_text(folder / "comparison.html", render_comparison(found, **kept))
         write_json(folder / "comparison.json", found)
     print(text, end="")
     print(folder / "comparison.html")

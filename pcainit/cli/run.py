@@ -71,7 +71,14 @@ def main(args: argparse.Namespace) -> int:
 
 def announce(output: Path, summary: dict) -> None:
     """Say what was found and where it is."""
-    print(summary["verdict"])
+    say(summary)
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d particles" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))
     print(output / "report.html")
+
+
+def say(summary: dict) -> None:
+    """Print what a person wants to know first, then the verdict with its figures."""
+    from pcainit.output.words.headline import opening_lines
+
+    print("\n".join([*opening_lines(summary), "", summary["verdict"]]))

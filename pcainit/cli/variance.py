@@ -23,6 +23,7 @@ from pathlib import Path
 from pcainit.cli.folders import locked_folder, refuse_same
 from pcainit.cli.options import add_settings, settings_from
 from pcainit.cli.progress import Reporter
+from pcainit.cli.run import say
 from pcainit.errors import InputError
 
 
@@ -88,6 +89,6 @@ def main(args: argparse.Namespace) -> int:
         summary = publish_variance(
             workspace, settings, output, threads=args.threads, seconds=reporter.seconds
         )
-    print(summary["verdict"])
+    say(summary)
     print(output / "components" / "variance.mrc")
     return 0

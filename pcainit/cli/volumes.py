@@ -17,6 +17,7 @@ from pathlib import Path
 from pcainit.cli.folders import locked_folder
 from pcainit.cli.options import add_settings, settings_from
 from pcainit.cli.progress import Reporter
+from pcainit.cli.run import say
 from pcainit.errors import InputError
 from pcainit.settings import AUTO
 
@@ -91,8 +92,8 @@ def main(args: argparse.Namespace) -> int:
             folder / COORDINATES,
             coordinates_table(entries, analysis.posterior, results.components.volumes.coordinates),
         )
-        write_result(folder, results, summary, threads=args.threads)
-    print(summary["verdict"])
+        summary = write_result(folder, results, summary, threads=args.threads)
+    say(summary)
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d volumes" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))
     print(output / "report.html")

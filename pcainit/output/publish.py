@@ -17,6 +17,7 @@ from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
 from pcainit.output.result_folder import ANALYSIS, JUNK, LATENTS, PARTICLES, SUMMARY, ResultFolder
 from pcainit.output.summarise import describe_making, summarise_run, summarise_variance
+from pcainit.output.words.headline import write_headline
 from pcainit.output.words.verdict import write_look, write_verdict
 from pcainit.pipeline.given import user_files
 from pcainit.pipeline.prepare import prepared_star
@@ -146,6 +147,7 @@ def write_result(
     make_folder(folder.path)
     folder.clear()
     summary = to_json_types(summary)
+    summary["headline"] = write_headline(summary)
     with concurrent.futures.ThreadPoolExecutor(maps_at_once(results.grid, threads)) as pool:
         maps = [pool.submit(write) for write in map_writers(folder, results, summary["resolution"])]
         try:
@@ -230,10 +232,23 @@ def _write_particles(
         "junk": found.junk,
         "contrast": found.contrast,
         "class": found.label + 1,
+        **_image_columns(table),
     }
     write_arrays(
         folder / LATENTS, {name: value for name, value in latents.items() if value is not None}
     )
+
+
+def _image_columns(table: ParticleTable) -> dict[str, np.ndarray]:
+    """Defocus and viewing direction of each particle, for the report's scatter."""
+    defocus = [name for name in ("rlnDefocusU", "rlnDefocusV") if table.has(name)]
+    angles = [name for name in ("rlnAngleRot", "rlnAngleTilt") if table.has(name)]
+    arrays = {}
+    if defocus:
+        arrays["defocus"] = np.mean([table.numbers(name) for name in defocus], axis=0)
+    if len(angles) == 2:
+        arrays["view"] = np.stack([table.numbers(name) for name in angles], axis=1)
+    return {name: values.astype(np.float32) for name, values in arrays.items()}
 
 
 def publish_variance(
@@ -275,6 +290,7 @@ def publish_variance(
     making = describe_making(settings, results.grid, threads, seconds or {}, "variance")
     summary = summarise_variance(workspace, making, results).as_dict()
     summary["verdict"] = write_look(summary)
+    summary["headline"] = write_headline(summary)
     write_arrays(folder / ANALYSIS, _analysis(results))
     write_json(folder / SUMMARY, summary)
     return summary

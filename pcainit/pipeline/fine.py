@@ -79,7 +79,9 @@ def refine_found(
     ):
         return found
     search = known.search and dataclasses.replace(
-        known.search, mask=mask_to_grid(known.search.mask, base.grid, particles.grid)
+        known.search,
+        mask=mask_to_grid(known.search.mask, base.grid, particles.grid),
+        detectable_radius=known.search.detectable_radius * base.grid.voxel / particles.grid.voxel,
     )
     kept = {
         name: getattr(known, name)

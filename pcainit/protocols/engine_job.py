@@ -14,7 +14,7 @@ import uuid
 from pcainit.plugin import Plugin
 
 # What else is in an error log: the engine's progress, and a shell's words on what was killed.
-OTHER = re.compile(r"\w+: (\d+ %|done in .* s)|.*: line \d+: +\d+ [A-Z][a-z]")
+OTHER = re.compile(r"\w+: (\d+ %|started, |done in .* s)|.*: line \d+: +\d+ [A-Z][a-z]")
 LAG = 10  # seconds until a file of another node is surely seen on a shared disk
 
 

@@ -88,6 +88,9 @@ def test_package_data_is_installed(tmp_path):
         "io/__init__.py",
         "guide/README.md",
         "guide/docs/from_cryodrgn.md",
+        "output/report/page_files/report.html.jinja",
+        "output/report/page_files/volumes.js",
+        "output/report/page_files/style.css",
     ):
         assert (installed / name).exists(), name
     _check_links(installed / "guide")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from pcainit.engine.arrays import FloatArray
 from pcainit.engine.volume_sets.clusters import Clusters, moments
 
 MIN_POINTS = 4
@@ -15,7 +16,7 @@ _RARE = 0.99
 _FLAT = 1e-6  # of the largest distance: points that are copies of each other
 
 
-def cluster_by_gap(coordinates: np.ndarray, sizes: np.ndarray, seed: int) -> Clusters | None:
+def cluster_by_gap(coordinates: FloatArray, sizes: FloatArray, seed: int) -> Clusters | None:
     """Groups whose members are much nearer to each other than to any other group.
 
     Points are merged by their average distances.  Where one merge is much longer than the one
@@ -49,7 +50,7 @@ def cluster_by_gap(coordinates: np.ndarray, sizes: np.ndarray, seed: int) -> Clu
     return moments(coordinates, np.eye(len(order))[np.argsort(order)[label]])
 
 
-def _largest_gap(points: np.ndarray) -> tuple[float, int]:
+def _largest_gap(points: FloatArray) -> tuple[float, int]:
     """Largest ratio of a merge's length to that of the one before, and the groups between them."""
     lengths = linkage(points, "average")[:, 2]
     lengths = np.maximum(lengths, _FLAT * max(float(lengths[-1]), 1e-300))

@@ -14,6 +14,16 @@ from pcainit.engine.components.rules import RULES
 from pcainit.output.result_folder import ANALYSIS, LATENTS, ResultFolder
 from pcainit.settings import FIXED
 
+_OF_PARTICLES = {
+    "coordinates": "coordinates",
+    "junk": "junk",
+    "class": "labels",
+    "posterior": "posterior",
+    "contrast": "particle_contrast",
+    "defocus": "defocus",
+    "view": "view",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -30,6 +40,12 @@ class Result:
         Class of each particle, from 1; 0 for none.
     junk : (n,) bool
         Particles set aside.
+    posterior : (n, K) float32
+        Of each class.
+    particle_contrast, defocus : (n,) float
+        Contrast as fitted, and mean defocus, Angstrom.
+    view : (n, 2) float
+        Rotation and tilt of the recorded pose, degrees.
     mean, mask, variance : (b, b, b) float32
         In the working box, as all volumes here.
     class_volumes : (K, b, b, b) float32
@@ -69,6 +85,10 @@ class Result:
     coordinates: np.ndarray | None = None
     labels: np.ndarray | None = None
     junk: np.ndarray | None = None
+    posterior: np.ndarray | None = None
+    particle_contrast: np.ndarray | None = None
+    defocus: np.ndarray | None = None
+    view: np.ndarray | None = None
     mean: np.ndarray | None = None
     mask: np.ndarray | None = None
     variance: np.ndarray | None = None
@@ -173,9 +193,7 @@ def load_result(folder: str | Path, summary: Mapping[str, Any] | None = None) ->
         summary = ResultFolder(folder).load_summary()
     names = {f.name for f in fields(Result)}
     arrays = _load(folder / ANALYSIS, {name: name for name in names})
-    arrays.update(
-        _load(folder / LATENTS, {"coordinates": "coordinates", "junk": "junk", "class": "labels"})
-    )
+    arrays.update(_load(folder / LATENTS, _OF_PARTICLES))
     arrays = _consistent(arrays)
     if "variance" not in arrays and {"components", "eigenvalues"} <= set(arrays):
         arrays["variance"] = np.einsum(
@@ -199,7 +217,7 @@ def _consistent(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if "labels" in arrays:
         arrays["labels"] = arrays["labels"].astype(np.int64)
     for leader, followers in (
-        ("labels", ("coordinates", "junk")),
+        ("labels", tuple(name for name in _OF_PARTICLES.values() if name != "labels")),
         ("eigenvalues", ("components", "half_set_cosines", "significant", "artefact")),
         ("class_weights", ("class_volumes", "pairwise", "copies")),
         ("centres", ("cluster_covariances",)),

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import logging
+from dataclasses import dataclass
 from typing import Callable
 
 from matplotlib.figure import Figure
@@ -18,35 +18,58 @@ PICTURES = frozenset(("volumes", "differences", "changes", "components", "varian
 _DPI = 150  # of pictures, and of the many points within drawings
 _REM_PER_INCH = 4.7  # on the page
 _WIDE = 37.0  # rem; wider ones stand alone
-_FIGURE = """<figure id="%s"%s style="width:%.1frem"><h3>%s</h3>%s
-<figcaption>%s</figcaption></figure>"""
 logger = logging.getLogger(__name__)
 
 
-def figure(result: Result, name: str) -> str:
-    """One figure with title and caption; empty when the result does not hold what it needs."""
+@dataclass(frozen=True)
+class Drawn:
+    """One figure for the page.
+
+    Parameters
+    ----------
+    name, title, caption : str
+    image : str
+        A data URI; empty where the figure could not be drawn.
+    problem : str
+        Why not.
+    width : float
+        On the page, rem.
+    """
+
+    name: str
+    title: str
+    caption: str
+    image: str
+    problem: str = ""
+    width: float = 34.8
+
+    @property
+    def wide(self) -> bool:
+        """Whether it stands alone."""
+        return self.width > _WIDE
+
+
+def figure(result: Result, name: str) -> Drawn | None:
+    """One figure with title and caption; None when the result does not hold what it needs."""
     plot = PLOTS[name]
     if not plot.available(result):
-        return ""
+        return None
     return embed(name, *plot.words(result), lambda: plot.draw(result))
 
 
-def embed(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> str:
-    """A figure as HTML.
+def embed(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> Drawn:
+    """A figure, drawn.
 
     A figure that fails must not take the finished run down with it: the page says so instead.
     """
-    width = 34.8
     try:
         drawn = draw()
         image = _encode(drawn, "png" if name in PICTURES else "svg")
         width = drawn.get_size_inches()[0] * _REM_PER_INCH
-        body = '<img alt="%s" src="%s">' % (html.escape(title), image)
     except Exception as problem:
         logger.warning("The figure %s could not be drawn: %s", name, problem)
-        body = '<p class="note">This figure could not be drawn: %s</p>' % html.escape(str(problem))
-    wide = ' class="wide"' if width > _WIDE else ""
-    return _FIGURE % (name, wide, width, html.escape(title), body, html.escape(caption))
+        return Drawn(name, title, caption, "", str(problem))
+    return Drawn(name, title, caption, image, width=width)
 
 
 @styled

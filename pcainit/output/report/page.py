@@ -1,28 +1,29 @@
-"""The page's sections, as HTML; every text from outside is escaped."""
+"""The report's content as plain values; the templates beside it make them a page."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
 import base64
-import html
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Mapping
 
-import numpy as np
+import jinja2
 
 import pcainit
 from pcainit.output.plots import Result
-from pcainit.output.plots.style import class_colour
-from pcainit.output.report.figures import figure
-from pcainit.output.report.stylesheet import STYLE
+from pcainit.output.report.classes import class_rows
+from pcainit.output.report.figures import Drawn, figure
+from pcainit.output.report.pack import MAX_POINTS, MAX_STATES, pack_points, pack_volumes
 from pcainit.output.words import advice
+from pcainit.output.words.headline import agreement, certainty, is_null, sensitivity, write_headline
 from pcainit.settings import USED_BY, Settings
 
-_FIRST = ("particles", "batches", "changes")
-_CLASSES = ("volumes", "differences", "shares", "pairwise", "number", "fsc")
+FILES = Path(__file__).parent / "page_files"
+_POINTS = ("particles", "batches")
+_PICTURES = ("changes", "volumes", "differences")
+_CLASSES = ("shares", "pairwise", "number", "fsc")
 _COMPONENTS = ("spectrum", "components", "variance")
 _OTHERS = {"align_greyscale": "Align the greyscale?", "along": "Steps along coordinate (0: none)"}
-_TABLED = 200  # classes in the table
 
 _QUALITY = (
     ("contrast_sd", "Contrast", "%.0f %%", 100, "spread of the particles' contrast (ice, dose)"),
@@ -34,30 +35,60 @@ _QUALITY = (
 
 def render(result: Result) -> str:
     """The whole page."""
-    sections = [
-        _head(result),
-        _next_steps(result),
-        _figures(result, "What was found", _FIRST),
-        _classes(result),
-        _figures(result, "The volumes", _CLASSES),
-        _figures(result, "What varies, and where", _COMPONENTS),
-        _quality(result),
-        _record(result),
-    ]
-    return whole_page("pcainit: initial volumes", "\n".join(filter(None, sections)))
+    volumes, points = pack_volumes(result), pack_points(result)
+    return fill(
+        "report.html.jinja",
+        title="pcainit: initial volumes",
+        **_head(result),
+        volumes=volumes,
+        comparison=None,
+        common="the mean of the volumes" if result.kind == "volumes" else "the consensus",
+        points=points,
+        most_points=f"{MAX_POINTS:,}",
+        most_states=MAX_STATES,
+        null=is_null(result.summary),
+        advice=dict(
+            cards=advice.cards(result),
+            star=advice.references_star(result),
+            command=advice.relion_command(result),
+        ),
+        classes=class_rows(result),
+        more_classes=max(0, result.n_classes - len(class_rows(result))),
+        of_volumes=result.kind == "volumes",
+        point_figures=_figures(result, _POINTS),
+        pictures=_figures(result, _PICTURES),
+        class_figures=_figures(result, _CLASSES),
+        component_figures=_figures(result, _COMPONENTS),
+        quality=_quality(result),
+        record=_record(result),
+    )
 
 
-def whole_page(title: str, body: str) -> str:
-    """A page of its own, from HTML."""
-    return _PAGE % dict(style=STYLE, title=text(title), body=body)
+def fill(template: str, **values: Any) -> str:
+    """A page of its own from a template; every text is escaped.
+
+    Parameters
+    ----------
+    template : str
+        Name of the file.
+    **values
+        `title` at least.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(FILES)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    own = {
+        name.replace(".", "_"): (FILES / name).read_text(encoding="utf-8")
+        for name in ("style.css", "volumes.js", "scatter.js")
+    }
+    return environment.get_template(template).render(logo=_logo(), own=own, **values)
 
 
-def text(value: Any) -> str:
-    """A value as safe HTML text."""
-    return html.escape(str(value), quote=True)
-
-
-def _head(result: Result) -> str:
+def _head(result: Result) -> dict[str, Any]:
     summary = result.summary
     facts = [
         (result.n_classes, "volume" if result.n_classes == 1 else "volumes"),
@@ -69,150 +100,59 @@ def _head(result: Result) -> str:
         (summary.get("method", "?"), "method"),
         (_duration(sum(_seconds(result).values())), "computing"),
     ]
-    if summary.get("significant_components") is not None:
-        facts.insert(
-            1,
-            (
-                "%s of %d" % (summary["significant_components"], result.n_components),
-                "components real",
-            ),
-        )
-    lead, rest = _sentences(str(summary.get("verdict") or "No verdict was reached."))
-    return (
-        '<header><p class="brand"><img alt="" src="%s">pcainit <span>initial volumes for 3D '
-        'classification</span></p><h1>%s</h1>%s<ul class="facts">%s</ul></header>'
-        % (
-            _logo(),
-            text(lead),
-            '<p class="more">%s</p>' % text(rest) if rest else "",
-            "".join("<li><b>%s</b> %s</li>" % (text(value), text(name)) for value, name in facts),
-        )
+    words = dict(summary, classes=result.n_classes, copies=result.spare.tolist())
+    verdict = str(summary.get("verdict") or "No verdict was reached.")
+    lead, stop, _ = verdict.partition(". ")
+    return dict(
+        headline=write_headline(words) or lead + stop.strip(),
+        certainty=certainty(words),
+        next_step=advice.opening(result),
+        sensitivity=sensitivity(summary),
+        verdict=verdict,
+        agreement=_agreement(result),
+        facts=facts,
     )
 
 
-def _sentences(verdict: str) -> Sequence[str]:
-    """The first sentence, and what follows it."""
-    lead, stop, rest = verdict.partition(". ")
-    return lead + stop.strip(), rest
-
-
-def _next_steps(result: Result) -> str:
-    cards = "".join(
-        '<div class="card"><h3>%s</h3><dl>%s</dl></div>'
-        % (
-            title,
-            "".join(
-                "<dt>%s</dt><dd>%s</dd>" % (text(name), text(value))
-                for name, value in values(result)
-            ),
-        )
-        for title, values in (
-            ("RELION, Class3D", advice.relion),
-            ("cryoSPARC, 3D Classification", advice.cryosparc),
-            ("Scipion", advice.scipion),
-        )
-    )
-    star = (
-        "<details><summary>STAR file of the references for RELION</summary><pre>%s</pre>"
-        "</details>" % text(advice.references_star(result))
-    )
-    return (
-        '<section><h2>What to do next</h2><p class="lead">%s</p><div class="cards">%s</div>%s'
-        "</section>" % (text(advice.opening(result)), cards, star)
+def _agreement(result: Result) -> dict[str, Any] | None:
+    """Figures of the half-set test, where it was made."""
+    summary = result.summary
+    cosines = [float(c) for c in summary.get("half_set_cosines") or [] if c is not None]
+    if not cosines or summary.get("significant_components") is None:
+        return None
+    noise = summary.get("null_cosine")
+    return dict(
+        real=summary["significant_components"],
+        sought=len(cosines),
+        cosines=", ".join("%.2f" % c for c in agreement(summary) or cosines),
+        noise="%.2f" % noise if isinstance(noise, (int, float)) else "",
     )
 
 
-def _figures(result: Result, title: str, names: Iterable[str]) -> str:
-    drawn = "".join(filter(None, (figure(result, name) for name in names)))
-    return (
-        '<section><h2>%s</h2><div class="figures">%s</div></section>' % (title, drawn)
-        if drawn
-        else ""
-    )
+def _figures(result: Result, names: Iterable[str]) -> list[Drawn]:
+    return [drawn for drawn in (figure(result, name) for name in names) if drawn]
 
 
-def _classes(result: Result) -> str:
-    if not result.n_classes:
-        return ""
-    rows, of_volumes = [], result.kind == "volumes"
-    sizes = (
-        result.summary.get("class_sizes") or []
-        if of_volumes
-        else result.class_sizes
-        if result.labels is not None
-        else []
-    )
-    for k in range(min(result.n_classes, _TABLED)):
-        weight = "" if result.class_weights is None else "%.1f %%" % (100 * result.class_weights[k])
-        rows.append(
-            (
-                _dot(k) + "class %d" % (k + 1),
-                weight,
-                _thousands(int(sizes[k])) if len(sizes) > k else "",
-                _nearest(result, k),
-                "<code>volumes/class_%03d.mrc</code>" % (k + 1),
-            )
-        )
-    more = result.n_classes - len(rows)
-    return "<section><h2>Classes</h2>%s%s</section>" % (
-        _table(
-            (
-                "class",
-                "weight",
-                "input volumes" if of_volumes else "particles",
-                "nearest class",
-                "file",
-            ),
-            rows,
-        ),
-        '<p class="note">and %d more</p>' % more if more > 0 else "",
-    )
-
-
-def _nearest(result: Result, k: int) -> str:
-    if result.spare[k]:
-        return "random subset, shows no state"
-    if result.pairwise is None or len(result.pairwise) < 2:
-        return ""
-    ratio = np.where(np.arange(len(result.pairwise)) == k, np.inf, result.pairwise[k])
-    other = int(np.nanargmin(ratio))
-    return "class %d, %.1f × %s apart" % (
-        other + 1,
-        ratio[other],
-        "their spread" if result.kind == "volumes" else "noise",
-    )
-
-
-def _quality(result: Result) -> str:
+def _quality(result: Result) -> list[tuple[str, str, str]]:
+    """Figure, name and meaning of each."""
     nuisance = result.summary.get("nuisance") or {}
-    tiles = "".join(
-        "<li><b>%s</b><span>%s</span><small>%s</small></li>"
-        % (text(shown % (factor * nuisance[name])), text(title), text(explained))
+    tiles = [
+        (shown % (factor * nuisance[name]), title, explained)
         for name, title, shown, factor, explained in _QUALITY
         if isinstance(nuisance.get(name), (int, float))
         and nuisance.get(name.split("_")[0] + "_told", True)
-    )
+    ]
     for kind, why in (
         ("Constant", "they hold no signal"),
         ("Saturated", "they have far more power than all others"),
     ):
         count = result.summary.get(kind.lower() + "_images") or 0
         if count:
-            tiles += "<li><b>%s</b><span>%s images</span><small>left out: %s</small></li>" % (
-                _thousands(count),
-                kind,
-                why,
-            )
-    if not tiles:
-        return ""
-    return (
-        '<section><h2>Quality of the data</h2><p class="lead">Estimated from the images '
-        'themselves, and accounted for in the components.</p><ul class="tiles">%s</ul>'
-        "</section>" % tiles
-    )
+            tiles.append((_thousands(count), kind + " images", "left out: " + why))
+    return tiles
 
 
-def _record(result: Result) -> str:
+def _record(result: Result) -> dict[str, Any]:
     summary = result.summary
     known, method = Settings.fields(), str(summary.get("method"))
     rows = []
@@ -223,39 +163,25 @@ def _record(result: Result) -> str:
             continue
         same = tuple(value) if isinstance(value, list) else value
         changed = "default" in info and info["default"] != same
-        rows.append(
-            (
-                text(info.get("label") or _OTHERS.get(name, name)),
-                "<code>%s</code>" % text(name),
-                ("<b>%s</b>" if changed else "%s") % text(_shown(value)),
-            )
-        )
+        rows.append((info.get("label") or _OTHERS.get(name, name), name, _shown(value), changed))
     seconds = _seconds(result)
     longest = max(seconds.values(), default=0) or 1
-    steps = [
-        (
-            text(name),
-            "%.1f s" % value,
-            '<i class="bar" style="width:%.1f%%"></i>' % (100 * value / longest),
-        )
-        for name, value in seconds.items()
-    ]
-    versions = dict({"pcainit": summary.get("version", "?")}, **(summary.get("versions") or {}))
-    details = [
-        ("working box", "%s pixels" % summary.get("working_box", "?")),
-        ("box", "%s pixels of %s Å" % (summary.get("box", "?"), summary.get("sampling", "?"))),
-        ("threads", summary.get("threads", "?")),
-    ]
-    return (
-        '<section class="record"><h2>Record</h2><div class="columns"><div><h3>Parameters</h3>'
-        '%s<p class="note">Bold: not the default.</p></div><div><h3>Time</h3>%s<h3>Run</h3>%s'
-        "<h3>Versions</h3>%s</div></div></section>"
-        % (
-            _table(("parameter", "name", "value"), rows),
-            _table(None, steps, "steps"),
-            _table(None, [map(text, row) for row in details]),
-            _table(None, [map(text, row) for row in versions.items()]),
-        )
+    return dict(
+        parameters=rows,
+        steps=[
+            (name, "%.1f s" % value, "%.1f" % (100 * value / longest))
+            for name, value in seconds.items()
+        ],
+        details=[
+            ("working box", "%s pixels" % summary.get("working_box", "?")),
+            ("box", "%s pixels of %s Å" % (summary.get("box", "?"), summary.get("sampling", "?"))),
+            ("threads", summary.get("threads", "?")),
+        ],
+        versions=list(
+            dict(
+                {"pcainit": summary.get("version", "?")}, **(summary.get("versions") or {})
+            ).items()
+        ),
     )
 
 
@@ -264,21 +190,6 @@ def _shown(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return "none" if value == "" else {"True": "yes", "False": "no"}.get(str(value), value)
-
-
-def _table(titles: Sequence[str] | None, rows: Iterable[Iterable[str]], name: str = "") -> str:
-    """A table of cells that are HTML already."""
-    head = (
-        "<thead><tr>%s</tr></thead>" % "".join("<th>%s</th>" % t for t in titles) if titles else ""
-    )
-    body: list[str] = [
-        "<tr>%s</tr>" % "".join("<td>%s</td>" % cell for cell in row) for row in rows
-    ]
-    return '<table class="%s">%s<tbody>%s</tbody></table>' % (name, head, "".join(body))
-
-
-def _dot(k: int) -> str:
-    return '<i class="dot" style="background:%s"></i>' % class_colour(k)
 
 
 def _seconds(result: Result) -> Mapping[str, float]:
@@ -300,20 +211,3 @@ def _duration(seconds: float) -> str:
 def _logo() -> str:
     data = (Path(pcainit.__file__).parent / "logo.png").read_bytes()
     return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>%(title)s</title>
-<style>%(style)s</style>
-</head>
-<body>
-<main>
-%(body)s
-</main>
-</body>
-</html>
-"""

@@ -7,58 +7,30 @@ import shlex
 from typing import Any, List, Tuple
 
 from pcainit.output.plots import Result
+from pcainit.output.words.headline import is_null, next_step
 
 Values = List[Tuple[str, str]]
 _MASK = "the same as here, or components/mask.mrc"
-_UNTESTED = (
-    "Give %s to a 3D classification without alignment. Whether the particles differ by "
-    "more than noise was not tested here: pca initial volumes (pcainit run) does, with "
-    "the method particles."
-)
 
 
 def opening(result: Result) -> str:
-    """One or two sentences that follow from the verdict."""
-    summary = result.summary
-    spare = [k + 1 for k in range(result.n_classes) if result.spare[k]]
-    if summary.get("significant_components") == 0:
-        text = (
-            "Nothing beyond noise was found, so one class is the honest choice. To look "
-            "further, give a focus mask around a suspected place, use more particles, or try "
-            "another resolution."
-        )
-        if result.n_classes > 1:
-            text += (
-                " The volumes are there all the same: do not read their differences as structure."
-            )
-        return text
-    if spare:
-        several = len(spare) > 1
-        return (
-            "The data support %d classes. Volume%s %s show%s no state but %s: leave %s out, or "
-            "keep %s as spare reference%s."
-            % (
-                result.n_classes - len(spare),
-                "s" if several else "",
-                _listed(spare),
-                "" if several else "s",
-                "random subsets" if several else "a random subset",
-                *(("them", "them", "s") if several else ("it", "it", "")),
-            )
-        )
-    if summary.get("method") not in (None, "particles"):
-        return _UNTESTED % (
-            ("all %d volumes" % result.n_classes if result.n_classes > 1 else "the volume"),
-        )
-    if result.n_classes == 1:
-        return (
-            "One class explains the particles best. To look further, give a focus mask around "
-            "a suspected place, use more particles, or try another resolution."
-        )
-    return (
-        "Give all %d volumes to a 3D classification without alignment, with these values."
-        % result.n_classes
-    )
+    """One or two sentences that follow from what was found."""
+    return next_step(dict(result.summary, classes=result.n_classes, copies=result.spare.tolist()))
+
+
+def cards(result: Result) -> list[tuple[str, Values]]:
+    """What to set where, program by program: of a refinement where nothing varies."""
+    if is_null(result.summary):
+        return [
+            ("RELION, 3D auto-refine", _relion_refinement(result)),
+            ("cryoSPARC, refinement", _cryosparc_refinement(result)),
+            ("Scipion", _SCIPION_REFINEMENT),
+        ]
+    return [
+        ("RELION, Class3D", relion(result)),
+        ("cryoSPARC, 3D Classification", cryosparc(result)),
+        ("Scipion", scipion(result)),
+    ]
 
 
 def relion(result: Result) -> Values:
@@ -204,6 +176,34 @@ def _parameters(result: Result) -> dict[str, Any]:
     return result.summary.get("parameters") or {}
 
 
-def _listed(numbers: list[int]) -> str:
-    words = [str(number) for number in numbers]
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+def _relion_refinement(result: Result) -> Values:
+    return [
+        ("Input images", "your own particle file"),
+        ("Reference map", "components/mean.mrc"),
+        ("Ref. map is on absolute greyscale?", "Yes" if absolute_greyscale(result) else "No"),
+        ("Initial low-pass filter (Å)", resolution(result)),
+        ("Reference mask", "of the whole particle, or none"),
+        ("Local angular searches", "from 1.8 degrees on, as the particles have poses already"),
+    ]
+
+
+def _cryosparc_refinement(result: Result) -> Values:
+    return [
+        ("Job", "Homogeneous Refinement or Non-uniform Refinement"),
+        ("Particles", "all of them, in one stack"),
+        ("Initial volume", "components/mean.mrc, or the map that gave the poses"),
+        ("Initial lowpass resolution (Å)", resolution(result)),
+    ]
+
+
+_SCIPION_REFINEMENT: Values = [
+    (
+        "relion - 3D auto-refine",
+        "Input particles: the same as here; Consider previous alignment?: Yes",
+    ),
+    ("cryosparc - 3D non-uniform refinement", "Input particles: the same as here"),
+    (
+        "To look closer before that",
+        "the variance map (outputVarianceMap) shows that nothing stands out",
+    ),
+]

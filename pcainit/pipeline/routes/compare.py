@@ -39,6 +39,7 @@ def compare_sets(
     truth: list[MapFile],
     settings: Settings,
     progress: Progress,
+    keep: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compare sets of volumes after bringing all to one grid and greyscale.
 
@@ -50,6 +51,8 @@ def compare_sets(
     settings : Settings
         Resolution and mask are used.
     progress : callable
+    keep : dict, optional
+        Gets `volumes`, (N, box, box, box) on one greyscale, `mask` and `voxel`.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def compare_sets(
     mask = make_mask(rough_mean(volumes), grid, settings)
     check_widths(widths, entries, mask, grid)
     gains = one_greyscale(volumes, entries, mask)
+    if keep is not None:
+        keep.update(volumes=volumes, mask=mask, voxel=grid.voxel)
     edges = np.cumsum([0, *(len(maps) for _, maps in groups)])
     parts = [volumes[a:b] for a, b in zip(edges, edges[1:])]
     table = difference_table(parts, mask)

@@ -10,7 +10,7 @@ import pytest
 from pcainit.checks import cautions, problems
 from pcainit.cli.main import main
 from pcainit.cli.options import add_settings, settings_from
-from pcainit.cli.progress import Reporter
+from pcainit.cli.progress import STEPS, Reporter, time_left
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.projection.reconstruction import CONSENSUS_PADDING
 from pcainit.errors import InputError
@@ -166,8 +166,57 @@ def test_progress(terminal):
         assert "\r" in screen.text and "[" + "#" * 25 + "] 100 %" in screen.text
     else:
         lines = screen.text.splitlines()
-        assert lines[0] == "prepare: 10 %" and len(lines) == 10
+        assert lines[0] == "prepare: started, reading and cropping the images"
+        assert lines[1] == "prepare: 10 %" and len(lines) == 11
         assert lines[-1].startswith("prepare: done in ")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_time_that_is_left_is_said(terminal):
+    """A stage of ten minutes, by a clock of its own."""
+    now, screen = [0.0], Screen(terminal)
+
+    def work(progress):
+        for k in range(1, 601):
+            now[0] = float(k)
+            progress(k / 600)
+
+    Reporter(screen, lambda: now[0]).run("components", work)
+    words = screen.text.replace("\r", "\n")
+    assert "looking for what varies" in words
+    assert "10 %, about 9 min left" in words and "90 %, about 1 min left" in words
+    assert "100 %," not in words and "600.0 s (10 min)" in words
+    if not terminal:
+        assert words.count("left") == 9
+
+
+def test_a_slow_stage_says_something_each_minute():
+    now, screen = [0.0], Screen(False)
+
+    def work(progress):
+        for k in range(1, 11):
+            now[0] = 100.0 * k
+            progress(k / 100)
+
+    Reporter(screen, lambda: now[0]).run("prepare", work)
+    assert screen.text.count(" % ") + screen.text.count(" %,") + screen.text.count(" %\n") == 10
+    assert "prepare: 5 %, about 2 h 40 min left" in screen.text
+
+
+@pytest.mark.parametrize(
+    "elapsed, share, words",
+    [
+        (1, 0.5, ""),
+        (100, 0.01, ""),
+        (100, 1.0, ""),
+        (10, 0.9, "a few seconds"),
+        (30, 0.5, "about 30 s"),
+        (600, 0.5, "about 10 min"),
+        (7200, 0.5, "about 2 h"),
+    ],
+)
+def test_time_left(elapsed, share, words):
+    assert time_left(elapsed, share) == words
 
 
 @pytest.mark.parametrize(
@@ -192,3 +241,15 @@ def test_the_protocols_give_what_the_routes_use():
 
     for route, protocol in (("volumes", PcaInitProtVolumePca), ("latents", PcaInitProtLatents)):
         assert {*protocol.SETTINGS, "mask", "classes"} == set(USED_BY[route])
+
+
+def test_scipion_takes_no_line_of_progress_for_an_error():
+    pytest.importorskip("pwem")
+    from pcainit.protocols.engine_job import OTHER as IGNORED
+
+    screen = Screen(False)
+    for name in STEPS:
+        Reporter(screen).run(name, lambda progress: progress(0.5))
+    lines = screen.text.splitlines()
+    assert len(lines) == 3 * len(STEPS) and all(map(IGNORED.match, lines))
+    assert not IGNORED.match("pcainit: error: prepare: started")
