@@ -16,6 +16,7 @@ from pcainit.settings import AUTO, METHODS, Settings
 
 INPUT_TAB = ("no_ctf", "invert_contrast", "normalise")
 COMPONENTS_TAB = (
+    "analysis_resolution",
     "reconstructions",
     "particles_per_reconstruction",
     "components",

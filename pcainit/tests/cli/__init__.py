@@ -1,1 +1,3 @@
 """Tests of the command line."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later

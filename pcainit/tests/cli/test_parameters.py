@@ -21,6 +21,7 @@ from pcainit.settings import USED_BY, Settings
 # Another valid value of every setting.
 OTHER = dict(
     resolution=15.0,
+    analysis_resolution="14",
     no_ctf=True,
     invert_contrast=True,
     normalise=True,

@@ -1,1 +1,3 @@
 """Tests of what people read."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later

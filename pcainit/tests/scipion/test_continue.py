@@ -27,6 +27,7 @@ OTHER = {
     "resolution": 25.0,
     "no_ctf": True,
     "invert_contrast": True,
+    "analysis_resolution": "18",
     "normalise": True,
     "mask_threshold": 0.3,
     "mask_near": 8.0,
