@@ -36,6 +36,7 @@ _QUALITY = (
 def render(result: Result) -> str:
     """The whole page."""
     volumes, points = pack_volumes(result), pack_points(result)
+    drawn = _figures(result, _POINTS)  # the first stands in for the points, on paper say
     return fill(
         "report.html.jinja",
         title="pcainit: initial volumes",
@@ -55,9 +56,9 @@ def render(result: Result) -> str:
         classes=class_rows(result),
         more_classes=max(0, result.n_classes - len(class_rows(result))),
         of_volumes=result.kind == "volumes",
-        point_figures=_figures(result, _POINTS),
+        point_figures=drawn[:1],
         pictures=_figures(result, _PICTURES),
-        class_figures=_figures(result, _CLASSES),
+        class_figures=drawn[1:] + _figures(result, _CLASSES),
         component_figures=_figures(result, _COMPONENTS),
         quality=_quality(result),
         record=_record(result),

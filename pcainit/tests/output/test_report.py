@@ -232,6 +232,7 @@ def test_a_null_result_is_sent_to_refinement(folder, tmp_path):
     write_report(tmp_path, summary)
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert "No heterogeneity beyond noise at 15 Å" in text and "RELION, 3D auto-refine" in text
+    assert text.index("RELION, 3D auto-refine") < text.index("The volumes in 3D")
     assert "Class3D" not in text and "Number of classes 4" not in text
     assert "relion_refine --i" in Page((folder / "report.html").read_text(encoding="utf-8")).text
 
