@@ -20,6 +20,25 @@ Units
     Cs in mm; what is in pixels ends in ``_px``.
 Randomness
     Only from a seed that is passed in.
+Notation
+    A whitened particle is ``y = C P (mu + U z) + N w + noise``, ``r = y - C P mu`` its residual.
+
+    =========  ==========================================================================
+    C, P       CTF and central slice of the particle; its values and CTF are `Slices`
+    mu         consensus, ``mean``
+    U, z       components and latent coordinates; ``scaled`` is U times the coordinates' sd
+    N, w       nuisance columns and coefficients: contrast, shift x y, rotation x y z, fall-off
+    q, K, n    number of components, of classes, of particles; t = q + 7 coefficients
+    G, b       ``A' A`` and ``A' r`` of the columns A = [C P U, N]: ``grams``, ``scores``
+    D          prior precision of the coefficients, ``precision``
+    1 + d      contrast of a particle; d is the first nuisance
+    offsets    nuisance coefficients that the slices have been corrected by
+    whitening  one over the noise's standard deviation, sample by sample
+    =========  ==========================================================================
+
+    *Responsibilities* are a particle's posterior probabilities of the classes; *half-sets* are
+    two independent halves of the particles; a component is *certified* when both find it and no
+    artefact makes it (`components.rules`).
 Threads
     Sums run over a fixed number of blocks in a fixed order: no result depends on the number of
     threads.

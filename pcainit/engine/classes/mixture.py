@@ -79,7 +79,29 @@ def _expect(
     gains,
     accumulate,
 ):
-    """Responsibilities; with `accumulate`, also the sums of the centres' normal equations."""
+    """Responsibilities; with `accumulate`, also the sums of the centres' normal equations.
+
+    Derivation.  A particle at the point c has the image ``(1 + d) P (mu + U c)``.  With all
+    nuisances but the contrast d integrated out its statistics are G (`precisions`) and b (`scores`)
+    of the components, and of d (`contrasts`): its row h with the components, g with itself, its
+    score s.  The log-likelihood, over that of the mean at contrast 1, is a parabola in d:
+
+        b'c - c'Gc / 2 + slope d - (bend - p) d^2 / 2,
+        slope = s + b'c - h'c - c'Gc,   bend = g + p + 2 h'c + c'Gc,
+
+    p being `contrast_precision`, ``d ~ N(0, 1 / p)``.  Integrated over d, class k (c its centre)
+    has, against the mean alone (whose slope is s, and bend ``own = g + p``),
+
+        log weight + b'c - c'Gc / 2 + slope^2 / (2 bend) - s^2 / (2 own) - log(bend / own) / 2,
+
+    and d has the mean ``slope / bend`` and the variance ``1 / bend``.  The likeliest centre, with
+    responsibilities r, solves
+
+        [sum r E(1 + d)^2 G] c = sum r [E(1 + d) b - E d (1 + d) h],
+
+    for ``(1 + d) U' (r_i - d mu - (1 + d) U c)`` vanishes on average.  It is the same likelihood as
+    that of `model.posterior.class_posterior`, for classes inside the span of the components.
+    """
     n_classes, q = centres.shape
     for block in numba.prange(len(starts) - 1):
         logs = np.empty(n_classes)

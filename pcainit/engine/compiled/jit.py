@@ -5,6 +5,11 @@ other machine code than those that find it compiled, so that the first run would
 otherwise than all later ones: here kernels are compiled by a process of their own, and only ever
 run as they were kept.  It knows of changes in a kernel's own file only: here all files with kernels
 count.  And it runs what it finds, damaged or not: here each file has a checksum.
+
+This rests on parts of numba that are private (``FunctionCache``, ``IndexDataCacheFile`` and some of
+their methods and attributes, and the dispatcher's ``_cache``).  Public ones alone give none of the
+three: where a kernel is compiled, what a change makes out of date and what is read are decided
+inside these classes.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later

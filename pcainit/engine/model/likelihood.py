@@ -38,6 +38,9 @@ def _log_likelihoods(data, multiplicity, volumes, out):
 def log_likelihoods(slices: Slices, transforms: ComplexArray, whitening: FloatArray) -> FloatArray:
     """Log-likelihood of each particle under each volume, up to a constant per particle.
 
+    ``y' a - |a|^2 / 2`` with a volume's slice a, whitened: contrast is 1 and poses are true, where
+    `posterior.class_posterior` integrates the nuisances out.
+
     Parameters
     ----------
     slices : Slices

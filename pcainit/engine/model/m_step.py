@@ -202,6 +202,24 @@ def _masked(transforms: ComplexArray, grid: Grid, mask: FloatArray) -> FloatArra
 def solve_voxels(numerators, weight, cells, local, prior, shell_map, out):
     """Solve each voxel's normal equations ``(weight M + diag(prior)) u = numerator``.
 
+    Derivation.  The expected log-posterior of the components U is, with the free ones' slices
+    ``C P u_j``, the fixed columns n_l (the other components, the nuisances) and coefficients x,
+
+        -sum_i E |r_i - sum_j x_ij C_i P_i u_j - sum_l x_il n_il|^2 / 2
+            - sum_j u_j' prior_j u_j / 2.
+
+    Setting its derivative to u_j to zero, and summing slices at the voxel v that they touch,
+
+        sum_k [sum_i w_i(v) E(x_ij x_ik)] u_k + prior_j u_j
+            = sum_i P_i' C_i [E(x_ij) r_i - sum_l E(x_ij x_il) n_il],
+
+    w_i being what ``P_i' C_i^2 P_i`` puts at the voxel over the noise's variance.  `numerators` are
+    the right side.  On the left the moments are averaged over a cell of voxels,
+    ``sum_i w_i(v) E(x_ij x_ik) = weight(v) M(cell)``, M being their mean with weights w: they
+    change slowly over Fourier space, and the whole matrix at each voxel would be q(q + 1)/2
+    volumes.  That neighbouring voxels go together in ``P' C^2 P`` is left out, as in a direct
+    reconstruction.
+
     Parameters
     ----------
     numerators : (z, y, x, 2q) float32

@@ -1,4 +1,22 @@
-"""Posterior of one particle's coefficients: Gaussian, or a choice between classes."""
+"""Posterior of one particle's coefficients: Gaussian, or a choice between classes.
+
+The whitened image less the mean's slice is ``r = A x + noise``, noise white of variance 1, with
+prior ``x ~ N(0, D^-1)``, D diagonal.  With ``G = A' A`` and ``b = A' r``
+
+    log p(r, x) = const - |r|^2 / 2 + b' x - x' (G + D) x / 2 + log det(D) / 2,
+
+a parabola in x.  So ``x | r ~ N(m, V)`` with ``V = (G + D)^-1`` and ``m = V b``, and integrating x
+out leaves, over what the mean alone gives,
+
+    log p(r) - log p(r | x = 0) = (b' m - log det(I + D^-1 G)) / 2.
+
+Where a pose was corrected before by o, the prior is about the recorded one, ``x ~ N(-o, D^-1)``:
+that turns b into ``b - D o`` (and adds a constant, which is left out).
+
+All is done with an upper triangle T, ``T T' = V``: the inverse, transposed, of the Cholesky factor
+``L L' = G + D``.  Then ``m = T (T' b)``, ``b' m = |T' b|^2``, and the determinant is the product
+of ``L_aa^2 / D_aa``.
+"""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -94,6 +112,35 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     the others are integrated out of all at once.  `mean` (K + 7,) gets the responsibilities,
     `factor` (K + 7,) and `moment` what the sums for new volumes need; returns the log of the
     marginal likelihood over that of the mean alone.
+
+    Derivation.  Let c be the column of contrast (the mean's slice), a that of class k, N the six
+    other nuisances, and ``1 + d`` the contrast.  Under class k
+
+        r = a + d (c + a) + N w + noise,   d ~ N(0, 1 / D_c),   w ~ N(0, D_N^-1).
+
+    First w: with ``T T' = (N'N + D_N)^-1`` and ``e = r - a - d (c + a)`` it leaves
+    ``-(|e|^2 - |T' N' e|^2) / 2`` and a determinant that is the same for all classes.  With
+    ``target = T' N' r``, ``turned = T' N' c`` and ``own = T' N' a``,
+
+        T' N' e = (target - own) - d (turned + own).
+
+    What is left is a parabola in d, ``value d - power d^2 / 2``:
+
+        power = |c + a|^2 + D_c - |turned + own|^2
+        value = (c + a)' (r - a) - (turned + own)' (target - own),
+
+    so ``d ~ N(fitted, 1 / power)`` with ``fitted = value / power``, and class k has
+
+        log weight_k + a' r - |a|^2 / 2 + (|target - own|^2 + value^2 / power - log(power)) / 2.
+
+    The mean alone is the same with a = 0.  A new volume needs, times the responsibility,
+    ``E(1 + d) = 1 + fitted``, ``E d (1 + d) = fitted (1 + fitted) + 1 / power``, their sum
+    ``E (1 + d)^2``, and
+
+        E (1 + d) w = T [(1 + fitted) (target - own) - (turned + own) E d (1 + d)].
+
+    `classes.mixture` has the same with the nuisances but contrast integrated out before, and
+    `likelihood` with none at all.
     """
     n_classes, rest = len(log_weights), NUISANCES - 1
     first = n_classes + 1  # of the coefficients beside contrast
