@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.engine.geometry.poses import symmetry_matrices
     from pcainit.io.coordinates import match_coordinates
-    from pcainit.io.star import ParticleTable
+    from pcainit.io.cryosparc_particles import open_particles
     from pcainit.output.publish import (
         class_sizes,
         left_out,
@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
 
     output = Path(args.output)
     refuse_overwriting(output, args.particles, args.coordinates, settings.mask)
-    coordinates, matched_by = match_coordinates(args.coordinates, ParticleTable(args.particles))
+    coordinates, matched_by = match_coordinates(args.coordinates, open_particles(args.particles))
     from_latents.check_axis(args.along, coordinates.shape[1], settings)
     set_threads(args.threads)
     workspace, reporter, done = Workspace(None, scratch=output), Reporter(), []

@@ -20,6 +20,7 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.census import warn_of_images
 from pcainit.errors import InputError
 from pcainit.io.atomic import to_json_types, write_arrays, write_json, write_text
+from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.ownership import refuse_foreign
 from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
@@ -151,7 +152,7 @@ def same_table(star: str, identity: str) -> ParticleTable:
         The file has changed.
     """
     with contextlib.suppress(InputError):
-        table = ParticleTable(star)
+        table = open_particles(star)
         if table.identity == identity:
             return table
     raise InputError(

@@ -7,6 +7,8 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from pcainit.engine.geometry.grid import Grid
 
@@ -65,6 +67,10 @@ class Particles:
     box_px : int
     sampling : float
         Angstrom per pixel.
+    dark : (n,) bool, optional
+        Images whose sign is to be changed: particles are darker than the background there.
+    source : (n,) int64, optional
+        Particles with the same number share noise; by default those of the same image do.
     """
 
     stacks: tuple[str, ...]
@@ -76,6 +82,8 @@ class Particles:
     half: np.ndarray
     box_px: int
     sampling: float
+    dark: np.ndarray | None = None
+    source: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -84,7 +92,8 @@ class Particles:
         """Some of the particles."""
         some = {
             name: getattr(self, name)[index]
-            for name in ("stack", "row", "rotations", "shifts_px", "half")
+            for name in ("stack", "row", "rotations", "shifts_px", "half", "dark", "source")
+            if getattr(self, name) is not None
         }
         return dataclasses.replace(self, ctf=self.ctf and self.ctf.take(index), **some)
 
@@ -175,8 +184,34 @@ def fair_halves(particles: Particles, usable: np.ndarray) -> np.ndarray:
     if balanced(particles.half[usable]):
         return particles.half
     half = particles.half.copy()
-    half[usable] = random_halves(image_numbers(particles.stack[usable], particles.row[usable]))
+    if particles.source is None:
+        source = image_numbers(particles.stack[usable], particles.row[usable])
+    else:
+        source = np.unique(particles.source[usable], return_inverse=True)[1].ravel()
+    half[usable] = random_halves(source)
     return half
+
+
+def joint_groups(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Number of the group of each particle, where sharing either number makes one group.
+
+    Parameters
+    ----------
+    first, second : (n,) int
+        From 0.
+
+    Returns
+    -------
+    (n,) int64
+        From 0.
+    """
+    count = int(first.max()) + 1
+    edges = coo_matrix(
+        (np.ones(len(first), np.int8), (first, count + second)),
+        shape=(count + int(second.max()) + 1,) * 2,
+    )
+    label = connected_components(edges, directed=False)[1][first]
+    return np.unique(label, return_inverse=True)[1].ravel().astype(np.int64)
 
 
 def subsample(index: np.ndarray, most: int) -> np.ndarray:
