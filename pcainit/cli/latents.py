@@ -28,7 +28,11 @@ from pcainit.cli.run import announce
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``pcainit latents``."""
-    parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
+    parser.add_argument(
+        "particles",
+        help="particles with poses and CTF: a RELION STAR file, or cryoSPARC's .cs, .csg or "
+        "job folder",
+    )
     parser.add_argument("coordinates", help="latent coordinates, one row for each particle")
     parser.add_argument(
         "-o",

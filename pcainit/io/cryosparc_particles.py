@@ -206,7 +206,7 @@ def _field(
 
 def _columns(rows: JoinedRows) -> dict[str, np.ndarray]:
     """RELION's columns of all particles."""
-    pose, shift, pixel = _alignment(rows)
+    pose, shift, pixel = alignment_of(rows)
     values = dict(
         zip(
             ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"),
@@ -263,7 +263,7 @@ def _ctf(rows: JoinedRows) -> dict[str, np.ndarray]:
     return values
 
 
-def _alignment(rows: JoinedRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def alignment_of(rows: JoinedRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pose (n, 3), shift (n, 2) and pixel size (n,) that the shift is counted in."""
     images = _field(rows, "blob/psize_A")
     if "alignments3D/pose" in rows.fields:

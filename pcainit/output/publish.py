@@ -19,12 +19,13 @@ from pcainit import __version__
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.census import warn_of_images
 from pcainit.errors import InputError
-from pcainit.io.atomic import to_json_types, write_arrays, write_json, write_text
+from pcainit.io.atomic import to_json_types, write_arrays, write_json
 from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.ownership import refuse_foreign
 from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
 from pcainit.output.particle_summary import summarise_nuisance, summarise_surroundings
+from pcainit.output.states import STATE_FILES, clear_states, write_particles
 from pcainit.output.words.verdict import write_look, write_verdict
 from pcainit.pipeline.given import user_files
 from pcainit.pipeline.grown_mask import with_grown_mask
@@ -83,8 +84,8 @@ _MAPS = (
     "components/component_*.mrc",
     *("components/%s.mrc" % name for name in ("mean", "mask", "variance", "changing_places")),
 )
-_MARKED = ("particles.star", "report.html", "summary.json", *_MAPS)
-_LATENTS = ("coordinates", "covariance", "posterior", "label", "junk", "contrast")
+_MARKED = ("particles.star", "report.html", "summary.json", *_MAPS, *STATE_FILES)
+_FOLDERS = ("volumes", "components", "states", "cryosparc")
 
 
 def publish(
@@ -197,7 +198,7 @@ def write_result(
         maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
         try:
             if table is not None:
-                _write_particles(folder, table, stages["volumes"])
+                write_particles(folder, table, stages["volumes"])
             write_arrays(folder / "analysis.npz", _analysis(stages, grid))
             from pcainit.output.report import write_report
 
@@ -215,6 +216,7 @@ def write_result(
 def _clear(folder: Path) -> None:
     """Remove what an earlier run may have left and this one need not replace."""
     (folder / "summary.json").unlink(missing_ok=True)  # its presence means: complete
+    clear_states(folder)
     for old in (
         *(path for pattern in _MAPS[:2] for path in folder.glob(pattern)),
         folder / "components" / "changing_places.mrc",
@@ -237,16 +239,6 @@ def _analysis(stages: dict[str, Arrays], grid: Grid) -> Arrays:
         voxel=np.array(grid.voxel),
         frequencies=np.arange(grid.n_shells) / (grid.box_px * grid.sampling),
     )
-
-
-def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
-    table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
-    names = table.text("rlnImageName")
-    junk = ["%d %s" % (k + 1, names[k]) for k in np.flatnonzero(final["junk"])]
-    write_text(folder / "junk.txt", "\n".join(["# row image", *junk]) + "\n")
-    latents = {name: final[name] for name in _LATENTS if name in final}
-    latents["class"] = latents.pop("label") + 1
-    write_arrays(folder / "latents.npz", latents)
 
 
 def publish_variance(
@@ -316,7 +308,7 @@ def refuse_overwriting(folder: str | Path, *inputs: str) -> None:
     for given in filter(None, inputs):
         path = Path(os.path.realpath(given))
         if (
-            path.parent in (place / "volumes", place / "components")
+            path.parent in [place / name for name in _FOLDERS]
             or path.parent == place
             and path.name in _FILES
         ):
