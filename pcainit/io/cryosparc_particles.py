@@ -69,6 +69,12 @@ def open_particles(path: str | Path) -> ParticleTable:
     InputError
         It cannot be read, or lacks what particles need.
     """
+    if Path(path).suffix.lower() in (".pkl", ".pickle"):
+        raise InputError(
+            "%s is a Python pickle, as cryoDRGN keeps poses and CTF in, which could run code and "
+            "is not opened: give the STAR or .cs file that it was parsed from, or the one that "
+            "cryodrgn write_star makes." % shorten(str(path))
+        )
     return CryosparcTable(read_joined(path)) if is_cryosparc(path) else ParticleTable(path)
 
 

@@ -320,6 +320,14 @@ def test_hostile_and_damaged_files_end_in_one_sentence(star, tmp_path, monkeypat
             continue
 
 
+def test_cryodrgns_pickles_are_not_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "poses.pkl").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(InputError, match="is a Python pickle.*cryodrgn write_star"):
+        open_particles(tmp_path / "poses.pkl")
+    assert not (tmp_path / "evil-ran").exists()
+
+
 def test_a_header_beyond_numpys_limit_is_read(star, tmp_path):
     rows = rows_of(star, tmp_path)
     wide = np.zeros(
