@@ -7,18 +7,19 @@ import re
 from pathlib import Path
 from typing import Callable
 
-import gemmi
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pcainit import __version__
 from pcainit.engine.geometry.poses import euler_from_rotation
 from pcainit.errors import InputError, shorten
+from pcainit.io.atomic import replacing
 from pcainit.io.cryosparc_files import JoinedRows, is_cryosparc, read_joined
 from pcainit.io.ownership import MARK
 from pcainit.io.star import ParticleTable
-from pcainit.io.star_text import decode, read_document, write_document
 
+_PIECE = 10000  # rows that are written at a time
+_SPECIAL = re.compile(r"[\s'\"#]|^[_;$\[\]]|^$")
 MAX_SHIFT = 1.0  # Angstrom: what `ctf/shift_A` may be and still be left to the pose errors
 _WHERE = {
     "blob": "its images are named in",
@@ -130,7 +131,6 @@ class CryosparcTable(ParticleTable):
         kinds, group = np.unique(
             np.column_stack([self._values[label] for label in shared]), axis=0, return_inverse=True
         )
-        document = read_document("data_optics\n\ndata_particles\n")
         optics = {
             "rlnOpticsGroupName": ["opticsGroup%d" % (k + 1) for k in range(len(kinds))],
             "rlnOpticsGroup": [str(k + 1) for k in range(len(kinds))],
@@ -138,7 +138,7 @@ class CryosparcTable(ParticleTable):
             **{label: _cells(kinds[:, k]) for k, label in enumerate(shared)},
         }
         particles = {
-            "rlnImageName": [_of_relion(name) for name in self._names],
+            "rlnImageName": [_quoted(_of_relion(name)) for name in self._names],
             "rlnOpticsGroup": [str(k + 1) for k in group.ravel().tolist()],
             **{
                 label: _cells(values)
@@ -148,14 +148,23 @@ class CryosparcTable(ParticleTable):
             "ucsfUid": self.text("ucsfUid"),
             **{label: [str(value) for value in values] for label, values in columns.items()},
         }
-        for block, table in zip(document, (optics, particles)):
-            loop = block.init_loop("_", list(table))
-            loop.set_all_values([list(map(_quoted, column)) for column in table.values()])
-        write_document(document, path, comment="%s %s" % (MARK, __version__))
+        with replacing(path) as temporary, open(str(temporary), "wb") as file:
+            file.write(("\n# %s %s\n" % (MARK, __version__)).encode())
+            for block, table in (("optics", optics), ("particles", particles)):
+                file.write(("\ndata_%s\n\nloop_\n" % block).encode())
+                file.write("".join("_%s\n" % label for label in table).encode())
+                cells = list(table.values())
+                for first in range(0, len(cells[0]), _PIECE):
+                    rows = zip(*(column[first : first + _PIECE] for column in cells))
+                    text = "".join(" ".join(row) + "\n" for row in rows)
+                    file.write(text.encode("utf-8", "surrogateescape"))
 
 
 def _quoted(cell: str) -> str:
-    return gemmi.cif.quote(decode(cell.encode("utf-8", "surrogateescape")))
+    """A word of a STAR file, in quotation marks where it needs them."""
+    if not _SPECIAL.search(cell):
+        return cell
+    return "'%s'" % cell if "'" not in cell else '"%s"' % cell.replace('"', "'")
 
 
 def _of_relion(name: str) -> str:
@@ -165,7 +174,9 @@ def _of_relion(name: str) -> str:
 
 def _cells(values: np.ndarray) -> list[str]:
     """Numbers as text: as short as gives the same number again."""
-    return ["%d" % value if value == int(value) else repr(value) for value in values.tolist()]
+    if (values == np.round(values)).all():
+        return ["%d" % value for value in values.tolist()]
+    return list(map(repr, values.tolist()))
 
 
 def _field(

@@ -89,10 +89,15 @@ def write_states(folder: Path, table: ParticleTable, final: dict[str, np.ndarray
     """
     label = np.where(final["junk"], -1, final["label"])
     count = len(final["volumes"])
-    _write_star_files(folder, label, count)
+    with contextlib.suppress(_OtherLayout):  # no files then: all rows are in particles.star
+        _write_star_files(folder, label, count)
     if isinstance(table, CryosparcTable):
         posterior = np.asarray(final.get("posterior", np.zeros((len(label), 0))))
         _write_groups(folder / "cryosparc", table, label, count, final["label"], posterior)
+
+
+class _OtherLayout(Exception):
+    """Rows of a STAR file are not one to a line, as texts of several lines make them."""
 
 
 def _write_star_files(folder: Path, label: np.ndarray, count: int) -> None:
@@ -120,6 +125,8 @@ def _write_star_files(folder: Path, label: np.ndarray, count: int) -> None:
                 inside = inside or bare.split()[0] == b"_rlnImageName"
             elif inside and bare and not bare.startswith(b"#"):
                 tags = False
+                if row == len(label):
+                    raise _OtherLayout
                 if label[row] >= 0:
                     files[label[row]].write(line)
                 row += 1
@@ -127,7 +134,7 @@ def _write_star_files(folder: Path, label: np.ndarray, count: int) -> None:
             for file in files:
                 file.write(line)
         if row != len(label):
-            raise AssertionError("%d rows of %d" % (row, len(label)))
+            raise _OtherLayout
         for file in files:
             file.flush()
 

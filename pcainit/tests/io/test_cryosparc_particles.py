@@ -1,6 +1,7 @@
 """cryoSPARC's particles: the same as the RELION set that they are a twin of."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
+import dataclasses
 import os
 import pickle
 
@@ -10,6 +11,7 @@ import pytest
 from numpy.lib import recfunctions
 
 from pcainit.engine.geometry.poses import rotation_from_euler
+from pcainit.engine.images.particles import fair_halves, joint_groups
 from pcainit.errors import InputError
 from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.star import ParticleTable, read_particles
@@ -227,6 +229,33 @@ def test_the_star_file_that_is_written_is_the_same_set(star, tmp_path):
     assert_twin(back, ours)
     assert np.array_equal(back.rotations, ours.rotations)
     assert np.array_equal(back.ctf.defocus_angle, ours.ctf.defocus_angle)
+
+
+@pytest.mark.parametrize("name", ["two words.mrc", "it's # one.mrc", "\u00e4\u03b1.mrc"])
+def test_names_of_all_kinds_come_back(star, tmp_path, name):
+    (tmp_path / "J1" / "stack.mrc").rename(tmp_path / "J1" / name)
+    job, _ = write_job(
+        star, tmp_path, change=lambda rows: set_field(rows, "blob/path", ("J1/" + name).encode())
+    )
+    open_particles(job).write_with(tmp_path / "out.star", {})
+    assert_twin(read_particles(ParticleTable(tmp_path / "out.star")), load(job))
+
+
+def test_half_sets_drawn_anew_keep_copies_together(star, tmp_path):
+    source = 10**18 + np.array([0, 0, 1, 1, 2, 2], "u8")
+    job, _ = write_job(
+        star, tmp_path, change=lambda rows: with_field(rows, "sym_expand/src_uid", source, "<u8")
+    )
+    particles = load(job)
+    lopsided = dataclasses.replace(particles, half=np.ones(N, np.int8))
+    half = fair_halves(lopsided, np.ones(N, bool))
+    assert (half[::2] == half[1::2]).all() and set(half) == {1, 2}
+
+
+def test_particles_that_share_an_image_or_a_source_are_one_group():
+    group = joint_groups(np.array([0, 1, 1, 2, 3, 4]), np.array([5, 5, 6, 7, 8, 8]))
+    assert group[0] == group[1] == group[2] and group[4] == group[5]
+    assert sorted(set(group.tolist())) == [0, 1, 2] and group[3] not in (group[0], group[4])
 
 
 @pytest.mark.parametrize(

@@ -166,3 +166,15 @@ def test_what_is_given_back_of_an_export_still_finds_its_images(project, tmp_pat
     assert paths == {b">../../exports/particles.mrcs"}
     assert (out / "cryosparc" / paths.pop()[1:].decode()).exists()
     assert_same_volumes(out, run(folder / "J1" / "particles.star", tmp_path, "--method", "simple"))
+
+
+def test_rows_of_several_lines_make_no_files_of_states(project, tmp_path):
+    folder, _ = project
+    text = (folder / "J1" / "particles.star").read_text()
+    head, rows = text.split("@particles.mrcs", 1)
+    name = head.split()[-1] + "@particles.mrcs"
+    odd = "\n;%s\n;" % name
+    (folder / "J1" / "odd.star").write_text(head.rsplit(None, 1)[0] + odd + rows)
+    out = run(folder / "J1" / "odd.star", tmp_path / "out", "--method", "simple")
+    assert (out / "summary.json").exists()
+    assert all(len(ParticleTable(path)) for path in (out / "states").glob("*"))
