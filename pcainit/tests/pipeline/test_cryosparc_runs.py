@@ -12,6 +12,7 @@ from pcainit.errors import InputError
 from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.star import ParticleTable, read_particles
 from pcainit.output.publish import refuse_overwriting
+from pcainit.output.states import write_particles
 from pcainit.tests.cryosparc_examples import save, write_job
 
 OPTIONS = ["--classes", "2", "--resolution", "24", "--no-local-search", "--threads", "1"]
@@ -168,13 +169,13 @@ def test_what_is_given_back_of_an_export_still_finds_its_images(project, tmp_pat
     assert_same_volumes(out, run(folder / "J1" / "particles.star", tmp_path, "--method", "simple"))
 
 
-def test_rows_of_several_lines_make_no_files_of_states(project, tmp_path):
-    folder, _ = project
-    text = (folder / "J1" / "particles.star").read_text()
-    head, rows = text.split("@particles.mrcs", 1)
-    name = head.split()[-1] + "@particles.mrcs"
-    odd = "\n;%s\n;" % name
-    (folder / "J1" / "odd.star").write_text(head.rsplit(None, 1)[0] + odd + rows)
-    out = run(folder / "J1" / "odd.star", tmp_path / "out", "--method", "simple")
-    assert (out / "summary.json").exists()
-    assert all(len(ParticleTable(path)) for path in (out / "states").glob("*"))
+@pytest.mark.parametrize("note, files", [("short", 2), ("\n;of two\nlines\n;\n", 0)])
+def test_rows_of_several_lines_make_no_files_of_states(tmp_path, note, files):
+    rows = "".join("%06d@a.mrcs %s\n" % (k + 1, note) for k in range(4))
+    text = "data_particles\n\nloop_\n_rlnImageName\n_rlnNote\n" + rows + "\n"
+    (tmp_path / "given.star").write_text(text)
+    table = ParticleTable(tmp_path / "given.star")
+    final = dict(label=np.array([0, 1, 0, 1]), junk=np.zeros(4, bool), volumes=np.zeros((2, 1)))
+    write_particles(tmp_path, table, final)
+    assert len(ParticleTable(tmp_path / "particles.star")) == 4
+    assert len(list(tmp_path.glob("states/*"))) == files
