@@ -75,6 +75,8 @@ setup(
     ],
     extras_require={
         "scipion": SCIPION,
+        # Compressed .cs files, and docs/cryosparc_register.py; its version is the server's.
+        "cryosparc": ["cryosparc-tools"],
         "test": SCIPION
         + [
             "scipion-app",

@@ -27,7 +27,11 @@ from pcainit.cli.run import announce
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``pcainit latents``."""
-    parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
+    parser.add_argument(
+        "particles",
+        help="particles with poses and CTF: a RELION STAR file, or cryoSPARC's .cs, .csg or "
+        "job folder",
+    )
     parser.add_argument("coordinates", help="latent coordinates, one row for each particle")
     parser.add_argument(
         "-o",
@@ -53,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.engine.geometry.poses import symmetry_matrices
     from pcainit.io.coordinates import match_coordinates
-    from pcainit.io.star import ParticleTable
+    from pcainit.io.cryosparc_particles import open_particles
     from pcainit.output.publish import same_table, write_result
     from pcainit.output.result_folder import ResultFolder
     from pcainit.output.summarise import describe_making, summarise_latents
@@ -67,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
     output = Path(args.output)
     folder = ResultFolder(output)
     folder.refuse_overwriting(args.particles, args.coordinates, settings.mask)
-    coordinates, matched_by = match_coordinates(args.coordinates, ParticleTable(args.particles))
+    coordinates, matched_by = match_coordinates(args.coordinates, open_particles(args.particles))
     from_latents.check_axis(args.along, coordinates.shape[1], settings)
     set_threads(args.threads)
     workspace, reporter = Workspace(None, scratch=output), Reporter()

@@ -26,7 +26,11 @@ DEFAULT = (10.0, 15.0, 20.0, 30.0)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``pcainit preview``."""
-    parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
+    parser.add_argument(
+        "particles",
+        help="particles with poses and CTF: a RELION STAR file, or cryoSPARC's .cs, .csg or "
+        "job folder",
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="folder for the two files"
     )

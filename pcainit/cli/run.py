@@ -1,6 +1,10 @@
 """pcainit run PARTICLES.star -o DIR: the whole job.
 
+PARTICLES may be cryoSPARC's as well: a job's folder, a .cs file (what it inherits is found beside
+it) or a .csg group; the result then has groups for Import Result Group in its folder cryosparc.
+
 Example: pcainit run particles.star -o initial --classes 4 --resolution 20
+         pcainit run J42 -o initial
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -17,7 +21,11 @@ from pcainit.cli.progress import Reporter
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``pcainit run``."""
-    parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
+    parser.add_argument(
+        "particles",
+        help="particles with poses and CTF: a RELION STAR file, or cryoSPARC's .cs, .csg or "
+        "job folder",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -74,6 +82,8 @@ def announce(output: Path, summary: dict) -> None:
     say(summary)
     for k, size in enumerate(summary["class_sizes"]):
         print("%s  %d particles" % (output / ("volumes/class_%03d.mrc" % (k + 1)), size))
+    if (output / "cryosparc" / "all_classes.csg").exists():
+        print("%s  for Import Result Group" % (output / "cryosparc"))
     print(output / "report.html")
 
 

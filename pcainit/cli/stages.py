@@ -34,7 +34,11 @@ HELP = {
 def add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     """Options of one stage."""
     if stage == "prepare":
-        parser.add_argument("particles", help="RELION particle STAR file with poses and CTF")
+        parser.add_argument(
+            "particles",
+            help="particles with poses and CTF: a RELION STAR file, or cryoSPARC's .cs, .csg or "
+            "job folder",
+        )
         parser.add_argument("--data-dir", metavar="ROOT", help="folder that image paths start from")
         parser.add_argument(
             "--chunk",

@@ -29,7 +29,12 @@ from pcainit.errors import InputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``pcainit variance``."""
-    parser.add_argument("particles", nargs="?", help="RELION particle STAR file with poses and CTF")
+    parser.add_argument(
+        "particles",
+        nargs="?",
+        help="particles with poses and CTF: a RELION STAR file, or cryoSPARC's .cs, .csg or "
+        "job folder",
+    )
     parser.add_argument(
         "--work", metavar="WORK", help="folder of the stages, in place of particles"
     )

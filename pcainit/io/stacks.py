@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -14,6 +15,8 @@ from pcainit.buffers import Reused, ReusedByThread
 from pcainit.errors import InputError, shorten
 from pcainit.io.mrc_layout import read_fully, read_layout
 
+_FORMAT = re.compile(r":mrcs?$")  # as in stack.mrc:mrcs
+_UID = re.compile(r"/\d{15,}_(?=[^/]*$)")  # before the names of files that cryoSPARC imported
 MAX_DIGITS = 18  # of an image number: what the machine's own integers hold
 
 
@@ -58,7 +61,7 @@ def locate_stacks(
         )
     paths = list(number)
     roots = [Path(data_dir)] if data_dir else _candidate_roots(star)
-    root = next((r for r in roots if os.path.isfile(str(r / paths[0]))), None)
+    root = next((r for r in roots if os.path.isfile(_in_place(r, paths[0]))), None)
     if root is None:
         raise InputError(
             "The particle stack %s named in %s is not found below %s: give the "
@@ -69,7 +72,7 @@ def locate_stacks(
                 data_dir or "%s or %s" % (Path.cwd(), star.parent),
             )
         )
-    found = [os.path.realpath(str(root / path)) for path in paths]
+    found = [os.path.realpath(_in_place(root, path)) for path in paths]
     missing = [path for path, full in zip(paths, found) if not os.path.isfile(full)]
     if missing:
         raise InputError(
@@ -77,6 +80,15 @@ def locate_stacks(
             % (len(missing), len(paths), root, shorten(missing[0]))
         )
     return tuple(found), stack, row
+
+
+def _in_place(root: Path, path: str) -> str:
+    """Where a stack lies: without RELION's note on its format or cryoSPARC's number, if need be."""
+    full = str(root / path)
+    for plain in (full, _FORMAT.sub("", full), _UID.sub("/", _FORMAT.sub("", full))):
+        if os.path.isfile(plain):
+            return plain
+    return full
 
 
 def image_number(text: str) -> int:

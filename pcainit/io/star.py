@@ -11,7 +11,14 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.engine.geometry.poses import rotation_from_euler
-from pcainit.engine.images.particles import CTF, Particles, balanced, image_numbers, random_halves
+from pcainit.engine.images.particles import (
+    CTF,
+    Particles,
+    balanced,
+    image_numbers,
+    joint_groups,
+    random_halves,
+)
 from pcainit.errors import InputError, shorten
 from pcainit.io import plausible
 from pcainit.io.fingerprint import bytes_identity
@@ -46,6 +53,9 @@ class ParticleTable:
     InputError
         The file is missing, is not STAR, or has no particles.
     """
+
+    dark: np.ndarray | None = None  # (n,) bool: images with particles darker than the background
+    source: np.ndarray | None = None  # (n,) int: copies of one particle have the same number
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -208,6 +218,7 @@ def read_particles(
     plausible.check_degrees(angles, table.path)
     stacks, stack, row = locate_stacks(table.text("rlnImageName"), table.path, data_dir)
     image = image_numbers(stack, row)
+    source = image if table.source is None else joint_groups(image, table.source)
     shifts = _shifts(table, sampling)
     _refuse_repeats(image, np.column_stack([*angles, shifts]), table.path)
     box = stack_box(stacks, stack, row)
@@ -232,9 +243,11 @@ def read_particles(
         rotations=rotation_from_euler(*angles),
         shifts_px=shifts.astype(np.float32),
         ctf=_read_ctf(table) if use_ctf else None,
-        half=_half_sets(table, image),
+        half=_half_sets(table, source),
         box_px=box,
         sampling=sampling,
+        dark=table.dark,
+        source=None if table.source is None else source,
     )
 
 

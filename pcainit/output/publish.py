@@ -12,10 +12,12 @@ from typing import Any, Callable
 import numpy as np
 
 from pcainit.errors import InputError
-from pcainit.io.atomic import to_json_types, write_arrays, write_json, write_text
+from pcainit.io.atomic import to_json_types, write_arrays, write_json
+from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
-from pcainit.output.result_folder import ANALYSIS, JUNK, LATENTS, PARTICLES, SUMMARY, ResultFolder
+from pcainit.output.result_folder import ANALYSIS, SUMMARY, ResultFolder
+from pcainit.output.states import write_particles
 from pcainit.output.summarise import describe_making, summarise_run, summarise_variance
 from pcainit.output.words.headline import write_headline
 from pcainit.output.words.verdict import write_look, write_verdict
@@ -25,7 +27,6 @@ from pcainit.pipeline.results import (
     ClusterResult,
     ComponentsResult,
     ConsensusResult,
-    ParticleClasses,
     PrepareResult,
     RunResults,
     VolumesResult,
@@ -109,7 +110,7 @@ def same_table(star: str, identity: str) -> ParticleTable:
         The file has changed.
     """
     with contextlib.suppress(InputError):
-        table = ParticleTable(star)
+        table = open_particles(star)
         if table.identity == identity:
             return table
     raise InputError(
@@ -152,7 +153,7 @@ def write_result(
         maps = [pool.submit(write) for write in map_writers(folder, results, summary["resolution"])]
         try:
             if table is not None and results.volumes is not None:
-                _write_particles(folder, table, results.volumes.particles)
+                write_particles(folder, table, results.volumes)
             write_arrays(folder / ANALYSIS, _analysis(results))
             from pcainit.output.report import write_report
 
@@ -214,41 +215,6 @@ def _analysis(results: RunResults) -> dict[str, np.ndarray]:
         voxel=grid.voxel, frequencies=np.arange(grid.n_shells) / (grid.box_px * grid.sampling)
     )
     return {name: np.asarray(value) for name, value in shown.items() if value is not None}
-
-
-def _write_particles(
-    folder: ResultFolder, table: ParticleTable, found: ParticleClasses | None
-) -> None:
-    """The particles with their classes, those set aside, and their latent coordinates."""
-    assert found is not None
-    table.write_with(folder / PARTICLES, {"rlnClassNumber": found.label + 1})
-    names = table.text("rlnImageName")
-    junk = ["%d %s" % (k + 1, names[k]) for k in np.flatnonzero(found.junk)]
-    write_text(folder / JUNK, "\n".join(["# row image", *junk]) + "\n")
-    latents = {
-        "coordinates": found.coordinates,
-        "covariance": found.covariance,
-        "posterior": found.posterior,
-        "junk": found.junk,
-        "contrast": found.contrast,
-        "class": found.label + 1,
-        **_image_columns(table),
-    }
-    write_arrays(
-        folder / LATENTS, {name: value for name, value in latents.items() if value is not None}
-    )
-
-
-def _image_columns(table: ParticleTable) -> dict[str, np.ndarray]:
-    """Defocus and viewing direction of each particle, for the report's scatter."""
-    defocus = [name for name in ("rlnDefocusU", "rlnDefocusV") if table.has(name)]
-    angles = [name for name in ("rlnAngleRot", "rlnAngleTilt") if table.has(name)]
-    arrays = {}
-    if defocus:
-        arrays["defocus"] = np.mean([table.numbers(name) for name in defocus], axis=0)
-    if len(angles) == 2:
-        arrays["view"] = np.stack([table.numbers(name) for name in angles], axis=1)
-    return {name: values.astype(np.float32) for name, values in arrays.items()}
 
 
 def publish_variance(

@@ -27,10 +27,28 @@ MASK_MAP = COMPONENTS + "/mask.mrc"
 VARIANCE_MAP = COMPONENTS + "/variance.mrc"
 PLACES_MAP = COMPONENTS + "/changing_places.mrc"
 
+# The particles of each class, for RELION and for cryoSPARC.
+STATES, CRYOSPARC = "states", "cryosparc"
+STATE_FILES = (
+    STATES + "/class_*.star",
+    *(CRYOSPARC + "/%s.cs*" % name for name in ("class_*", "all_classes", "set_aside")),
+)
+
 _FILES = (PARTICLES, LATENTS, ANALYSIS, COORDINATES, JUNK, REPORT, SUMMARY)
 _NUMBERED = tuple(name.replace("%03d", "*") for name in (CLASS_MAP, FINE_MAP, COMPONENT_MAP))
+_FOLDERS = (VOLUMES, COMPONENTS, FINE, STATES, CRYOSPARC)
 # What others might call so too.
-_MARKED = (PARTICLES, REPORT, SUMMARY, *_NUMBERED, MEAN_MAP, MASK_MAP, VARIANCE_MAP, PLACES_MAP)
+_MARKED = (
+    PARTICLES,
+    REPORT,
+    SUMMARY,
+    *_NUMBERED,
+    MEAN_MAP,
+    MASK_MAP,
+    VARIANCE_MAP,
+    PLACES_MAP,
+    *STATE_FILES,
+)
 
 
 class ResultFolder:
@@ -77,7 +95,7 @@ class ResultFolder:
         for given in filter(None, inputs):
             path = Path(os.path.realpath(given))
             if (
-                path.parent in (place / VOLUMES, place / COMPONENTS, place / FINE)
+                path.parent in [place / name for name in _FOLDERS]
                 or path.parent == place
                 and path.name in _FILES
             ):
@@ -91,7 +109,7 @@ class ResultFolder:
         """Remove what an earlier run may have left and this one need not replace."""
         (self / SUMMARY).unlink(missing_ok=True)  # first: it says that all is there
         for old in (
-            *(path for pattern in _NUMBERED for path in self.path.glob(pattern)),
+            *(path for pattern in (*_NUMBERED, *STATE_FILES) for path in self.path.glob(pattern)),
             *(self / name for name in (PLACES_MAP, REPORT, LATENTS, JUNK)),
         ):
             old.unlink(missing_ok=True)

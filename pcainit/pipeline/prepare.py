@@ -18,10 +18,11 @@ from pcainit.engine.images.census import Surroundings
 from pcainit.engine.images.crop import Census, chunk_length, crop_particles
 from pcainit.engine.images.particles import Particles, Slices, fair_halves
 from pcainit.errors import DamagedResult, InputError
+from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.fingerprint import file_identity
 from pcainit.io.maps import read_map
 from pcainit.io.stacks import read_chunks
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.star import read_particles
 from pcainit.pipeline.given import check_given
 from pcainit.pipeline.results import Checksums, PartResult, PrepareResult
 from pcainit.pipeline.stage_order import part_name, stage_digest
@@ -50,7 +51,7 @@ class Source:
         InputError
             The input or the settings do not fit.
         """
-        table = ParticleTable(star)
+        table = open_particles(star)
         particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf)
         wrong = checks.problems(settings, len(particles), particles.box_px, particles.sampling)
         if wrong:

@@ -258,6 +258,8 @@ def crop_particles(
         surroundings.table[index] = np.column_stack(
             [measured, unit * powered[:, lowest].mean(axis=1, dtype=np.float64)]
         )
+        if particles.dark is not None:
+            crops[particles.dark[index]] *= -1
         values[index] = multiply(
             -crops if invert else crops, shift_phases(particles.shifts_px[index], grid)
         )

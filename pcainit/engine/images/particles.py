@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Callable
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from pcainit.engine.arrays import AnyArray, BoolArray, ComplexArray, FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
@@ -69,6 +71,10 @@ class Particles:
     box_px : int
     sampling : float
         Angstrom per pixel.
+    dark : (n,) bool, optional
+        Images whose sign is to be changed: particles are darker than the background there.
+    source : (n,) int64, optional
+        Particles with the same number share noise; by default those of the same image do.
     """
 
     stacks: tuple[str, ...]
@@ -80,6 +86,8 @@ class Particles:
     half: IntArray
     box_px: int
     sampling: float
+    dark: BoolArray | None = None
+    source: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -88,7 +96,8 @@ class Particles:
         """Some of the particles."""
         some = {
             name: getattr(self, name)[index]
-            for name in ("stack", "row", "rotations", "shifts_px", "half")
+            for name in ("stack", "row", "rotations", "shifts_px", "half", "dark", "source")
+            if getattr(self, name) is not None
         }
         return dataclasses.replace(self, ctf=self.ctf and self.ctf.take(index), **some)
 
@@ -215,8 +224,35 @@ def fair_halves(particles: Particles, usable: BoolArray) -> IntArray:
     if balanced(particles.half[usable]):
         return particles.half
     half = particles.half.copy()
-    half[usable] = random_halves(image_numbers(particles.stack[usable], particles.row[usable]))
+    if particles.source is None:
+        source = image_numbers(particles.stack[usable], particles.row[usable])
+    else:
+        source = np.unique(particles.source[usable], return_inverse=True)[1].ravel()
+    half[usable] = random_halves(source)
     return half
+
+
+def joint_groups(first: IntArray, second: IntArray) -> IntArray:
+    """Number of the group of each particle, where sharing either number makes one group.
+
+    Parameters
+    ----------
+    first, second : (n,) int
+        From 0.
+
+    Returns
+    -------
+    (n,) int64
+        From 0.
+    """
+    count = int(first.max()) + 1
+    edges = coo_matrix(
+        (np.ones(len(first), np.int8), (first, count + second)),
+        shape=(count + int(second.max()) + 1,) * 2,
+    )
+    label = connected_components(edges, directed=False)[1][first]
+    group: IntArray = np.unique(label, return_inverse=True)[1].ravel().astype(np.int64)
+    return group
 
 
 def subsample(index: IntArray, most: int) -> IntArray:

@@ -19,9 +19,10 @@ from pcainit.engine.projection.reconstruction import reconstruct_consensus
 from pcainit.errors import InputError, shorten
 from pcainit.io.atomic import write_arrays
 from pcainit.io.coordinates import ARRAY_FAULTS
+from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.ownership import MARK
 from pcainit.io.stacks import read_chunks
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.star import read_particles
 from pcainit.settings import Settings
 
 PARTICLES = 1000  # enough for 10 A of a ribosome, read in seconds
@@ -119,7 +120,7 @@ def make_preview(
     InputError
         The particles cannot be read, or no run would accept them.
     """
-    particles = read_particles(ParticleTable(star), data_dir, use_ctf=not settings.no_ctf)
+    particles = read_particles(open_particles(star), data_dir, use_ctf=not settings.no_ctf)
     total = total or len(particles)
     # The resolution is what people choose by the preview, so any will do that suits the particles.
     shown = Settings(

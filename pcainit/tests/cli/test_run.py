@@ -136,6 +136,7 @@ def test_files_are_there_and_no_others(result):
         "components/mask.mrc",
     }
     expected |= {"volumes/class_%03d.mrc" % (k + 1) for k in range(count)}
+    expected |= {"states/class_%03d.star" % (k + 1) for k in range(count)}
     expected |= {"components/component_%03d.mrc" % (k + 1) for k in range(components)}
     assert {str(p.relative_to(output)) for p in output.rglob("*") if p.is_file()} == expected
 
