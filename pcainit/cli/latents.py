@@ -61,6 +61,7 @@ def main(args: argparse.Namespace) -> int:
         record,
         refuse_overwriting,
         same_table,
+        set_aside,
         write_result,
     )
     from pcainit.output.words.latents import verdict
@@ -116,6 +117,7 @@ def main(args: argparse.Namespace) -> int:
             summary,
             threads=args.threads,
             table=same_table(args.particles, str(workspace.get("prepare")["star_identity"])),
+            aside=set_aside(workspace.get("prepare")),
         )
     announce(output, written)
     return 0

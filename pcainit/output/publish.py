@@ -11,7 +11,7 @@ import platform
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -73,6 +73,7 @@ _FILES = (
     "analysis.npz",
     "coordinates.txt",
     "junk.txt",
+    "left_out.txt",
     "report.html",
     "summary.json",
 )
@@ -128,6 +129,7 @@ def publish(
         workspace.slices().grid,
         dict(summary, verdict=write_verdict(summary)),
         threads=threads,
+        aside=set_aside(meta),
         table=table,
     )
 
@@ -168,6 +170,7 @@ def write_result(
     *,
     threads: int = 1,
     table: ParticleTable | None = None,
+    aside: Sequence[tuple[int, str]] = (),
 ) -> dict[str, Any]:
     """Write a result folder from what the stages of any route have made.
 
@@ -182,6 +185,8 @@ def write_result(
     threads : int
     table : ParticleTable, optional
         Of the particles; none when the route has no particles.
+    aside : sequence of (row, reason)
+        Particles that were left out for what their rows say.
 
     Returns
     -------
@@ -196,7 +201,7 @@ def write_result(
         maps = [pool.submit(write) for write in map_writers(folder, stages, grid)]
         try:
             if table is not None:
-                _write_particles(folder, table, stages["volumes"])
+                _write_particles(folder, table, stages["volumes"], aside)
             write_arrays(folder / "analysis.npz", _analysis(stages, grid))
             from pcainit.output.report import write_report
 
@@ -217,7 +222,7 @@ def _clear(folder: Path) -> None:
     for old in (
         *(path for pattern in _MAPS[:2] for path in folder.glob(pattern)),
         folder / "components" / "changing_places.mrc",
-        *(folder / name for name in ("report.html", "latents.npz", "junk.txt")),
+        *(folder / name for name in ("report.html", "latents.npz", "junk.txt", "left_out.txt")),
     ):
         old.unlink(missing_ok=True)
 
@@ -238,11 +243,16 @@ def _analysis(stages: dict[str, Arrays], grid: Grid) -> Arrays:
     )
 
 
-def _write_particles(folder: Path, table: ParticleTable, final: Arrays) -> None:
+def _write_particles(
+    folder: Path, table: ParticleTable, final: Arrays, aside: Sequence[tuple[int, str]]
+) -> None:
     table.write_with(folder / "particles.star", {"rlnClassNumber": final["label"] + 1})
     names = table.text("rlnImageName")
     junk = ["%d %s" % (k + 1, names[k]) for k in np.flatnonzero(final["junk"])]
     write_text(folder / "junk.txt", "\n".join(["# row image", *junk]) + "\n")
+    if aside:
+        lines = ["%d %s: %s" % (k + 1, names[k], reason) for k, reason in aside]
+        write_text(folder / "left_out.txt", "\n".join(["# row image: reason", *lines]) + "\n")
     latents = {name: final[name] for name in _LATENTS if name in final}
     latents["class"] = latents.pop("label") + 1
     write_arrays(folder / "latents.npz", latents)
@@ -427,17 +437,30 @@ def record(
 
 def left_out(workspace: Workspace) -> dict[str, Any]:
     """What the images are like, and how many of them no result is made from."""
-    (constant, other), meta = workspace.slices().left_out(), workspace.get("prepare")
-    images = json.loads(str(meta.get("images", "{}")))
-    masked = images.pop("masked", 0)
+    meta = workspace.get("prepare")
+    images, aside = json.loads(str(meta.get("images", "{}"))), set_aside(meta)
+    masked, notes = images.pop("masked", 0), images.pop("notes", [])
+    images.pop("set_aside", None)
+    code = meta.get("aside", np.zeros(0, np.int8))
+    constant, other = workspace.slices().left_out(code > 0 if len(code) else False)
     return dict(
         constant_images=constant,
         saturated_images=other - masked,
         masked_images=masked,
+        set_aside=len(aside),
         half_sets_redrawn=bool(meta["redrawn"]),
         images=images,
-        warnings=warn_of_images(images),
+        warnings=[*notes, *warn_of_images(images)],
     )
+
+
+def set_aside(prepared: Arrays) -> list[tuple[int, str]]:
+    """Row (from 0) of each particle that was set aside for what its row says, and the reason."""
+    code = prepared.get("aside", np.zeros(0, np.int8))
+    if not len(code):
+        return []
+    reasons = json.loads(str(prepared["images"]))["set_aside"]
+    return [(k, reasons[code[k] - 1]) for k in np.flatnonzero(code).tolist()]
 
 
 def versions() -> dict[str, str]:

@@ -51,12 +51,15 @@ class Source:
             The input or the settings do not fit.
         """
         table = ParticleTable(star)
-        particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf)
+        particles = read_particles(
+            table, data_dir, use_ctf=not settings.no_ctf, resolution=settings.resolution
+        )
         wrong = checks.problems(settings, len(particles), particles.box_px, particles.sampling)
         if wrong:
             raise InputError(" ".join(wrong))
         symmetry_matrices(settings.symmetry)
         grid = Grid(particles.box_px, particles.sampling, settings.resolution)
+        check_reach(particles, grid)
         if settings.mask:
             fit_mask(*read_map(settings.mask, "mask"), grid)
         check_given(settings)
@@ -75,7 +78,13 @@ class Source:
     ) -> tuple[Slices, Census, Arrays]:
         """Crop the images of some particles into the workspace; they and their checksums."""
         some = self.particles.take(rows)
-        chunks = read_chunks(some.stacks, some.stack, some.row, chunk_length(some.box_px))
+        chunks = read_chunks(
+            some.stacks,
+            some.stack,
+            some.row,
+            chunk_length(some.box_px),
+            some.kinds and some.kinds.box_px[some.kinds.of],
+        )
         try:
             slices, census = crop_particles(
                 some,
@@ -102,7 +111,7 @@ class Source:
 
     def judge(self, census: Census) -> tuple[np.ndarray, np.ndarray]:
         """Which images can be used, and the half-sets; see `Census.usable` and `fair_halves`."""
-        usable = census.usable(len(self.grid.frequencies))
+        usable = census.usable(len(self.grid.frequencies)) & self.particles.fit()
         return usable, fair_halves(self.particles, usable)
 
     def result(self, slices: Slices, census: Census, sums: Arrays, folder: Path | None) -> Arrays:
@@ -118,11 +127,36 @@ class Source:
             half=slices.half,
             redrawn=np.array(not np.array_equal(slices.half, self.particles.half)),
             usable=slices.usable,
-            images=np.array(json.dumps(census.describe(slices.usable))),
+            images=np.array(
+                json.dumps(
+                    dict(
+                        census.describe(slices.usable),
+                        notes=self.particles.notes,
+                        set_aside=self.particles.reasons,
+                    )
+                )
+            ),
+            aside=np.zeros(0, np.int8) if self.particles.aside is None else self.particles.aside,
             star=np.array(star),
             star_near=np.array(near),
             identity=np.array(self.identity),
             star_identity=np.array(self.star_identity),
+        )
+
+
+def check_reach(particles: Particles, grid: Grid) -> None:
+    """Whether all kinds of images have the samples of a grid.
+
+    Raises
+    ------
+    InputError
+        Those of the largest pixels have not.
+    """
+    if particles.kinds is not None and not particles.kinds.reached(grid):
+        raise InputError(
+            "resolution is %g A, too fine for those of the particles that have the largest pixels "
+            "(finest %g A): give a coarser one, or leave them out."
+            % (grid.resolution, 1.05 * particles.finest)
         )
 
 

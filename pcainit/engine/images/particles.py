@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.images.kinds import ImageKinds
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +56,24 @@ class Particles:
     row : (n,) int64
         Its image in that file, from 0.
     rotations : (n, 3, 3) float32
-        Specimen to image.
+        Specimen to image; times `ImageKinds.rest` where there are several kinds.
     shifts_px : (n, 2) float32
-        (x, y) shift that centres the particle, pixels.
+        (x, y) shift that centres the particle, pixels of the grid.
     ctf : CTF or None
         None when the images are used without CTF correction.
     half : (n,) int8
         Half-set 1 or 2.
     box_px : int
+        Of the grid: of the images, unless they are of several kinds.
     sampling : float
-        Angstrom per pixel.
+        Angstrom per pixel of the grid.
+    kinds : ImageKinds or None
+        None when all images have this box and sampling rate, and no magnification of their own.
+    aside : (n,) int8 or None
+        Which particles are set aside, by the number of the reason from 1; None when none are.
+    reasons : tuple of str
+    notes : tuple of str
+        Sentences on what is unusual about the particles.
     """
 
     stacks: tuple[str, ...]
@@ -76,9 +85,22 @@ class Particles:
     half: np.ndarray
     box_px: int
     sampling: float
+    kinds: ImageKinds | None = None
+    aside: np.ndarray | None = None
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def finest(self) -> float:
+        """Finest resolution that all images reach, Angstrom."""
+        return 2 * self.sampling if self.kinds is None else self.kinds.finest
+
+    def fit(self) -> np.ndarray | bool:
+        """Which particles are not set aside, (n,) bool; True for all."""
+        return True if self.aside is None else self.aside == 0
 
     def take(self, index: np.ndarray | slice) -> Particles:
         """Some of the particles."""
@@ -86,7 +108,13 @@ class Particles:
             name: getattr(self, name)[index]
             for name in ("stack", "row", "rotations", "shifts_px", "half")
         }
-        return dataclasses.replace(self, ctf=self.ctf and self.ctf.take(index), **some)
+        return dataclasses.replace(
+            self,
+            ctf=self.ctf and self.ctf.take(index),
+            kinds=self.kinds and self.kinds.take(index),
+            aside=None if self.aside is None else self.aside[index],
+            **some,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +146,15 @@ class Slices:
     def __len__(self) -> int:
         return len(self.values)
 
-    def left_out(self) -> tuple[int, int]:
-        """How many images are constant, and how many have far too much power."""
-        saturated = is_varying(self.values[np.flatnonzero(~self.usable)])
+    def left_out(self, aside: np.ndarray | bool = False) -> tuple[int, int]:
+        """How many images are constant, and how many have far too much power.
+
+        Parameters
+        ----------
+        aside : (n,) bool
+            Particles that are left out for other reasons.
+        """
+        saturated = is_varying(self.values[np.flatnonzero(~self.usable & ~np.asarray(aside))])
         return int((~saturated).sum()), int(saturated.sum())
 
     def take(self, index: np.ndarray) -> Slices:
