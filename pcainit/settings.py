@@ -18,7 +18,7 @@ METHODS = ("particles", "batches", "simple")
 START, FIXED = GIVEN_USES = ("start", "fixed")
 AUTO = "auto"
 
-_MASK = ("mask", "mask_threshold", "mask_near", "mask_far")
+_MASK = ("mask", "mask_sampling", "mask_threshold", "mask_near", "mask_far")
 # What the commands that are no run use of the table.
 USED_BY = {
     "volumes": ("resolution", *_MASK, "components", "classes", "seed"),
@@ -111,6 +111,17 @@ class Settings:
         "Solvent or focus mask (values 0 to 1). Heterogeneity is looked for inside it; outside "
         "every volume carries the consensus. Any box and sampling rate: it is resampled. Without "
         "one, a soft mask is made from the consensus.",
+    )
+    mask_sampling: float = _setting(
+        0.0,
+        "reconstruct",
+        "Sampling rate of the mask (A)",
+        "Angstrom per pixel of the mask, where its header is wrong; 0 takes the header's. In "
+        "Scipion it is that of the mask object.",
+        unit="A",
+        low=0.0,
+        high=1000.0,
+        expert=True,
     )
     mask_threshold: float = _setting(
         0.2,

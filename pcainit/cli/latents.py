@@ -105,7 +105,7 @@ def main(args: argparse.Namespace) -> int:
             class_weights=final["weights"],
             class_sizes=class_sizes(final),
             pairwise_differences=final["pairwise"],
-            **left_out(workspace),
+            **left_out(workspace, stages["reconstruct"]),
             coordinates=args.coordinates,
             matched_by=matched_by,
             verdict=verdict(stages, settings, args.along, matched_by),

@@ -213,26 +213,8 @@ BY_LABEL = {label: decision for decision in DECISIONS for label in decision.labe
 # Columns that have to come along when a set is written anew, beside those of its own objects.
 CARRIED = (*MATRIX, *TILT, *ZERNIKE, *PREMULTIPLIED, *FLIPPED, "rlnIsFlip")
 NAMED_PHASE, MOST_PHASE = 0.2, 1.0  # radians at the resolution: said, and refused
+TOMOGRAPHY = ("rlnTomoParticleName", "rlnTomoVisibleFrames")
 _SHOWN = 3  # of offenders
-
-
-def check_flags(flags: dict[str, Any], where: object) -> None:
-    """Refuse particles whose flags say that their images are of another kind.
-
-    Parameters
-    ----------
-    flags : dict
-        Label -> values, numbers or words, of any length.
-    where : object
-        The file or set that they stand in.
-
-    Raises
-    ------
-    InputError
-    """
-    found = problems(flags)
-    if found:
-        raise InputError(" ".join("%s %s" % (where, words) for words in found))
 
 
 def problems(flags: dict[str, Any], use_ctf: bool = True) -> list[str]:
@@ -240,7 +222,8 @@ def problems(flags: dict[str, Any], use_ctf: bool = True) -> list[str]:
 
     Parameters
     ----------
-    flags : see `check_flags`
+    flags : dict
+        Label -> values, numbers or words, of any length.
     use_ctf : bool
         Without it, what the CTF has done to the images is the user's to judge.
     """
@@ -251,6 +234,8 @@ def problems(flags: dict[str, Any], use_ctf: bool = True) -> list[str]:
             "holds subtomograms (%s): volumes or series of tilts, not projections. Give particles "
             "extracted from micrographs." % (", ".join(tomo) or "rlnImageDimensionality is 3")
         )
+    if found:
+        return found
     if use_ctf and _set(flags, PREMULTIPLIED):
         found.append(
             "holds CTF-premultiplied images (%s): extract the particles without premultiplication."

@@ -301,7 +301,7 @@ def publish_variance(
         dict(
             record(settings, grid, "variance", threads, seconds or {}),
             particles=len(workspace.slices()),
-            **left_out(workspace),
+            **left_out(workspace, before),
             **_components(found),
             regions_tried=int(found.get("regions_tried", 0)),
             changing_places=json.loads(str(found.get("places", "[]"))),
@@ -355,7 +355,7 @@ def summarise(
         noise_edge=found.get("noise_edge"),
         **_components(found),
         pairwise_differences=final["pairwise"],
-        **left_out(workspace),
+        **left_out(workspace, stages["reconstruct"]),
         nuisance=summarise_nuisance(stages, len(slices)),
         surroundings=summarise_surroundings(stages, slices.grid.voxel),
         copies=final.get("copies", []),
@@ -435,12 +435,20 @@ def record(
     )
 
 
-def left_out(workspace: Workspace) -> dict[str, Any]:
-    """What the images are like, and how many of them no result is made from."""
+def left_out(workspace: Workspace, before: Arrays) -> dict[str, Any]:
+    """What the images are like, and how many of them no result is made from.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    before : dict
+        Of the stage reconstruct.
+    """
     meta = workspace.get("prepare")
     images, aside = json.loads(str(meta.get("images", "{}"))), set_aside(meta)
     masked, notes = images.pop("masked", 0), images.pop("notes", [])
     images.pop("set_aside", None)
+    notes += filter(None, [str(before.get("mask_note", ""))])
     code = meta.get("aside", np.zeros(0, np.int8))
     constant, other = workspace.slices().left_out(code > 0 if len(code) else False)
     return dict(

@@ -20,7 +20,7 @@ from pcainit.engine.images.crop import Census, chunk_length, crop_particles
 from pcainit.engine.images.particles import Particles, Slices, fair_halves
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io.fingerprint import file_identity
-from pcainit.io.maps import read_map
+from pcainit.io.maps import read_mask
 from pcainit.io.stacks import read_chunks
 from pcainit.io.star import ParticleTable, read_particles
 from pcainit.pipeline.given import check_given
@@ -61,7 +61,7 @@ class Source:
         grid = Grid(particles.box_px, particles.sampling, settings.resolution)
         check_reach(particles, grid)
         if settings.mask:
-            fit_mask(*read_map(settings.mask, "mask"), grid)
+            fit_mask(*read_mask(settings.mask, settings.mask_sampling), grid)
         check_given(settings)
         return cls(
             star, particles, grid, table.identity, table.identity + file_identity(particles.stacks)
@@ -79,11 +79,7 @@ class Source:
         """Crop the images of some particles into the workspace; they and their checksums."""
         some = self.particles.take(rows)
         chunks = read_chunks(
-            some.stacks,
-            some.stack,
-            some.row,
-            chunk_length(some.box_px),
-            some.kinds and some.kinds.box_px[some.kinds.of],
+            some.stacks, some.stack, some.row, chunk_length(some.box_px), some.boxes()
         )
         try:
             slices, census = crop_particles(

@@ -9,12 +9,12 @@ import numpy as np
 
 from pcainit.checks import too_few
 from pcainit.engine.consensus.refine import clean_consensus
-from pcainit.engine.geometry.masks import auto_mask, check_room, fit_mask
+from pcainit.engine.geometry.masks import auto_mask, check_room, contradiction, fit_mask
 from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.projection.reconstruction import reconstruct_consensus
 from pcainit.errors import InputError
 from pcainit.io.fingerprint import content_identity
-from pcainit.io.maps import read_map
+from pcainit.io.maps import read_mask
 from pcainit.pipeline import batches, classes, grown_mask, power_curve
 from pcainit.pipeline.components import consensus_of
 from pcainit.pipeline.given import given_identity
@@ -76,7 +76,9 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     if settings.method == "particles":
         consensus, extra = clean_consensus(slices, consensus, symmetry, settings.seed)
     if settings.mask:
-        mask = fit_mask(*read_map(settings.mask, "mask"), slices.grid)
+        given, step = read_mask(settings.mask, settings.mask_sampling)
+        mask = fit_mask(given, step, slices.grid)
+        extra = dict(extra, mask_note=np.array(contradiction(len(given), step, slices.grid)))
     else:
         mask = auto_mask(
             consensus.mean,

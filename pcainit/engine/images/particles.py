@@ -98,6 +98,10 @@ class Particles:
         """Finest resolution that all images reach, Angstrom."""
         return 2 * self.sampling if self.kinds is None else self.kinds.finest
 
+    def boxes(self) -> np.ndarray | None:
+        """Box of each particle's image, (n,) int64 pixels; None where all have `box_px`."""
+        return None if self.kinds is None else self.kinds.box_px[self.kinds.of]
+
     def fit(self) -> np.ndarray | bool:
         """Which particles are not set aside, (n,) bool; True for all."""
         return True if self.aside is None else self.aside == 0

@@ -8,7 +8,7 @@ from typing import Callable, Dict
 import numpy as np
 
 from pcainit.engine.classes.distances import noise_power, pairwise_differences
-from pcainit.engine.geometry.masks import auto_mask, fit_mask
+from pcainit.engine.geometry.masks import auto_mask, contradiction, fit_mask
 from pcainit.engine.images.particles import Slices
 from pcainit.engine.projection.reconstruction import (
     Consensus,
@@ -27,7 +27,7 @@ from pcainit.engine.volume_sets.clusters import (
     principal_axes,
 )
 from pcainit.errors import InputError
-from pcainit.io.maps import read_map
+from pcainit.io.maps import read_mask
 from pcainit.settings import Settings
 
 Arrays = Dict[str, np.ndarray]
@@ -143,17 +143,18 @@ def reconstruct(
         )
     progress(0.1)
     consensus = reconstruct_consensus(slices, symmetry)
-    mask = (
-        fit_mask(*read_map(settings.mask, "mask"), grid)
-        if settings.mask
-        else auto_mask(
+    note = ""
+    if settings.mask:
+        given, step = read_mask(settings.mask, settings.mask_sampling)
+        mask, note = fit_mask(given, step, grid), contradiction(len(given), step, grid)
+    else:
+        mask = auto_mask(
             consensus.mean,
             grid,
             threshold=settings.mask_threshold,
             near=settings.mask_near,
             far=settings.mask_far,
         )
-    )
     progress(0.4)
     posterior = np.zeros((n, k), np.float32)
     posterior[usable] = found.posterior
@@ -168,7 +169,9 @@ def reconstruct(
     if len(found.tried) > 1:
         clusters.update(tried_classes=found.tried, bic=found.bic)
     return {
-        "reconstruct": dict(mean=consensus.mean, mask=mask, fsc=consensus.fsc),
+        "reconstruct": dict(
+            mean=consensus.mean, mask=mask, fsc=consensus.fsc, mask_note=np.array(note)
+        ),
         "components": dict(variance=_variance_between(classes, sizes / sizes.sum())),
         "cluster": clusters,
         "volumes": dict(

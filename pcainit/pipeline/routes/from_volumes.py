@@ -22,7 +22,7 @@ from pcainit.engine.volume_sets.volume_set import (
 )
 from pcainit.errors import InputError
 from pcainit.io.map_list import MapFile
-from pcainit.io.maps import read_map
+from pcainit.io.maps import read_mask
 from pcainit.limits import MIN_VOLUMES
 from pcainit.settings import Settings
 
@@ -123,7 +123,7 @@ def check_widths(widths: np.ndarray, entries: list[MapFile], mask: np.ndarray, g
 def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
     """The user's mask, or one made from the mean of the volumes."""
     if settings.mask:
-        return fit_mask(*read_map(settings.mask, "mask"), grid)
+        return fit_mask(*read_mask(settings.mask, settings.mask_sampling), grid)
     try:
         return auto_mask(
             mean,
@@ -201,7 +201,7 @@ def analyse_volumes(
             )
         )
     if settings.mask:
-        read_map(settings.mask, "mask")  # before the volumes are read
+        read_mask(settings.mask, settings.mask_sampling)  # before the volumes are read
     volumes, grid, widths = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
     weights = np.array([entry.weight for entry in entries])
     weights = weights / weights.mean()

@@ -142,7 +142,7 @@ def make_preview(
         particles.stack,
         particles.row,
         chunk_length(particles.box_px),
-        particles.kinds and particles.kinds.box_px[particles.kinds.of],
+        particles.boxes(),
     )
     slices = prepare_slices(
         particles,

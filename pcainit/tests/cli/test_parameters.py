@@ -25,6 +25,7 @@ OTHER = dict(
     invert_contrast=True,
     normalise=True,
     mask="m.mrc",
+    mask_sampling=3.0,
     mask_threshold=0.3,
     mask_near=5.0,
     mask_far=30.0,
@@ -191,4 +192,4 @@ def test_the_protocols_give_what_the_routes_use():
     from pcainit.protocols import PcaInitProtLatents, PcaInitProtVolumePca
 
     for route, protocol in (("volumes", PcaInitProtVolumePca), ("latents", PcaInitProtLatents)):
-        assert {*protocol.SETTINGS, "mask", "classes"} == set(USED_BY[route])
+        assert {*protocol.SETTINGS, "mask", "mask_sampling", "classes"} == set(USED_BY[route])
