@@ -209,6 +209,27 @@ DECISIONS = (
     ),
 )
 
+# Attributes of Scipion's sets and particles, what is done with them, and why.
+SCIPION = (
+    ("_transform", "used", "the pose and the origin; its inverse is RELION's"),
+    ("_ctfModel", "used", "the defocus, its azimuth, and the phase shift"),
+    ("_acquisition", "used", "of the particle, or else of the set"),
+    (
+        "_acquisition.opticsGroupInfo",
+        "used",
+        "magnifications, beam tilt, aberrations and flags of RELION's optics groups, as the table "
+        "above says; pixel size and box are those of the set",
+    ),
+    ("_rln... of the particles", "used", "as the table above says, and the optics group"),
+    ("_samplingRate", "used", "of the set, and of masks and volumes: it rules over headers"),
+    ("_isPhaseFlipped", "refused", "unless no CTF correction is asked for"),
+    ("_isAmplitudeCorrected", "refused", "unless no CTF correction is asked for"),
+    ("_hasCtf", "refused", "where false, unless no CTF correction is asked for"),
+    ("_alignment", "refused", "unless it is a projection alignment"),
+    ("_enabled", "used", "particles that are not enabled are left out"),
+    ("_coordinate, _micId, _classId, _scores", "not looked at", "nothing of the image"),
+)
+
 BY_LABEL = {label: decision for decision in DECISIONS for label in decision.labels}
 # Columns that have to come along when a set is written anew, beside those of its own objects.
 CARRIED = (*MATRIX, *TILT, *ZERNIKE, *PREMULTIPLIED, *FLIPPED, "rlnIsFlip")

@@ -330,7 +330,7 @@ def _refuse_repeats(image: np.ndarray, poses: np.ndarray, aside: np.ndarray, pat
         )
 
 
-def _read_ctf(table: ParticleTable, aside: SettingAside) -> CTF:
+def _read_ctf(table: ParticleTable, aside: SettingAside | None = None) -> CTF:
     if not table.has("rlnDefocusU"):
         raise InputError(
             "%s has no CTF (rlnDefocusU): estimate it, or run without CTF correction "
@@ -343,6 +343,7 @@ def _read_ctf(table: ParticleTable, aside: SettingAside) -> CTF:
         fields[name] = table.checked(label, default, finite=not name.startswith("defocus"))
     u = fields["defocus_u"]
     plausible.check_defocus(u[np.isfinite(u)], table.path)
+    aside = aside or SettingAside(len(table), table.path)
     judge_defocus(aside, u, fields["defocus_v"], fields["defocus_angle"], fields["phase_shift"])
     return CTF(**fields)
 

@@ -61,12 +61,12 @@ class ImageKinds:
         return float((2 * self.sampling / self.factor).max())
 
     def common_grid(self) -> tuple[int, float]:
-        """Box (pixels, even) and sampling rate that suit all: those of most of the images.
+        """Box (pixels) and sampling rate that suit all: those of most of the images.
 
         Their box is made smaller where that of others is: what lies outside an image is not known.
         """
         count = np.bincount(self.of, minlength=len(self.box_px))
-        most = int(np.argmax(count))
+        most = int(np.lexsort([self.sampling, -count])[0])  # of several, that of the finest pixels
         box, sampling = int(self.box_px[most]), float(self.sampling[most])
         used = count > 0
         width = float((self.box_px * self.sampling / self.factor)[used].min())
