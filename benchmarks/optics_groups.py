@@ -4,7 +4,7 @@ A homogeneous set has to have no certified component, and two states have to be 
 well as in images of one kind.  The images are made exactly, from RELION's definitions alone
 (`pcainit.tests.optics_examples`).
 
-Usage: python benchmarks/optics_groups.py FOLDER [--particles 4000]
+Usage: python benchmarks/optics_groups.py FOLDER [--particles 3000] [--noise 5]
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -30,7 +30,7 @@ KINDS = {
 LOST = 4  # balls that the second state lacks
 
 
-def run(folder: Path, groups: list, count: int, states: bool, hide: bool) -> dict:
+def run(folder: Path, groups: list, count: int, states: bool, hide: bool, noise: float) -> dict:
     """Simulate and analyse one set; components certified, classes, ARI."""
     folder.mkdir(parents=True, exist_ok=True)
     # The group goes by turns: states must not.
@@ -38,7 +38,7 @@ def run(folder: Path, groups: list, count: int, states: bool, hide: bool) -> dic
     weights = np.ones((count, len(balls())))
     if states:
         weights[np.ix_(state, np.argsort(balls()[:, 0])[-LOST:])] = 0
-    made = write_set(folder, groups, count, noise=2.0, weights=weights)
+    made = write_set(folder, groups, count, noise=noise, weights=weights)
     if hide:  # the matrices are left out, to see what they are worth
         text = made["path"].read_text().replace("rlnMagMat", "rlnUnknown")
         made["path"].write_text(text)
@@ -60,13 +60,16 @@ def main() -> None:
     """Run all sets and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--particles", type=int, default=4000)
+    parser.add_argument("--particles", type=int, default=3000)
+    parser.add_argument(
+        "--noise", type=float, default=5.0, help="standard deviation over the images' own"
+    )
     args = parser.parse_args()
     for name, groups in KINDS.items():
         for states in (False, True):
             what = "two states" if states else "homogeneous"
             folder = args.folder / name.replace(" ", "_").replace(",", "") / what.replace(" ", "_")
-            found = run(folder, groups, args.particles, states, "unsaid" in name)
+            found = run(folder, groups, args.particles, states, "unsaid" in name, args.noise)
             print("%-18s %-12s %s" % (name, what, json.dumps(found)), flush=True)
 
 

@@ -340,7 +340,9 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
             columns.append(("rlnPhaseShift", np.nan_to_num(table.values["phase_shift"])))
     for label, default in EXTRA.items():
         values = table.values[label]
-        if label not in carried and np.any(np.isfinite(values)):
+        together = relion_columns.MATRIX if label in relion_columns.MATRIX else (label,)
+        given = np.isfinite([table.values[name] for name in together])
+        if label not in carried and given.any():
             columns.append((label, np.where(np.isfinite(values), values, default)))
     subset = table.values["random_subset"]
     if np.all((subset == 1) | (subset == 2)):
