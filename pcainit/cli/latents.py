@@ -55,13 +55,12 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.geometry.poses import symmetry_matrices
     from pcainit.io.coordinates import match_coordinates
     from pcainit.io.star import ParticleTable
+    from pcainit.output.particle_summary import left_out, set_aside
     from pcainit.output.publish import (
         class_sizes,
-        left_out,
         record,
         refuse_overwriting,
         same_table,
-        set_aside,
         write_result,
     )
     from pcainit.output.words.latents import verdict

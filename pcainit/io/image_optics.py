@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SAME = 1e-3  # of a pixel size
 NEGLIGIBLE = 1e-4  # of a magnification: less than half a pixel in ten thousand
 _MAGNIFIES = (0.5, 2.0)  # singular values of a magnification
+NARROW = 0.7  # of the usual width of images
 HEADER = 0.05  # of a pixel size, by which headers may differ unsaid
 _UNSET = (0.0, 1.0)  # what headers hold where nobody cared
 
@@ -95,6 +96,24 @@ def image_kinds(box: np.ndarray, sampling: np.ndarray, matrix: np.ndarray) -> Im
         kinds[:, 2:].reshape(-1, 2, 2),
         of.ravel().astype(np.int32),
     )
+
+
+def check_widths(kinds: ImageKinds, path: object) -> None:
+    """Refuse images that are far narrower than most: the grid would have to be as narrow.
+
+    Raises
+    ------
+    InputError
+    """
+    width = kinds.box_px * kinds.sampling
+    usual = float(np.median(width[kinds.of]))
+    bad = width[kinds.of] < NARROW * usual
+    if bad.any():
+        raise InputError(
+            "%s mixes images of %g A (%s) with others of %g A: extract them in a box of about the "
+            "same width, or leave them out."
+            % (path, width[kinds.of][bad].min(), columns.rows(bad), usual)
+        )
 
 
 def header_notes(headers: list[MrcLayout], stack: np.ndarray, sampling: np.ndarray) -> list[str]:

@@ -260,6 +260,7 @@ def read_particles(
     kinds = image_optics.image_kinds(boxes, sampling, image_optics.magnifications(table))
     grid = int(boxes[0]), float(sampling[0])
     if kinds is not None:
+        image_optics.check_widths(kinds, table.path)
         grid = kinds.common_grid()
         shifts = shifts * (sampling / grid[1] / kinds.factor[kinds.of])[:, None]
         rotations[:, :2] = kinds.rest[kinds.of].astype(np.float32) @ rotations[:, :2]

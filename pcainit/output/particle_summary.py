@@ -3,9 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 from typing import Any, Dict
 
 import numpy as np
+
+from pcainit.engine.images.census import warn_of_images
+from pcainit.pipeline.store import Workspace
 
 Arrays = Dict[str, np.ndarray]
 
@@ -51,3 +55,39 @@ def summarise_surroundings(stages: dict[str, Arrays], voxel: float) -> dict[str,
         window=float(before["window"]) * voxel,
         mask_grown=any(name.startswith("again_") for name in found),
     )
+
+
+def left_out(workspace: Workspace, before: Arrays) -> dict[str, Any]:
+    """What the images are like, and how many of them no result is made from.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    before : dict
+        Of the stage reconstruct.
+    """
+    meta = workspace.get("prepare")
+    images, aside = json.loads(str(meta.get("images", "{}"))), set_aside(meta)
+    masked, notes = images.pop("masked", 0), images.pop("notes", [])
+    images.pop("set_aside", None)
+    notes += filter(None, [str(before.get("mask_note", ""))])
+    code = meta.get("aside", np.zeros(0, np.int8))
+    constant, other = workspace.slices().left_out(code > 0 if len(code) else False)
+    return dict(
+        constant_images=constant,
+        saturated_images=other - masked,
+        masked_images=masked,
+        set_aside=len(aside),
+        half_sets_redrawn=bool(meta["redrawn"]),
+        images=images,
+        warnings=[*notes, *warn_of_images(images)],
+    )
+
+
+def set_aside(prepared: Arrays) -> list[tuple[int, str]]:
+    """Row (from 0) of each particle that was set aside for what its row says, and the reason."""
+    code = prepared.get("aside", np.zeros(0, np.int8))
+    if not len(code):
+        return []
+    reasons = json.loads(str(prepared["images"]))["set_aside"]
+    return [(k, reasons[code[k] - 1]) for k in np.flatnonzero(code).tolist()]

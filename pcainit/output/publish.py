@@ -17,13 +17,17 @@ import numpy as np
 
 from pcainit import __version__
 from pcainit.engine.geometry.grid import Grid
-from pcainit.engine.images.census import warn_of_images
 from pcainit.errors import InputError
 from pcainit.io.atomic import to_json_types, write_arrays, write_json, write_text
 from pcainit.io.ownership import refuse_foreign
 from pcainit.io.star import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
-from pcainit.output.particle_summary import summarise_nuisance, summarise_surroundings
+from pcainit.output.particle_summary import (
+    left_out,
+    set_aside,
+    summarise_nuisance,
+    summarise_surroundings,
+)
 from pcainit.output.words.verdict import write_look, write_verdict
 from pcainit.pipeline.given import user_files
 from pcainit.pipeline.grown_mask import with_grown_mask
@@ -433,42 +437,6 @@ def record(
         resolution=settings.resolution,
         seconds=seconds,
     )
-
-
-def left_out(workspace: Workspace, before: Arrays) -> dict[str, Any]:
-    """What the images are like, and how many of them no result is made from.
-
-    Parameters
-    ----------
-    workspace : Workspace
-    before : dict
-        Of the stage reconstruct.
-    """
-    meta = workspace.get("prepare")
-    images, aside = json.loads(str(meta.get("images", "{}"))), set_aside(meta)
-    masked, notes = images.pop("masked", 0), images.pop("notes", [])
-    images.pop("set_aside", None)
-    notes += filter(None, [str(before.get("mask_note", ""))])
-    code = meta.get("aside", np.zeros(0, np.int8))
-    constant, other = workspace.slices().left_out(code > 0 if len(code) else False)
-    return dict(
-        constant_images=constant,
-        saturated_images=other - masked,
-        masked_images=masked,
-        set_aside=len(aside),
-        half_sets_redrawn=bool(meta["redrawn"]),
-        images=images,
-        warnings=[*notes, *warn_of_images(images)],
-    )
-
-
-def set_aside(prepared: Arrays) -> list[tuple[int, str]]:
-    """Row (from 0) of each particle that was set aside for what its row says, and the reason."""
-    code = prepared.get("aside", np.zeros(0, np.int8))
-    if not len(code):
-        return []
-    reasons = json.loads(str(prepared["images"]))["set_aside"]
-    return [(k, reasons[code[k] - 1]) for k in np.flatnonzero(code).tolist()]
 
 
 def versions() -> dict[str, str]:

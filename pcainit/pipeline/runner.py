@@ -73,12 +73,13 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     consensus = reconstruct_consensus(slices, symmetry)
     progress(0.3)
     extra: Arrays = {}
+    note = ""
     if settings.method == "particles":
         consensus, extra = clean_consensus(slices, consensus, symmetry, settings.seed)
     if settings.mask:
         given, step = read_mask(settings.mask, settings.mask_sampling)
         mask = fit_mask(given, step, slices.grid)
-        extra = dict(extra, mask_note=np.array(contradiction(len(given), step, slices.grid)))
+        note = contradiction(len(given), step, slices.grid)
     else:
         mask = auto_mask(
             consensus.mean,
@@ -100,6 +101,7 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
             signal=consensus.signal,
             fsc=consensus.fsc,
             mask=mask,
+            mask_note=np.array(note),
             **extra,
         ),
     )
