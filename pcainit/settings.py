@@ -22,7 +22,7 @@ FINER, ABOVE_NYQUIST, WORTH_WHILE = 0.55, 1.1, 0.85
 START, FIXED = GIVEN_USES = ("start", "fixed")
 AUTO = "auto"
 
-_MASK = ("mask", "mask_threshold", "mask_near", "mask_far")
+_MASK = ("mask", "mask_sampling", "mask_threshold", "mask_near", "mask_far")
 # What the commands that are no run use of the table.
 USED_BY = {
     "volumes": ("resolution", *_MASK, "components", "classes", "seed"),
@@ -126,6 +126,17 @@ class Settings:
         "Solvent or focus mask (values 0 to 1). Heterogeneity is looked for inside it; outside "
         "every volume carries the consensus. Any box and sampling rate: it is resampled. Without "
         "one, a soft mask is made from the consensus.",
+    )
+    mask_sampling: float = _setting(
+        0.0,
+        "reconstruct",
+        "Sampling rate of the mask (A)",
+        "Angstrom per pixel of the mask, where its header is wrong; 0 takes the header's. In "
+        "Scipion it is that of the mask object.",
+        unit="A",
+        low=0.0,
+        high=1000.0,
+        expert=True,
     )
     mask_threshold: float = _setting(
         0.2,

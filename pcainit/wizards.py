@@ -88,7 +88,7 @@ class PcaInitMaskWizard(PcaInitPreviewWizard):
 
     def _choose(self, root, protocol, preview):
         from pcainit.engine.geometry.masks import fit_mask
-        from pcainit.io.maps import read_map
+        from pcainit.io.maps import read_mask
         from pcainit.settings import Settings
         from pcainit.viewers.preview_dialog import PreviewDialog
 
@@ -96,7 +96,9 @@ class PcaInitMaskWizard(PcaInitPreviewWizard):
         sliders, mask = [], None
         if given is not None:
             try:
-                mask = fit_mask(*read_map(given.getFileName(), "mask"), preview.grid)
+                mask = fit_mask(
+                    *read_mask(given.getFileName(), form.mask_sampling(protocol)), preview.grid
+                )
             except InputError as problem:
                 dialog.showError(self._title, str(problem), root)
                 return {}

@@ -40,13 +40,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask", default="", help="mask to compare in (default: made from the mean of all)"
     )
+    parser.add_argument(
+        "--mask-sampling",
+        type=float,
+        default=fields["mask_sampling"]["default"],
+        metavar="MASK_SAMPLING",
+        help=fields["mask_sampling"]["help"],
+    )
     add_threads(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Compare and write."""
     check_threads(args)
-    settings = Settings(resolution=args.resolution, mask=args.mask)
+    settings = Settings(
+        resolution=args.resolution, mask=args.mask, mask_sampling=args.mask_sampling
+    )
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.io.atomic import to_json_types, write_json, write_text
     from pcainit.io.map_list import MapFile, find_maps

@@ -110,6 +110,7 @@ def main(args: argparse.Namespace) -> int:
             summary,
             threads=args.threads,
             table=same_table(args.particles, workspace.get(PrepareResult).star_identity),
+            aside=workspace.get(PrepareResult).set_aside,
         )
     announce(output, written)
     return 0

@@ -112,11 +112,15 @@ class CryosparcTable(ParticleTable):
             return [str(uid) for uid in self.rows.fields["uid"].tolist()]
         return _cells(self._values[label])
 
-    def numbers(self, label: str, default: float | None = None) -> np.ndarray:
+    def numbers(
+        self, label: str, default: float | None = None, *, finite: bool = True
+    ) -> np.ndarray:
         """One value per particle, (n,) float64; see `ParticleTable.numbers`."""
         if label in self._values:
             return self._values[label]
-        return super().numbers(label, default) if default is None else np.full(len(self), default)
+        if default is None:
+            return super().numbers(label, finite=finite)
+        return np.full(len(self), float(default))
 
     def write_with(self, path: str | Path, columns: dict[str, np.ndarray]) -> None:
         """Write a RELION STAR file of all rows in order with some columns added.

@@ -60,6 +60,15 @@ def write_blocks(
             file.write(header.tobytes())
 
 
+def read_mask(path: str | Path, sampling: float = 0.0) -> tuple[np.ndarray, float]:
+    """A mask and its sampling rate: the given one, or, where that is 0, the header's.
+
+    Parameters, return values and errors as of `read_map`.
+    """
+    volume, own = read_map(path, "mask")
+    return volume, sampling or own
+
+
 def read_map(path: str | Path, what: str = "map") -> tuple[np.ndarray, float]:
     """A cubic MRC map and its sampling rate.
 

@@ -13,7 +13,14 @@ from mrcfile.dtypes import HEADER_DTYPE
 
 _REAL = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _OTHER = {3: "complex values", 4: "complex values", 16: "colours", 101: "four-bit values"}
+_FOURIER = (-11, -12, -21, -22)  # SPIDER's forms that are no images
 _IMOD_STAMP, _IMOD_SIGNED = 1146047817, 1
+_FORMATS = {
+    b"\x89HDF": "an HDF file (EMAN2's .hdf; e2proc2d.py converts it)",
+    b"II*\0": "a TIFF file",
+    b"MM\0*": "a TIFF file",
+    b"\x93NUMPY": "a numpy array",
+}
 _PACKED = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7z": "xz", b"PK\x03": "zip"}
 
 
@@ -37,6 +44,8 @@ class MrcLayout:
         Which of x (1), y (2) and z (3) each is.
     sections : int
         Sections of one volume; fewer than nz in a stack of volumes.
+    gap : int
+        Bytes between one section and the next.
     """
 
     path: str
@@ -47,6 +56,7 @@ class MrcLayout:
     voxel: tuple[float, float, float]
     axes: tuple[int, int, int]
     sections: int
+    gap: int = 0
 
     def read(self) -> np.ndarray:
         """All voxels.
@@ -62,6 +72,8 @@ class MrcLayout:
             It cannot be read.
         """
         voxels = np.empty(self.shape, self.dtype)
+        if self.gap:
+            raise ValueError("it is a stack of images")
         with open(self.path, "rb", buffering=0) as file:
             file.seek(self.offset)
             if not read_fully(file, voxels):
@@ -84,8 +96,14 @@ def read_layout(path: str | Path) -> MrcLayout:
         size = os.fstat(handle.fileno()).st_size
     if head[:3] in _PACKED:
         raise ValueError("it is compressed with %s: unpack it" % _PACKED[head[:3]])
+    for mark, name in _FORMATS.items():
+        if head.startswith(mark):
+            raise ValueError("it is no MRC file but %s: convert it to MRC" % name)
     if len(head) < HEADER_DTYPE.itemsize:
         raise ValueError("it is too short for an MRC header")
+    spider = read_spider(str(path), head, size)
+    if spider is not None:
+        return spider
     header, order = _in_byte_order(head)
     shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
     mode, extended = int(header["mode"]), int(header["nsymbt"])
@@ -115,6 +133,44 @@ def read_layout(path: str | Path) -> MrcLayout:
         axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
         depth if stack else shape[0],
     )
+
+
+def read_spider(path: str, head: bytes, size: int) -> MrcLayout | None:
+    """Layout of a SPIDER stack or image (float32, a header before each image); None for others."""
+    for order in "<>":
+        words = np.frombuffer(head[:1024], order + "f4")
+        with np.errstate(invalid="ignore"):
+            whole = np.isfinite(words[:26]).all() and (words[:26] == np.rint(words[:26])).all()
+        if not whole:
+            continue
+        planes, rows, form, columns, records, header = words[[0, 1, 4, 11, 12, 21]].astype(int)
+        length, stack, count = words[[22, 23, 25]].astype(int)
+        if (
+            min(planes, rows, columns, records) < 1
+            or length != 4 * columns
+            or header != records * length
+            or form not in (1, 3, *_FOURIER)
+        ):
+            continue
+        if form in _FOURIER:
+            raise ValueError("it is a SPIDER file of Fourier transforms, not of images")
+        images, first, gap = (count, 2 * header, header) if stack > 0 else (planes, header, 0)
+        if planes > 1 and stack > 0:
+            raise ValueError("it is a SPIDER stack of volumes, not of images")
+        each = 4 * int(rows) * int(columns)
+        present = max(0, size - first + gap) // (each + int(gap))
+        return MrcLayout(
+            path,
+            (int(images), int(rows), int(columns)),
+            np.dtype(order + "f4"),
+            int(first),
+            min(present, int(images)),
+            (0.0, 0.0, 0.0),
+            (1, 2, 3),
+            int(images),
+            int(gap),
+        )
+    return None
 
 
 def read_fully(file: Any, room: np.ndarray) -> bool:

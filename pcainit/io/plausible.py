@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from pcainit.errors import InputError
+from pcainit.io.columns import rows
 
 # Label -> lowest and highest value that is read, and what to look for beyond them.
 _RANGES: dict[str, tuple[float, float, str]] = {
@@ -40,8 +41,15 @@ def check_range(values: np.ndarray, label: str, path: object) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
-            "%s: %s of row %d is %g, which cannot be: %s."
-            % (path, label, row + 1, values[row], remedy)
+            "%s: %s of %s is %s%g, which cannot be: %s."
+            % (
+                path,
+                label,
+                rows(bad),
+                "in the first of them " if bad.sum() > 1 else "",
+                values[row],
+                remedy,
+            )
         )
 
 
@@ -60,7 +68,7 @@ def check_pixel_size(values: np.ndarray, path: object) -> None:
 def check_defocus(defocus: np.ndarray, path: object) -> None:
     """Refuse defocus in micrometres; see `check_range`."""
     size = np.abs(defocus)
-    if 0 < size.max() <= _MICROMETRES:
+    if 0 < size.max(initial=0) <= _MICROMETRES:
         raise InputError(
             "%s: rlnDefocusU is at most %g, which looks like micrometres: it is given "
             "in Angstrom, usually 5000 to 30000." % (path, size.max())
@@ -83,13 +91,20 @@ def check_degrees(angles: list[np.ndarray], path: object) -> None:
         )
 
 
-def check_shifts(shifts: np.ndarray, box: int, path: object) -> None:
-    """Refuse shifts (n, 2) in pixels that put a particle outside its own image."""
-    bad = ~(np.abs(shifts) <= box).all(axis=1)
+def check_shifts(shifts: np.ndarray, box: np.ndarray, path: object) -> None:
+    """Refuse shifts (n, 2) in pixels that put particles outside their own images (boxes (n,))."""
+    bad = ~(np.abs(shifts) <= box[:, None]).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
-            "%s: the origin of row %d is %.3g, %.3g pixels away, more than the box "
+            "%s: the origin of %s is %s%.3g, %.3g pixels away, more than the box "
             "(%d): rlnOriginXAngst is given in Angstrom, rlnOriginX in pixels."
-            % (path, row + 1, shifts[row, 0], shifts[row, 1], box)
+            % (
+                path,
+                rows(bad),
+                "in the first of them " if bad.sum() > 1 else "",
+                shifts[row, 0],
+                shifts[row, 1],
+                box[row],
+            )
         )

@@ -1,4 +1,4 @@
-"""Particle stacks: found, checked, and read once, in chunks."""
+"""Particle stacks (MRC, SPIDER): found, checked, and read once, in chunks."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from pcainit.buffers import Reused, ReusedByThread
 from pcainit.errors import InputError, shorten
-from pcainit.io.mrc_layout import read_fully, read_layout
+from pcainit.io.mrc_layout import MrcLayout, read_fully, read_layout
 
 _FORMAT = re.compile(r":mrcs?$")  # as in stack.mrc:mrcs
 _UID = re.compile(r"/\d{15,}_(?=[^/]*$)")  # before the names of files that cryoSPARC imported
@@ -60,19 +60,8 @@ def locate_stacks(
             % (star, bad + 1, shorten(names[bad]))
         )
     paths = list(number)
-    roots = [Path(data_dir)] if data_dir else _candidate_roots(star)
-    root = next((r for r in roots if os.path.isfile(_in_place(r, paths[0]))), None)
-    if root is None:
-        raise InputError(
-            "The particle stack %s named in %s is not found below %s: give the "
-            "folder that image paths start from (--data-dir)."
-            % (
-                shorten(paths[0]) or "without a name",
-                star,
-                data_dir or "%s or %s" % (Path.cwd(), star.parent),
-            )
-        )
-    found = [os.path.realpath(_in_place(root, path)) for path in paths]
+    root, drop = _find_root(paths[0], star, data_dir)
+    found = [os.path.realpath(_in_place(root, _tail(path, drop))) for path in paths]
     missing = [path for path, full in zip(paths, found) if not os.path.isfile(full)]
     if missing:
         raise InputError(
@@ -89,6 +78,41 @@ def _in_place(root: Path, path: str) -> str:
         if os.path.isfile(plain):
             return plain
     return full
+
+
+def _find_root(path: str, star: Path, data_dir: str | None) -> tuple[Path, int]:
+    """Folder that image paths start from, and how many of their folders to leave out for it.
+
+    With a folder given, the ends of the path are tried in it as well, the longest first: people
+    move projects from one computer to another, and absolute paths stay behind.
+    """
+    roots = [Path(data_dir)] if data_dir else _candidate_roots(star)
+    for root in roots:
+        if os.path.isfile(_in_place(root, path)):
+            return root, 0
+    depth = len(Path(path).parts)
+    if data_dir:
+        for drop in range(1, depth):
+            tail = _tail(path, drop)
+            if os.path.isfile(_in_place(roots[0], tail)):
+                return roots[0], drop
+    named = shorten(path) or "without a name"
+    if os.path.isabs(path):
+        raise InputError(
+            "The particle stack %s named in %s is an absolute path that is not found here%s: "
+            "give the folder that holds the images, or the end of that path (--data-dir)."
+            % (named, star, ", nor is any end of it below %s" % data_dir if data_dir else "")
+        )
+    raise InputError(
+        "The particle stack %s named in %s is not found below %s: give the folder that image "
+        "paths start from (--data-dir)."
+        % (named, star, data_dir or "%s or %s" % (Path.cwd(), star.parent))
+    )
+
+
+def _tail(path: str, drop: int) -> str:
+    """A path without its first folders (of an absolute one, the root is the first)."""
+    return os.path.join(*Path(path).parts[drop:]) if drop else path
 
 
 def image_number(text: str) -> int:
@@ -110,46 +134,100 @@ def stack_box(stacks: tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> in
     InputError
         Not square, of different sizes, truncated, or too few images.
     """
-    box = None
-    last = np.zeros(len(stacks), np.int64)
+    boxes = stack_boxes(read_headers(stacks), stack, row)
+    other = np.flatnonzero(boxes != boxes[:1])
+    if len(other):
+        raise InputError(
+            "Particle stacks have different boxes (%d and %d pixels, %s): rescale "
+            "them to one." % (boxes[0], boxes[other[0]], stacks[other[0]])
+        )
+    return int(boxes[0]) if len(boxes) else 0
+
+
+def read_headers(stacks: tuple[str, ...]) -> list[MrcLayout]:
+    """Where the images of each stack lie.
+
+    Raises
+    ------
+    InputError
+        One cannot be read, or is truncated.
+    """
+    return [_read_header(path) for path in stacks]
+
+
+def stack_boxes(headers: list[MrcLayout], stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Box of each stack, (s,) int64 pixels; every image that is asked for must exist.
+
+    Raises
+    ------
+    InputError
+        Images that are not square, or too few.
+    """
+    last = np.zeros(len(headers), np.int64)
     np.maximum.at(last, stack, row)
-    for path, highest in zip(stacks, last):
-        count, ny, nx = _read_header(path)[2]
+    boxes = np.zeros(len(headers), np.int64)
+    for k, (header, highest) in enumerate(zip(headers, last)):
+        count, ny, nx = header.shape
         if ny != nx:
             raise InputError(
-                "The images of %s are %d x %d pixels: they must be square." % (path, nx, ny)
-            )
-        if box is not None and nx != box:
-            raise InputError(
-                "Particle stacks have different boxes (%d and %d pixels, %s): rescale "
-                "them to one." % (box, nx, path)
+                "The images of %s are %d x %d pixels: they must be square." % (header.path, nx, ny)
             )
         if highest >= count:
             raise InputError(
-                "Image %d of %s is asked for, but the stack has %d." % (highest + 1, path, count)
+                "Image %d of %s is asked for, but the stack has %d."
+                % (highest + 1, header.path, count)
             )
-        box = nx
-    return int(box or 0)
+        boxes[k] = nx
+    return boxes
 
 
-def _read_header(path: str) -> tuple[np.dtype, int, tuple[int, int, int]]:
-    """Type of the numbers of one MRC stack, where they begin, and (images, y, x)."""
+def refuse_unnumbered(headers: list[MrcLayout], stack: np.ndarray, names: list[str]) -> None:
+    """Refuse names without a number of files that hold several images: which one is meant?
+
+    Raises
+    ------
+    InputError
+    """
+    count = np.array([header.shape[0] for header in headers])
+    bad = np.array(["@" not in name for name in names]) & (count[stack] > 1)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise InputError(
+            "%s is named without the number of an image, but holds %d (%d of %d particles are "
+            "named so): volumes or series of tilts are no particle images, and of a stack each "
+            "image has to be named, as in 000001@%s."
+            % (
+                shorten(names[k]),
+                count[stack[k]],
+                int(bad.sum()),
+                len(bad),
+                os.path.basename(headers[stack[k]].path),
+            )
+        )
+
+
+def _read_header(path: str) -> MrcLayout:
+    """Where the images of one stack lie."""
     try:
         layout = read_layout(path)
     except (ValueError, OSError) as error:
         raise InputError(
-            "The particle stack %s cannot be read as MRC (%s)." % (path, error)
+            "The particle stack %s cannot be read as MRC or SPIDER (%s)." % (path, error)
         ) from None
     if layout.present < layout.shape[0]:
         raise InputError(
             "The particle stack %s is truncated: %d of its %d images are there. Copy "
             "it again." % (path, layout.present, layout.shape[0])
         )
-    return layout.dtype, layout.offset, layout.shape
+    return layout
 
 
 def read_chunks(
-    stacks: tuple[str, ...], stack: np.ndarray, row: np.ndarray, chunk: int
+    stacks: tuple[str, ...],
+    stack: np.ndarray,
+    row: np.ndarray,
+    chunk: int,
+    box: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
     """Every image once, in the order in which it lies on disk.
 
@@ -158,6 +236,8 @@ def read_chunks(
     stacks, stack, row : see `locate_stacks`
     chunk : int
         Images at a time.
+    box : (n,) int, optional
+        Box of each particle's image, where they differ: those at a time have one.
 
     Yields
     ------
@@ -167,10 +247,13 @@ def read_chunks(
         Reads their images, (m, box, box) float32. They may be overwritten, and are when the same
         thread reads the next ones.
     """
-    order, room = np.lexsort((row, stack)), ReusedByThread()
-    for first in range(0, len(order), chunk):
-        piece = order[first : first + chunk]
-        yield piece, functools.partial(_read_images, stacks, stack[piece], row[piece], room)
+    room = ReusedByThread()
+    order = np.lexsort((row, stack) if box is None else (row, stack, box))
+    cuts = [] if box is None else (np.flatnonzero(np.diff(box[order])) + 1).tolist()
+    for start, stop in zip([0, *cuts], [*cuts, len(order)]):
+        for first in range(start, stop, chunk):
+            piece = order[first : min(first + chunk, stop)]
+            yield piece, functools.partial(_read_images, stacks, stack[piece], row[piece], room)
 
 
 def _read_images(
@@ -182,16 +265,18 @@ def _read_images(
     """
     out: Any = None
     for number in np.unique(stack):
-        dtype, offset, (_, ny, nx) = _read_header(stacks[number])
+        header = _read_header(stacks[number])
+        dtype, (_, ny, nx) = header.dtype, header.shape
         mine = np.flatnonzero(stack == number)
         if out is None:
             out = room.array((len(stack), ny, nx))
         wanted, size = row[mine], ny * nx * dtype.itemsize
-        bounds = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(mine)]
+        apart = np.diff(wanted) != 1 if not header.gap else np.ones(len(wanted) - 1, bool)
+        bounds = [0, *(np.flatnonzero(apart) + 1).tolist(), len(mine)]
         try:
             with open(stacks[number], "rb", buffering=0) as file:
                 for first, end in zip(bounds[:-1], bounds[1:]):  # runs without gaps or repeats
-                    file.seek(offset + int(wanted[first]) * size)
+                    file.seek(header.offset + int(wanted[first]) * (size + header.gap))
                     place = out[mine[first] : mine[end - 1] + 1]
                     direct = dtype == np.float32
                     images = place if direct else np.empty(place.shape, dtype)

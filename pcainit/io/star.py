@@ -20,11 +20,12 @@ from pcainit.engine.images.particles import (
     random_halves,
 )
 from pcainit.errors import InputError, shorten
-from pcainit.io import plausible
+from pcainit.io import columns, image_optics, plausible
 from pcainit.io.fingerprint import bytes_identity
 from pcainit.io.ownership import MARK
-from pcainit.io.stacks import locate_stacks, stack_box
-from pcainit.io.star_text import decode, plain_text, read_document, write_document
+from pcainit.io.setting_aside import SettingAside, judge_defocus, judge_poses, judge_shifts
+from pcainit.io.stacks import locate_stacks, read_headers, refuse_unnumbered, stack_boxes
+from pcainit.io.star_text import PairTable, decode, plain_text, read_document, write_document
 from pcainit.limits import MIN_PARTICLES
 
 # CTF field -> STAR label and what stands in where the label is absent (None: it must be there).
@@ -91,6 +92,8 @@ class ParticleTable:
         for block in blocks:
             for item in block:
                 loop = item.loop
+                if item.pair is not None and item.pair[0] == "_" + label == "_rlnOpticsGroup":
+                    return PairTable([item.pair for item in block if item.pair is not None])
                 if (
                     loop is not None
                     and "_" + label in loop.tags
@@ -112,29 +115,50 @@ class ParticleTable:
         values = self._loop.values
         return [plain_text(values[k]) for k in range(column, len(self) * width, width)]
 
-    def numbers(self, label: str, default: float | None = None) -> np.ndarray:
+    def cells(self, label: str) -> list[str]:
+        """One value per particle as it stands in its row or else its optics group."""
+        if label in self._columns:
+            return self.text(label)
+        width, column = self._optics.width(), self._optics_columns[label]
+        values = [self._optics.values[k * width + column] for k in range(self._optics.length())]
+        return [values[row] for row in self._optics_row]
+
+    def numbers(
+        self, label: str, default: float | None = None, *, finite: bool = True
+    ) -> np.ndarray:
         """One value per particle, from its row or else its optics group, (n,) float64.
 
         Raises
         ------
         InputError
-            The label is absent and has no default, or holds something that is no number.
+            The label is absent and has no default, or holds something that is no number, or, where
+            they have to be finite, no finite one.
         """
         if label in self._columns:
-            return _as_numbers(self.text(label), label, self.path)
+            return _as_numbers(self.text(label), label, self.path, finite)
         if label in self._optics_columns:
             width, column = self._optics.width(), self._optics_columns[label]
             cells = [self._optics.values[k * width + column] for k in range(self._optics.length())]
-            return _as_numbers(cells, label, self.path)[self._optics_row]
+            return _as_numbers(cells, label, self.path, finite)[self._optics_row]
         if default is None:
             raise InputError("%s has no column %s: the particles need it." % (self.path, label))
         return np.full(len(self), float(default))
 
-    def checked(self, label: str, default: float | None = None) -> np.ndarray:
+    def checked(
+        self, label: str, default: float | None = None, *, finite: bool = True
+    ) -> np.ndarray:
         """As `numbers`, but values that no microscope gives are refused."""
-        values = self.numbers(label, default)
-        plausible.check_range(values, label, self.path)
+        values = self.numbers(label, default, finite=finite)
+        plausible.check_range(values[np.isfinite(values)], label, self.path)
         return values
+
+    def flags(self) -> dict[str, list[str]]:
+        """The columns that can be grounds to refuse the particles, see `columns.DECISIONS`."""
+        return {
+            label: sorted(set(self.cells(label)))
+            for label, decision in columns.BY_LABEL.items()
+            if decision.what == columns.REFUSED and self.has(label)
+        }
 
     def _match_optics(self) -> np.ndarray:
         width, column = self._optics.width(), self._optics_columns["rlnOpticsGroup"]
@@ -180,7 +204,11 @@ class ParticleTable:
 
 
 def read_particles(
-    table: ParticleTable, data_dir: str | None = None, *, use_ctf: bool = True
+    table: ParticleTable,
+    data_dir: str | None = None,
+    *,
+    use_ctf: bool = True,
+    resolution: float | None = None,
 ) -> Particles:
     """Particles of a STAR file, checked.
 
@@ -192,6 +220,9 @@ def read_particles(
         folder, the STAR file's folder and the folders above it.
     use_ctf : bool
         False leaves the CTF out.
+    resolution : float, optional
+        Finest resolution that the images are used at, Angstrom: what beam tilt and aberrations do
+        there is named.
 
     Returns
     -------
@@ -202,56 +233,93 @@ def read_particles(
     InputError
         One sentence on what is missing or does not fit.
     """
+    wrong = columns.problems(table.flags(), use_ctf)
+    if wrong:
+        raise InputError(" ".join("%s %s" % (table.path, words) for words in wrong))
     for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"):
         if not table.has(label):
             raise InputError(
                 "%s has no %s: the particles have no poses. Take the particles of a "
                 "3D refinement." % (table.path, label)
             )
-    sampling = _one_sampling(table)
-    angles = [table.checked(label) for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")]
-    if len(table) > 1 and not any(np.ptp(angle) for angle in angles[:2]):
-        raise InputError(
-            "%s gives all particles the same view (rlnAngleRot and rlnAngleTilt), as "
-            "a 2D alignment does. Take the particles of a 3D refinement." % table.path
-        )
+    sampling = image_optics.pixel_sizes(table)
+    aside = SettingAside(len(table), table.path)
+    angles = [
+        table.checked(label, finite=False)
+        for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+    ]
+    shifts = _shifts(table, sampling)
+    _refuse_one_view(angles, table.path)
+    judge_poses(aside, angles, shifts)
     plausible.check_degrees(angles, table.path)
-    stacks, stack, row = locate_stacks(table.text("rlnImageName"), table.path, data_dir)
+    names = table.text("rlnImageName")
+    stacks, stack, row = locate_stacks(names, table.path, data_dir)
     image = image_numbers(stack, row)
     source = image if table.source is None else joint_groups(image, table.source)
-    shifts = _shifts(table, sampling)
-    _refuse_repeats(image, np.column_stack([*angles, shifts]), table.path)
-    box = stack_box(stacks, stack, row)
-    # An odd box is refused for itself, later.
-    if not box % 2 and table.has("rlnImageSize") and np.any(table.numbers("rlnImageSize") != box):
-        raise InputError(
-            "%s says that images have %g pixels (rlnImageSize), but those of %s have "
-            "%d: give the STAR file that belongs to them, since its pixel size need "
-            "not be theirs."
-            % (
-                table.path,
-                table.numbers("rlnImageSize")[int(np.argmax(table.numbers("rlnImageSize") != box))],
-                stacks[0],
-                box,
-            )
-        )
-    plausible.check_shifts(shifts, box, table.path)
+    _refuse_repeats(image, np.column_stack([*angles, shifts]), aside.code > 0, table.path)
+    headers = read_headers(stacks)
+    boxes = stack_boxes(headers, stack, row)[stack]
+    refuse_unnumbered(headers, stack, names)
+    _check_boxes(table, boxes, stacks, stack)
+    judge_shifts(aside, shifts, boxes)
+    plausible.check_shifts(shifts, boxes, table.path)
+    notes = image_optics.header_notes(headers, stack, sampling)
+    if resolution is not None:
+        notes += image_optics.aberration_notes(table, resolution)
+    ctf = _read_ctf(table, aside) if use_ctf else None
+    rotations = rotation_from_euler(*angles)
+    kinds = image_optics.image_kinds(boxes, sampling, image_optics.magnifications(table))
+    grid = int(boxes[0]), float(sampling[0])
+    if kinds is not None:
+        image_optics.check_widths(kinds, table.path)
+        grid = kinds.common_grid()
+        shifts = shifts * (sampling / grid[1] / kinds.factor[kinds.of])[:, None]
+        rotations[:, :2] = kinds.rest[kinds.of].astype(np.float32) @ rotations[:, :2]
     return Particles(
         stacks=stacks,
         stack=stack,
         row=row,
-        rotations=rotation_from_euler(*angles),
+        rotations=rotations,
         shifts_px=shifts.astype(np.float32),
-        ctf=_read_ctf(table) if use_ctf else None,
+        ctf=ctf,
         half=_half_sets(table, source),
-        box_px=box,
-        sampling=sampling,
+        box_px=grid[0],
+        sampling=grid[1],
         dark=table.dark,
         source=None if table.source is None else source,
+        kinds=kinds,
+        aside=aside.code if aside.reasons else None,
+        reasons=tuple(aside.reasons),
+        notes=(*aside.notes(), *notes),
     )
 
 
-def _refuse_repeats(image: np.ndarray, poses: np.ndarray, path: Path) -> None:
+def _refuse_one_view(angles: list[np.ndarray], path: Path) -> None:
+    if len(angles[0]) > 1 and not any(np.ptp(angle) for angle in angles[:2]):
+        raise InputError(
+            "%s gives all particles the same view (rlnAngleRot and rlnAngleTilt), as "
+            "a 2D alignment does. Take the particles of a 3D refinement." % path
+        )
+
+
+def _check_boxes(
+    table: ParticleTable, boxes: np.ndarray, stacks: tuple[str, ...], stack: np.ndarray
+) -> None:
+    """Whether images have the box that the table says; an odd one is refused for itself, later."""
+    if not table.has("rlnImageSize"):
+        return
+    said = table.numbers("rlnImageSize")
+    bad = (said != boxes) & (boxes % 2 == 0)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise InputError(
+            "%s says that images have %g pixels (rlnImageSize), but those of %s have "
+            "%d: give the STAR file that belongs to them, since its pixel size need "
+            "not be theirs." % (table.path, said[k], stacks[stack[k]], boxes[k])
+        )
+
+
+def _refuse_repeats(image: np.ndarray, poses: np.ndarray, aside: np.ndarray, path: Path) -> None:
     """An image may come again with another pose (expanded symmetry), but no particle twice.
 
     Its noise would be taken for something that particles agree on.
@@ -266,6 +334,7 @@ def _refuse_repeats(image: np.ndarray, poses: np.ndarray, path: Path) -> None:
         )
     order = np.lexsort([*poses.T, image])
     same = (np.diff(image[order]) == 0) & (np.diff(poses[order], axis=0) == 0).all(axis=1)
+    same &= ~aside[order[1:]]
     if same.any():
         k = int(np.argmax(same))
         raise InputError(
@@ -275,55 +344,30 @@ def _refuse_repeats(image: np.ndarray, poses: np.ndarray, path: Path) -> None:
         )
 
 
-def _read_ctf(table: ParticleTable) -> CTF:
+def _read_ctf(table: ParticleTable, aside: SettingAside | None = None) -> CTF:
     if not table.has("rlnDefocusU"):
         raise InputError(
             "%s has no CTF (rlnDefocusU): estimate it, or run without CTF correction "
             "(--no-ctf)." % table.path
         )
-    if np.any(table.numbers("rlnCtfDataAreCtfPremultiplied", 0)):
-        raise InputError(
-            "%s holds CTF-premultiplied images: extract the particles without "
-            "premultiplication." % table.path
-        )
-    if np.any(table.numbers("rlnCtfDataArePhaseFlipped", 0)):
-        raise InputError(
-            "%s holds phase-flipped images: extract the particles without phase "
-            "flipping." % table.path
-        )
     fields = {}
     for name, (label, default) in _CTF_LABELS.items():
         if name == "defocus_v" and not table.has(label):
             label = "rlnDefocusU"
-        fields[name] = table.checked(label, default)
-    plausible.check_defocus(fields["defocus_u"], table.path)
+        fields[name] = table.checked(label, default, finite=not name.startswith("defocus"))
+    u = fields["defocus_u"]
+    plausible.check_defocus(u[np.isfinite(u)], table.path)
+    aside = aside or SettingAside(len(table), table.path)
+    judge_defocus(aside, u, fields["defocus_v"], fields["defocus_angle"], fields["phase_shift"])
     return CTF(**fields)
 
 
-def _one_sampling(table: ParticleTable) -> float:
-    if table.has("rlnImagePixelSize"):
-        values = table.numbers("rlnImagePixelSize")
-    elif table.has("rlnDetectorPixelSize") and table.has("rlnMagnification"):
-        values = 1e4 * table.numbers("rlnDetectorPixelSize") / table.numbers("rlnMagnification")
-    elif table.has("rlnPixelSize"):
-        values = table.numbers("rlnPixelSize")
-    else:
-        raise InputError("%s gives no pixel size (rlnImagePixelSize)." % table.path)
-    plausible.check_pixel_size(values, table.path)
-    low, high = float(values.min()), float(values.max())
-    if high - low > 1e-3 * low:
-        raise InputError(
-            "%s mixes pixel sizes from %g to %g A: rescale the particles to one pixel "
-            "size first." % (table.path, low, high)
-        )
-    return low
-
-
-def _shifts(table: ParticleTable, sampling: float) -> np.ndarray:
+def _shifts(table: ParticleTable, sampling: np.ndarray) -> np.ndarray:
+    """Shift of each particle in pixels of its own image, (n, 2) float64; NaN where it has none."""
     if table.has("rlnOriginXAngst"):
-        pair = [table.numbers("rlnOrigin%sAngst" % axis) / sampling for axis in "XY"]
+        pair = [table.numbers("rlnOrigin%sAngst" % axis, finite=False) / sampling for axis in "XY"]
     else:
-        pair = [table.numbers("rlnOrigin" + axis, 0.0) for axis in "XY"]
+        pair = [table.numbers("rlnOrigin" + axis, 0.0, finite=False) for axis in "XY"]
     return np.stack(pair, axis=1)
 
 
@@ -347,24 +391,29 @@ def _column_numbers(loop: Any) -> dict[str, int]:
     return {tag[1:]: k for k, tag in enumerate(loop.tags)}
 
 
-def _as_numbers(cells: list[str], label: str, path: Path) -> np.ndarray:
+def _as_numbers(cells: list[str], label: str, path: Path, finite: bool) -> np.ndarray:
     try:
         values = np.array(cells, np.float64)
         if any("_" in cell for cell in cells):  # Python's own way to write 10000
             raise ValueError
     except ValueError:
-        bad = next(k for k, cell in enumerate(cells) if not _is_number(cell))
+        bad = np.array([not _is_number(cell) for cell in cells])
         raise InputError(
-            "%s: %s of row %d is %r, which is not a number."
-            % (path, label, bad + 1, shorten(cells[bad]))
+            "%s: %s of %s is %s%r, which is not a number." % (path, label, *_first(cells, bad))
         ) from None
-    if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+    if finite and not np.isfinite(values).all():
+        bad = ~np.isfinite(values)
         raise InputError(
-            "%s: %s of row %d is %s, which is not a finite number."
-            % (path, label, bad + 1, shorten(cells[bad]))
+            "%s: %s of %s is %s%s, which is not a finite number."
+            % (path, label, *_first(cells, bad))
         )
     return values
+
+
+def _first(cells: list[str], bad: np.ndarray) -> tuple[str, str, str]:
+    """Which rows are bad, and what the first of them holds."""
+    more = "in the first of them " if bad.sum() > 1 else ""
+    return columns.rows(bad), more, shorten(cells[int(np.argmax(bad))])
 
 
 def _is_number(cell: str) -> bool:

@@ -10,10 +10,12 @@ from typing import Any
 
 import gemmi
 
+from pcainit.errors import shorten
 from pcainit.io.atomic import replacing
 
 _STAND_IN = "\\\\u{%x}"  # the reader knows ASCII alone
 _STOOD_IN = re.compile(r"\\\\u\{([0-9a-f]{2,6})\}")
+_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
 _PLACE = re.compile(r"^string(?::(\d+))?(?::\d+\(\d+\))?:? *(in data_\S*: )?")
 _PIECE = 2**22  # characters that are written at a time
 MAX_BLOCKS = 1000  # of one file; RELION writes two to five
@@ -49,10 +51,64 @@ def read_document(text: str) -> Any:
     try:
         return gemmi.cif.read_string(text)
     except (ValueError, RuntimeError) as error:
+        damaged = damaged_rows(text)
+        if damaged:
+            raise ValueError(damaged) from None
         words = (str(error).splitlines() or [""])[0]
         raise ValueError(
             _PLACE.sub(lambda place: "line %s: " % place.group(1) if place.group(1) else "", words)
         ) from None
+
+
+class PairTable:
+    """A table of one row that was written as pairs, with what is used of gemmi's loops."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self.tags = [tag for tag, _ in pairs]
+        self.values = [value for _, value in pairs]
+
+    def width(self) -> int:
+        """Number of columns."""
+        return len(self.tags)
+
+    def length(self) -> int:
+        """Number of rows."""
+        return 1
+
+
+def damaged_rows(text: str) -> str:
+    """Which rows of a table have not as many values as it has columns; empty if all have.
+
+    For files that have each row in a line of its own, as RELION writes them.
+    """
+    columns, tags, bad = 0, False, []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#")[0] if line.lstrip().startswith(("#", "_")) else line
+        words = words.strip()
+        if not words:
+            columns = columns if tags or words else 0
+        elif words == "loop_":
+            columns, tags = 0, True
+        elif words.startswith("data_"):
+            columns, tags = 0, False
+        elif words.startswith("_"):
+            columns = columns + 1 if tags else 0
+        elif columns:
+            tags = False
+            count = len(_WORD.findall(words))
+            if count != columns:
+                bad.append((number, count, columns, words))
+    if not bad:
+        return ""
+    number, count, columns, words = bad[0]
+    return "line %d has %d value%s where its table has %d columns: %s%s" % (
+        number,
+        count,
+        "" if count == 1 else "s",
+        columns,
+        shorten(repr(words)),
+        "; %d lines are like that" % len(bad) if len(bad) > 1 else "",
+    )
 
 
 def plain_text(text: str) -> str:

@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -71,7 +71,12 @@ def publish(
     summary = summarise_run(workspace, making, results).as_dict()
     hold(folder.path)
     return write_result(
-        folder, results, dict(summary, verdict=write_verdict(summary)), threads=threads, table=table
+        folder,
+        results,
+        dict(summary, verdict=write_verdict(summary)),
+        threads=threads,
+        table=table,
+        aside=workspace.get(PrepareResult).set_aside,
     )
 
 
@@ -126,6 +131,7 @@ def write_result(
     *,
     threads: int = 1,
     table: ParticleTable | None = None,
+    aside: Sequence[tuple[int, str]] = (),
 ) -> dict[str, Any]:
     """Write a result folder from what the stages of any route have made.
 
@@ -138,6 +144,8 @@ def write_result(
     threads : int
     table : ParticleTable, optional
         Of the particles; none when the route has no particles.
+    aside : sequence of (row, reason)
+        Particles that were left out for what their rows say.
 
     Returns
     -------
@@ -153,7 +161,7 @@ def write_result(
         maps = [pool.submit(write) for write in map_writers(folder, results, summary["resolution"])]
         try:
             if table is not None and results.volumes is not None:
-                write_particles(folder, table, results.volumes)
+                write_particles(folder, table, results.volumes, aside)
             write_arrays(folder / ANALYSIS, _analysis(results))
             from pcainit.output.report import write_report
 

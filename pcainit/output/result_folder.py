@@ -18,6 +18,7 @@ LATENTS = "latents.npz"
 PARTICLES = "particles.star"
 COORDINATES = "coordinates.txt"
 JUNK = "junk.txt"
+LEFT_OUT = "left_out.txt"
 VOLUMES, COMPONENTS, FINE = "volumes", "components", "fine_volumes"  # folders of maps
 CLASS_MAP = VOLUMES + "/class_%03d.mrc"  # counted from 1
 FINE_MAP = FINE + "/class_%03d.mrc"  # the same at the resolution of the analysis
@@ -34,7 +35,7 @@ STATE_FILES = (
     *(CRYOSPARC + "/%s.cs*" % name for name in ("class_*", "all_classes", "set_aside")),
 )
 
-_FILES = (PARTICLES, LATENTS, ANALYSIS, COORDINATES, JUNK, REPORT, SUMMARY)
+_FILES = (PARTICLES, LATENTS, ANALYSIS, COORDINATES, JUNK, LEFT_OUT, REPORT, SUMMARY)
 _NUMBERED = tuple(name.replace("%03d", "*") for name in (CLASS_MAP, FINE_MAP, COMPONENT_MAP))
 _FOLDERS = (VOLUMES, COMPONENTS, FINE, STATES, CRYOSPARC)
 # What others might call so too.
@@ -110,7 +111,7 @@ class ResultFolder:
         (self / SUMMARY).unlink(missing_ok=True)  # first: it says that all is there
         for old in (
             *(path for pattern in (*_NUMBERED, *STATE_FILES) for path in self.path.glob(pattern)),
-            *(self / name for name in (PLACES_MAP, REPORT, LATENTS, JUNK)),
+            *(self / name for name in (PLACES_MAP, REPORT, LATENTS, JUNK, LEFT_OUT)),
         ):
             old.unlink(missing_ok=True)
 

@@ -7,13 +7,14 @@ import contextlib
 import datetime
 import os
 from pathlib import Path
+from typing import Sequence
 
 import numpy as np
 
 from pcainit.io.atomic import replacing, write_arrays, write_text
 from pcainit.io.cryosparc_particles import CryosparcTable, alignment_of
 from pcainit.io.star import ParticleTable
-from pcainit.output.result_folder import JUNK, LATENTS, PARTICLES, ResultFolder
+from pcainit.output.result_folder import JUNK, LATENTS, LEFT_OUT, PARTICLES, ResultFolder
 from pcainit.pipeline.results import ParticleClasses, VolumesResult
 
 POSTERIOR = "pcainit/class_posterior"  # the field with the shares of all classes
@@ -43,7 +44,12 @@ _RESULT = """  %(prefix)s:
 """
 
 
-def write_particles(folder: ResultFolder, table: ParticleTable, final: VolumesResult) -> None:
+def write_particles(
+    folder: ResultFolder,
+    table: ParticleTable,
+    final: VolumesResult,
+    aside: Sequence[tuple[int, str]] = (),
+) -> None:
     """Write all particles with their classes, those set aside, their latents, and each class.
 
     Parameters
@@ -52,6 +58,8 @@ def write_particles(folder: ResultFolder, table: ParticleTable, final: VolumesRe
     table : ParticleTable
     final : VolumesResult
         Of a route that has particles.
+    aside : sequence of (row, reason)
+        Particles that were left out for what their rows say.
     """
     found = final.particles
     assert found is not None
@@ -59,6 +67,9 @@ def write_particles(folder: ResultFolder, table: ParticleTable, final: VolumesRe
     names = table.text("rlnImageName")
     junk = ["%d %s" % (k + 1, names[k]) for k in np.flatnonzero(found.junk)]
     write_text(folder / JUNK, "\n".join(["# row image", *junk]) + "\n")
+    if aside:
+        lines = ["%d %s: %s" % (k + 1, names[k], reason) for k, reason in aside]
+        write_text(folder / LEFT_OUT, "\n".join(["# row image: reason", *lines]) + "\n")
     latents = {
         "coordinates": found.coordinates,
         "covariance": found.covariance,
@@ -80,9 +91,9 @@ def _image_columns(table: ParticleTable) -> dict[str, np.ndarray]:
     angles = [name for name in ("rlnAngleRot", "rlnAngleTilt") if table.has(name)]
     arrays = {}
     if defocus:
-        arrays["defocus"] = np.mean([table.numbers(name) for name in defocus], axis=0)
+        arrays["defocus"] = np.mean([table.numbers(name, finite=False) for name in defocus], axis=0)
     if len(angles) == 2:
-        arrays["view"] = np.stack([table.numbers(name) for name in angles], axis=1)
+        arrays["view"] = np.stack([table.numbers(name, finite=False) for name in angles], axis=1)
     return {name: values.astype(np.float32) for name, values in arrays.items()}
 
 

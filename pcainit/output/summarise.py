@@ -60,7 +60,7 @@ def summarise_run(workspace: Workspace, making: Making, results: RunResults) -> 
     tests = None if particles is None else particles.tests
     return Summary(
         making,
-        images=describe_images(workspace),
+        images=describe_images(workspace, results.consensus),
         classes=_classes(final),
         components=_components(results),
         findings=Findings(
@@ -85,7 +85,11 @@ def summarise_run(workspace: Workspace, making: Making, results: RunResults) -> 
 
 def summarise_variance(workspace: Workspace, making: Making, results: RunResults) -> Summary:
     """Of a look at the variance."""
-    return Summary(making, images=describe_images(workspace), components=_components(results))
+    return Summary(
+        making,
+        images=describe_images(workspace, results.consensus),
+        components=_components(results),
+    )
 
 
 def summarise_latents(
@@ -95,7 +99,7 @@ def summarise_latents(
     assert results.volumes is not None
     return Summary(
         making,
-        images=describe_images(workspace),
+        images=describe_images(workspace, results.consensus),
         classes=_classes(results.volumes),
         coordinates=coordinates,
     )
@@ -174,20 +178,22 @@ def versions() -> dict[str, str]:
     )
 
 
-def describe_images(workspace: Workspace) -> Images:
+def describe_images(workspace: Workspace, base: ConsensusResult | None) -> Images:
     """What the prepared images are like, and how many of them no result is made from."""
     slices, meta = workspace.slices(), workspace.get(PrepareResult)
-    constant, other = slices.left_out()
+    constant, other = slices.left_out(False if meta.aside is None else meta.aside > 0)
     images = {name: value for name, value in meta.images.items() if name != "masked"}
     masked = meta.images.get("masked", 0)
+    note = "" if base is None else base.mask_note
     return Images(
         particles=len(slices),
         constant_images=constant,
         saturated_images=other - masked,
         masked_images=masked,
+        set_aside=len(meta.set_aside),
         half_sets_redrawn=meta.redrawn,
         images=images,
-        warnings=warn_of_images(images),
+        warnings=[*meta.notes, *filter(None, [note]), *warn_of_images(images)],
     )
 
 

@@ -63,7 +63,7 @@ class Images:
 
     Parameters
     ----------
-    particles, constant_images, saturated_images, masked_images : int
+    particles, constant_images, saturated_images, masked_images, set_aside : int
     half_sets_redrawn : bool
     images : dict
         See `census.describe_images`.
@@ -74,6 +74,7 @@ class Images:
     constant_images: int
     saturated_images: int
     masked_images: int
+    set_aside: int
     half_sets_redrawn: bool
     images: dict[str, Any]
     warnings: list[str]

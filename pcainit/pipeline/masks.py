@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from pcainit.engine.geometry.grid import Grid
-from pcainit.engine.geometry.masks import auto_mask, fit_mask
-from pcainit.io.maps import read_map
+from pcainit.engine.geometry.masks import auto_mask, contradiction, fit_mask
+from pcainit.io.maps import read_mask
 from pcainit.settings import Settings
 
 
@@ -30,12 +30,19 @@ def mask_of(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
     InputError
         The user's mask cannot be read, or the mean is dark on bright.
     """
+    return mask_and_note(mean, grid, settings)[0]
+
+
+def mask_and_note(mean: np.ndarray, grid: Grid, settings: Settings) -> tuple[np.ndarray, str]:
+    """The same, and a sentence where a mask's sampling rate contradicts the particles'."""
     if settings.mask:
-        return fit_mask(*read_map(settings.mask, "mask"), grid)
-    return auto_mask(
+        given, sampling = read_mask(settings.mask, settings.mask_sampling)
+        return fit_mask(given, sampling, grid), contradiction(len(given), sampling, grid)
+    mask = auto_mask(
         mean,
         grid,
         threshold=settings.mask_threshold,
         near=settings.mask_near,
         far=settings.mask_far,
     )
+    return mask, ""

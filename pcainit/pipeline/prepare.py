@@ -20,14 +20,14 @@ from pcainit.engine.images.particles import Particles, Slices, fair_halves
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.fingerprint import file_identity
-from pcainit.io.maps import read_map
+from pcainit.io.maps import read_mask
 from pcainit.io.stacks import read_chunks
 from pcainit.io.star import read_particles
 from pcainit.pipeline.given import check_given
 from pcainit.pipeline.results import Checksums, PartResult, PrepareResult
 from pcainit.pipeline.stage_order import part_name, stage_digest
 from pcainit.pipeline.store import LARGE, Workspace
-from pcainit.settings import Settings
+from pcainit.settings import AUTO, Settings
 
 Progress = Callable[[float], None]
 
@@ -52,15 +52,20 @@ class Source:
             The input or the settings do not fit.
         """
         table = open_particles(star)
-        particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf)
+        finest = settings.finest(1, 0.0)  # before the particles' own are known
+        particles = read_particles(table, data_dir, use_ctf=not settings.no_ctf, resolution=finest)
         wrong = checks.problems(settings, len(particles), particles.box_px, particles.sampling)
         if wrong:
             raise InputError(" ".join(wrong))
         symmetry_matrices(settings.symmetry)
         box, sampling = particles.box_px, particles.sampling
-        grid = Grid(box, sampling, settings.finest(box, sampling))
+        finest = settings.finest(box, sampling)
+        if settings.analysis_resolution == AUTO:  # of several kinds, what all of them reach
+            finest = min(settings.resolution, max(finest, 1.1 * particles.finest))
+        grid = Grid(box, sampling, finest)
+        check_reach(particles, grid)
         if settings.mask:
-            fit_mask(*read_map(settings.mask, "mask"), grid)
+            fit_mask(*read_mask(settings.mask, settings.mask_sampling), grid)
         check_given(settings, grid)
         return cls(
             star, particles, grid, table.identity, table.identity + file_identity(particles.stacks)
@@ -77,7 +82,9 @@ class Source:
     ) -> tuple[Slices, Census, Checksums | None]:
         """Crop the images of some particles into the workspace; they and their checksums."""
         some = self.particles.take(rows)
-        chunks = read_chunks(some.stacks, some.stack, some.row, chunk_length(some.box_px))
+        chunks = read_chunks(
+            some.stacks, some.stack, some.row, chunk_length(some.box_px), some.boxes()
+        )
         try:
             slices, census = crop_particles(
                 some,
@@ -104,7 +111,7 @@ class Source:
 
     def judge(self, census: Census) -> tuple[np.ndarray, np.ndarray]:
         """Which images can be used, and the half-sets; see `Census.usable` and `fair_halves`."""
-        usable = census.usable(len(self.grid.frequencies))
+        usable = census.usable(len(self.grid.frequencies)) & self.particles.fit()
         return usable, fair_halves(self.particles, usable)
 
     def result(
@@ -124,6 +131,25 @@ class Source:
             identity=self.identity,
             star_identity=self.star_identity,
             sums=sums,
+            notes=list(self.particles.notes),
+            aside=self.particles.aside,
+            reasons=list(self.particles.reasons),
+        )
+
+
+def check_reach(particles: Particles, grid: Grid) -> None:
+    """Whether all kinds of images have the samples of a grid.
+
+    Raises
+    ------
+    InputError
+        Those of the largest pixels have not.
+    """
+    if particles.kinds is not None and not particles.kinds.reached(grid):
+        raise InputError(
+            "resolution is %g A, too fine for those of the particles that have the largest pixels "
+            "(finest %g A): give a coarser one, or leave them out."
+            % (grid.resolution, 1.05 * particles.finest)
         )
 
 

@@ -7,7 +7,7 @@ and dictionaries of them.  `flat_arrays.to_arrays` makes flat arrays of any of t
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,6 +61,11 @@ class PrepareResult(StageResult):
         What the particles with their images, and the STAR file alone, are recognised by.
     sums : Checksums, optional
         None when nothing was written.
+    notes : list of str
+        Sentences on what is unusual about the particles.
+    aside : (n,) int8, optional
+        Which are set aside for what their rows say, by the number of the reason from 1.
+    reasons : list of str
     """
 
     stage: ClassVar[str] = "prepare"
@@ -75,6 +80,16 @@ class PrepareResult(StageResult):
     identity: str
     star_identity: str
     sums: Checksums | None
+    notes: list[str] = field(default_factory=list)
+    aside: np.ndarray | None = None
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def set_aside(self) -> list[tuple[int, str]]:
+        """Row (from 0) of each particle that was set aside for what its row says, and why."""
+        if self.aside is None:
+            return []
+        return [(k, self.reasons[self.aside[k] - 1]) for k in np.flatnonzero(self.aside).tolist()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +145,8 @@ class ConsensusResult(StageResult):
         Of the method particles.
     batches : BatchVolumes, optional
         Of the methods batches and simple.
+    mask_note : str
+        A sentence where the user's mask contradicts the particles.
     """
 
     stage: ClassVar[str] = "reconstruct"
@@ -139,6 +156,7 @@ class ConsensusResult(StageResult):
     solvent: np.ndarray | None = None
     quality: ParticleQuality | None = None
     batches: BatchVolumes | None = None
+    mask_note: str = ""
 
     @classmethod
     def of_particles(

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 from typing import Callable
 
 from pcainit.checks import too_few
@@ -15,7 +16,7 @@ from pcainit.io.fingerprint import content_identity
 from pcainit.pipeline import batches, classes, fine, power_curve
 from pcainit.pipeline.analysed_particles import AnalysedParticles
 from pcainit.pipeline.given import given_identity
-from pcainit.pipeline.masks import mask_of
+from pcainit.pipeline.masks import mask_and_note
 from pcainit.pipeline.prepare import prepare
 from pcainit.pipeline.results import (
     STAGE_RESULTS,
@@ -78,14 +79,16 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     progress(0.3)
     if settings.method == "particles":
         consensus, quality = clean_consensus(slices, consensus, symmetry, settings.seed)
-        mask = mask_of(consensus.mean, slices.grid, settings)
-        result = ConsensusResult.of_particles(consensus, quality, mask, slices.grid)
+        mask, note = mask_and_note(consensus.mean, slices.grid, settings)
+        result = dataclasses.replace(
+            ConsensusResult.of_particles(consensus, quality, mask, slices.grid), mask_note=note
+        )
     else:
-        mask = mask_of(consensus.mean, slices.grid, settings)
+        mask, note = mask_and_note(consensus.mean, slices.grid, settings)
         made = batches.reconstruct_batches(
             slices, consensus, settings, symmetry, lambda share: progress(0.3 + 0.7 * share)
         )
-        result = ConsensusResult(consensus, mask, slices.grid, batches=made)
+        result = ConsensusResult(consensus, mask, slices.grid, batches=made, mask_note=note)
     workspace.put(result, digest)
     progress(1.0)
 

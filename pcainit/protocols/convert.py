@@ -17,8 +17,11 @@ from urllib.parse import quote
 import numpy as np
 
 from pcainit.errors import InputError
+from pcainit.io import columns as relion_columns
 from pcainit.io.atomic import replacing
 from pcainit.io.fingerprint import file_identity
+from pcainit.io.setting_aside import MOST
+from pcainit.io.star_text import decode, read_document
 
 # Attribute of a Scipion particle -> field of `ParticleTable`
 COLUMNS = {
@@ -33,7 +36,24 @@ COLUMNS = {
     "_acquisition._sphericalAberration": "spherical_aberration",
     "_acquisition._amplitudeContrast": "amplitude_contrast",
     "_rlnRandomSubset": "random_subset",
+    "_rlnOpticsGroup": "optics_group",
 }
+# Numbers that RELION's plugin keeps of each particle -> what stands in for one that has none.
+EXTRA = {
+    "rlnMagMat00": 1.0,
+    "rlnMagMat01": 0.0,
+    "rlnMagMat10": 0.0,
+    "rlnMagMat11": 1.0,
+    "rlnBeamTiltX": 0.0,
+    "rlnBeamTiltY": 0.0,
+    "rlnCtfBfactor": 0.0,
+    "rlnCtfScalefactor": 1.0,
+    "rlnCtfDataAreCtfPremultiplied": 0.0,
+    "rlnCtfPremultiplied": 0.0,
+    "rlnCtfDataArePhaseFlipped": 0.0,
+    "rlnIsFlip": 0.0,
+}
+COLUMNS.update({"_" + label: label for label in EXTRA})
 OPTICS = ("voltage", "spherical_aberration", "amplitude_contrast")
 DEFOCUS = ("defocus_u", "defocus_v", "defocus_angle")
 
@@ -171,6 +191,57 @@ def _complete(particles, ids, filename, values, matrices) -> ParticleTable:
     return ParticleTable(ids=ids, filename=filename, values=values, matrices=matrices)
 
 
+def optics_groups(particles) -> Dict[str, Dict[str, str]]:
+    """RELION's optics groups of a set as its plugin keeps them: number -> label -> value.
+
+    Only the columns that the particles cannot have of their own in Scipion.
+    """
+    text = getattr(particles.getAcquisition(), "opticsGroupInfo", None)
+    text = text.get() if text is not None else None
+    if not text:
+        return {}
+    try:
+        blocks = list(read_document(decode(text.encode())))
+    except ValueError:
+        return {}  # not RELION's
+    loops = [item.loop for block in blocks for item in block if item.loop is not None]
+    for loop in loops:
+        tags = [tag[1:] for tag in loop.tags]
+        if "rlnOpticsGroup" in tags:
+            rows = [
+                dict(zip(tags, loop.values[k * len(tags) : (k + 1) * len(tags)]))
+                for k in range(loop.length())
+            ]
+            return {_whole(row["rlnOpticsGroup"]): row for row in rows}
+    return {}
+
+
+def _whole(text: str) -> str:
+    try:
+        return "%d" % float(text)
+    except ValueError:
+        return text
+
+
+def flags(particles) -> Dict[str, List[str]]:
+    """What a set says about its images that can be grounds to refuse them: label -> values."""
+    found: Dict[str, List[str]] = {}
+    known = {
+        label
+        for label, decision in relion_columns.BY_LABEL.items()
+        if decision.what == relion_columns.REFUSED
+    }
+    for row in optics_groups(particles).values():
+        for label in known & row.keys():
+            found.setdefault(label, []).append(row[label])
+    first = particles.getFirstItem()
+    for label in sorted(known):
+        if first is not None and hasattr(first, "_" + label):
+            values = particles.getUniqueValues("_" + label)
+            found.setdefault(label, []).extend(str(value) for value in values)
+    return found
+
+
 def stack_files(particles) -> List[str]:
     """The image files of a set, sorted, each once."""
     return sorted(set(particles.getUniqueValues("_filename")))
@@ -235,8 +306,19 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
     angles = euler_from_rotation(inverse[:, :3, :3])
     origins = -inverse[:, :2, 3] * sampling
 
+    number = np.where(np.isfinite(table.values["optics_group"]), table.values["optics_group"], 1.0)
+    groups = optics_groups(particles)
+    carried = [
+        label
+        for label in (*relion_columns.CARRIED, *relion_columns.TOMOGRAPHY)
+        if any(label in row for row in groups.values())
+    ]
+    if not carried:
+        number = np.ones(len(number))
     optics, group = np.unique(
-        np.column_stack([table.values[name] for name in OPTICS]), axis=0, return_inverse=True
+        np.column_stack([*(table.values[name] for name in OPTICS), number]),
+        axis=0,
+        return_inverse=True,
     )
     columns = [
         ("rlnImageName", _image_names(table)),
@@ -256,6 +338,12 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
         ]
         if np.any(np.isfinite(table.values["phase_shift"])):
             columns.append(("rlnPhaseShift", np.nan_to_num(table.values["phase_shift"])))
+    for label, default in EXTRA.items():
+        values = table.values[label]
+        together = relion_columns.MATRIX if label in relion_columns.MATRIX else (label,)
+        given = np.isfinite([table.values[name] for name in together])
+        if label not in carried and given.any():
+            columns.append((label, np.where(np.isfinite(values), values, default)))
     subset = table.values["random_subset"]
     if np.all((subset == 1) | (subset == 2)):
         columns.append(("rlnRandomSubset", subset.astype(int).tolist()))
@@ -270,6 +358,10 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
         ("rlnImageSize", [box] * len(optics)),
         ("rlnImageDimensionality", [2] * len(optics)),
     ]
+    own = [groups.get("%d" % one, {}) for one in optics[:, 3]]
+    optics_columns += [
+        (label, [row.get(label, "%g" % EXTRA.get(label, 0.0)) for row in own]) for label in carried
+    ]
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         _write_table(file, "optics", optics_columns)
         _write_table(file, "particles", columns)
@@ -277,8 +369,8 @@ def write_star(particles, path: str, with_ctf: bool = True, most: int = 0) -> np
 
 
 def _check_table(table: ParticleTable, with_ctf: bool) -> None:
-    def refuse(bad: np.ndarray, text: str) -> None:
-        if np.any(bad):
+    def refuse(bad: np.ndarray, text: str, some: float = 0.0) -> None:
+        if bad.mean() > some:
             raise InputError(
                 "%d of %d particles %s (the first has id %d)."
                 % (np.count_nonzero(bad), len(bad), text, table.ids[np.argmax(bad)])
@@ -287,16 +379,16 @@ def _check_table(table: ParticleTable, with_ctf: bool) -> None:
     refuse(
         ~np.isfinite(table.matrices).all(axis=(1, 2)),
         "have no pose: take the particles of a 3D refinement",
+        MOST,
     )
     refuse(
         np.linalg.det(table.matrices[:, :3, :3]) <= 0,
         "have mirrored poses: take them from another refinement",
     )
     if with_ctf:
-        refuse(
-            ~np.isfinite([table.values[name] for name in DEFOCUS + OPTICS]).all(axis=0),
-            "have no CTF: assign CTFs, or choose no CTF correction",
-        )
+        none = "have no CTF: assign CTFs, or choose no CTF correction"
+        refuse(~np.isfinite([table.values[name] for name in OPTICS]).all(axis=0), none)
+        refuse(~np.isfinite([table.values[name] for name in DEFOCUS]).all(axis=0), none, MOST)
 
 
 def _image_names(table: ParticleTable) -> List[str]:

@@ -314,7 +314,10 @@ def settings(protocol) -> Settings:
     """
     values = {}
     for name, info in Settings.fields().items():
-        if name in ("mask", "classes", "method") or method(protocol) not in info["methods"]:
+        if (
+            name in ("mask", "mask_sampling", "classes", "method")
+            or method(protocol) not in info["methods"]
+        ):
             continue
         if name == "given_use" and pointed(protocol, "given_components") is None:
             continue
@@ -331,6 +334,7 @@ def settings(protocol) -> Settings:
     return Settings(
         method=method(protocol),
         mask=mask_file(protocol),
+        mask_sampling=mask_sampling(protocol),
         classes=AUTO if auto else str(protocol.numberOfClasses.get()),
         **values,
     )
@@ -340,6 +344,12 @@ def mask_file(protocol) -> str:
     """File of the mask that a form names; none where it names something that is no volume."""
     mask = protocol.inputMask.get()
     return mask.getFileName() or "" if isinstance(mask, Volume) else ""
+
+
+def mask_sampling(protocol) -> float:
+    """Sampling rate of that mask in Scipion, whatever its header says; 0 where it has none."""
+    mask = protocol.inputMask.get()
+    return float(mask.getSamplingRate() or 0) if isinstance(mask, Volume) else 0.0
 
 
 def map_list(protocol, name: str) -> str:

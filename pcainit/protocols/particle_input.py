@@ -7,7 +7,8 @@ from typing import List
 import numpy as np
 
 from pcainit.errors import InputError, shorten
-from pcainit.protocols.convert import stack_files
+from pcainit.io import columns
+from pcainit.protocols.convert import flags, stack_files
 
 FEW_FILES = 3  # missing stacks that are named
 
@@ -38,6 +39,9 @@ def unfit(particles, with_ctf: bool) -> List[str]:
                 "The particles' amplitudes are CTF corrected: extract them without "
                 "correction, or say yes to 'Leave the CTF uncorrected?'."
             )
+    errors += [
+        "The set of particles %s" % words for words in columns.problems(flags(particles), with_ctf)
+    ]
     missing = [path for path in stack_files(particles) if not os.path.exists(path)]
     if missing:
         more = " and %d more" % (len(missing) - FEW_FILES) if len(missing) > FEW_FILES else ""

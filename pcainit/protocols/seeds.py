@@ -37,7 +37,7 @@ class SeedProtocol:
         values = {name: getattr(self, form.camel(name)).get() for name in self.SETTINGS}
         if hasattr(self, "numberOfClasses"):
             values["classes"] = AUTO if self._auto() else str(self.numberOfClasses.get())
-        return Settings(mask=form.mask_file(self), **values)
+        return Settings(mask=form.mask_file(self), mask_sampling=form.mask_sampling(self), **values)
 
     def _auto(self):
         return self.autoClasses.get()
@@ -47,6 +47,7 @@ class SeedProtocol:
         known = (
             *self.SETTINGS,
             "mask",
+            "mask_sampling",
             *(("classes",) if hasattr(self, "numberOfClasses") else ()),
         )
         words, values = [], self._settings().as_dict()

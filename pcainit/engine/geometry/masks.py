@@ -137,6 +137,27 @@ def soft_edge(distance: FloatArray, near: float, far: float) -> FloatArray:
     return out
 
 
+def contradiction(box: int, sampling: float, grid: Grid) -> str:
+    """What a mask's sampling rate says against the particles' where both have one box, or nothing.
+
+    Parameters
+    ----------
+    box : int
+        Of the mask, pixels.
+    sampling : float
+        Of the mask, Angstrom per pixel; 0 where it is not known.
+    grid : Grid
+    """
+    if box != grid.box_px or not sampling or abs(sampling / grid.sampling - 1) <= 0.02:
+        return ""
+    return (
+        "The mask has the particles' box (%d pixels), but %.4g A per pixel by its header, and the "
+        "particles have %.4g: it was taken to be %.4g A wide. If it was made for these particles, "
+        "run again with --mask-sampling %.4g."
+        % (box, sampling, grid.sampling, box * sampling, grid.sampling)
+    )
+
+
 def fit_mask(volume: FloatArray, sampling: float, grid: Grid) -> FloatArray:
     """A user's mask resampled to the working box (same centre, any box and sampling).
 

@@ -21,6 +21,7 @@ from pcainit.engine.images.census import (
     measure_surroundings,
 )
 from pcainit.engine.images.ctf import evaluate_ctf
+from pcainit.engine.images.kinds import cut
 from pcainit.engine.images.particles import Particles, Slices, fair_halves, is_varying
 from pcainit.errors import InputError
 from pcainit.limits import MIN_PARTICLES
@@ -38,20 +39,22 @@ def chunk_length(box_px: int) -> int:
     return max(1, CHUNK_BYTES // (4 * box_px * box_px))
 
 
-def crop_images(images: FloatArray, grid: Grid) -> ComplexArray:
+def crop_images(images: FloatArray, grid: Grid, step: float = 1.0) -> ComplexArray:
     """Fourier samples of real images inside the resolution circle.
 
     Parameters
     ----------
-    images : (n, box_px, box_px) float32
+    images : (n, box, box) float32
     grid : Grid
+    step : float
+        Frequency of the images, in pixels of theirs, that the grid's first frequency is.
 
     Returns
     -------
     (n, p) complex64
-        About the pixel ``box_px // 2``, divided by the box.
+        About the pixel ``box // 2``, divided by the box.
     """
-    columns, lines = _fourier_rows(grid)
+    columns, lines = _fourier_rows(grid, images.shape[1], step)
     kx, ky = grid.frequencies.T
     below = np.sign(ky).astype(np.float32)
     size, up = columns.shape[1] // 2, np.abs(ky)
@@ -63,21 +66,21 @@ def crop_images(images: FloatArray, grid: Grid) -> ComplexArray:
     return out
 
 
-@functools.lru_cache(maxsize=1)
-def _fourier_rows(grid: Grid) -> tuple[FloatArray, FloatArray]:
-    """Rows of the Fourier transform that the circle needs, about the middle of the box.
+@functools.lru_cache(maxsize=16)
+def _fourier_rows(grid: Grid, n: int, step: float) -> tuple[FloatArray, FloatArray]:
+    """Rows of the Fourier transform that the circle needs, about the middle of a box of n.
 
     Products with them are faster than whole transforms: few of a transform's samples are kept.
 
     Returns
     -------
-    columns : (box_px, 2r) float32
+    columns : (n, 2r) float32
         Cosines and minus sines of kx = 0, 1, ... over the box, to be multiplied from the right.
-    lines : (2r, box_px) float32
+    lines : (2r, n) float32
         Cosines and sines of ky = 0, 1, ..., from the left.
     """
-    n = grid.box_px
-    angle = 2 * np.pi / n * np.outer(np.arange(n) - n // 2, np.arange(grid.frequencies.max() + 1))
+    frequencies = step * np.arange(grid.frequencies.max() + 1)
+    angle = 2 * np.pi / n * np.outer(np.arange(n) - n // 2, frequencies)
     cosine, sine = np.cos(angle), np.sin(angle)
     return (
         np.concatenate([cosine, -sine], axis=1).astype(np.float32) / np.float32(n),
@@ -179,7 +182,7 @@ def prepare_slices(
         An image holds something that is not a finite number, or too few images can be used.
     """
     slices, census = crop_particles(particles, grid, chunks, **options)
-    usable = census.usable(len(grid.frequencies))
+    usable = census.usable(len(grid.frequencies)) & particles.fit()
     return dataclasses.replace(slices, usable=usable, half=fair_halves(particles, usable))
 
 
@@ -236,13 +239,13 @@ def crop_particles(
     ctf = allocate("ctf", (n, p), np.float32)
     powers, varied, surroundings = np.zeros(n), np.ones(n, bool), Surroundings.empty(n, normalise)
     lowest = grid.shell[1:] == 1
-    spatial = grid.frequencies / (grid.box_px * grid.sampling)
 
     def crop(chunk: Chunk) -> tuple[int, float]:
         index, images = chunk[0], chunk[1]()
         with np.errstate(all="ignore"):  # what is not finite is refused here
             measured = measure_surroundings(images)
-            crops = crop_images(normalise_background(images) if normalise else images, grid)
+            images = normalise_background(images) if normalise else images
+            crops = _crop_kinds(images, particles, index, grid)
             powered = power(crops[:, 1:])
             strength = powered.sum(axis=1, dtype=np.float64)
             finite = np.isfinite(crops).all(axis=1) & np.isfinite(strength)
@@ -263,11 +266,7 @@ def crop_particles(
         values[index] = multiply(
             -crops if invert else crops, shift_phases(particles.shifts_px[index], grid)
         )
-        transfer = (
-            np.ones((1, 1), np.float32)
-            if particles.ctf is None
-            else evaluate_ctf(particles.ctf.take(index), spatial)
-        )
+        transfer = _transfer_kinds(particles, index, grid)
         ctf[index] = transfer
         return len(index), float(np.abs(transfer).max())
 
@@ -277,3 +276,35 @@ def crop_particles(
         progress(done / n)
     slices = Slices(values, ctf, particles.rotations, particles.half, np.ones(n, bool), grid)
     return slices, Census(powers, varied, transferred, surroundings)
+
+
+def _crop_kinds(
+    images: FloatArray, particles: Particles, index: IntArray, grid: Grid
+) -> ComplexArray:
+    """`crop_images` of the images of some particles, which have one box."""
+    kinds = particles.kinds
+    if kinds is None:
+        return crop_images(images, grid)
+    crops = np.empty((len(images), len(grid.frequencies)), np.complex64)
+    for kind in np.unique(kinds.of[index]):
+        mine = np.flatnonzero(kinds.of[index] == kind)
+        some = np.ascontiguousarray(cut(images[mine], kinds.window(kind, grid)))
+        crops[mine] = crop_images(some, grid, kinds.step(kind, grid))
+    return crops
+
+
+def _transfer_kinds(particles: Particles, index: IntArray, grid: Grid) -> FloatArray:
+    """CTF of some particles at the grid's samples, (m, p) or, without a CTF, (1, 1) float32."""
+    spatial, kinds = grid.frequencies / (grid.box_px * grid.sampling), particles.kinds
+    if kinds is None:
+        if particles.ctf is None:
+            return np.ones((1, 1), np.float32)
+        return evaluate_ctf(particles.ctf.take(index), spatial)
+    transfer = np.ones((len(index), len(spatial)), np.float32)
+    for kind in np.unique(kinds.of[index]):
+        mine = np.flatnonzero(kinds.of[index] == kind)
+        if particles.ctf is not None:  # at the specimen's frequencies, as RELION has it
+            places = spatial @ kinds.rest[kind].T
+            transfer[mine] = evaluate_ctf(particles.ctf.take(index[mine]), places)
+        transfer[mine] *= np.float32(kinds.amplitude(kind, grid))
+    return transfer

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pcainit.engine.arrays import AnyArray, BoolArray, ComplexArray, FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
+from pcainit.engine.images.kinds import ImageKinds
 
 _ROWS = 4096  # of a large array that are copied at a time
 
@@ -61,20 +62,28 @@ class Particles:
     row : (n,) int64
         Its image in that file, from 0.
     rotations : (n, 3, 3) float32
-        Specimen to image.
+        Specimen to image; times `ImageKinds.rest` where there are several kinds.
     shifts_px : (n, 2) float32
-        (x, y) shift that centres the particle, pixels.
+        (x, y) shift that centres the particle, pixels of the grid.
     ctf : CTF or None
         None when the images are used without CTF correction.
     half : (n,) int8
         Half-set 1 or 2.
     box_px : int
+        Of the grid: of the images, unless they are of several kinds.
     sampling : float
-        Angstrom per pixel.
+        Angstrom per pixel of the grid.
     dark : (n,) bool, optional
         Images whose sign is to be changed: particles are darker than the background there.
     source : (n,) int64, optional
         Particles with the same number share noise; by default those of the same image do.
+    kinds : ImageKinds or None
+        None when all images have this box and sampling rate, and no magnification of their own.
+    aside : (n,) int8 or None
+        Which particles are set aside, by the number of the reason from 1; None when none are.
+    reasons : tuple of str
+    notes : tuple of str
+        Sentences on what is unusual about the particles.
     """
 
     stacks: tuple[str, ...]
@@ -88,9 +97,26 @@ class Particles:
     sampling: float
     dark: BoolArray | None = None
     source: IntArray | None = None
+    kinds: ImageKinds | None = None
+    aside: IntArray | None = None
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def finest(self) -> float:
+        """Finest resolution that all images reach, Angstrom."""
+        return 2 * self.sampling if self.kinds is None else self.kinds.finest
+
+    def boxes(self) -> IntArray | None:
+        """Box of each particle's image, (n,) int64 pixels; None where all have `box_px`."""
+        return None if self.kinds is None else self.kinds.box_px[self.kinds.of]
+
+    def fit(self) -> BoolArray | bool:
+        """Which particles are not set aside, (n,) bool; True for all."""
+        return True if self.aside is None else self.aside == 0
 
     def take(self, index: IntArray | slice) -> Particles:
         """Some of the particles."""
@@ -99,7 +125,13 @@ class Particles:
             for name in ("stack", "row", "rotations", "shifts_px", "half", "dark", "source")
             if getattr(self, name) is not None
         }
-        return dataclasses.replace(self, ctf=self.ctf and self.ctf.take(index), **some)
+        return dataclasses.replace(
+            self,
+            ctf=self.ctf and self.ctf.take(index),
+            kinds=self.kinds and self.kinds.take(index),
+            aside=None if self.aside is None else self.aside[index],
+            **some,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +163,15 @@ class Slices:
     def __len__(self) -> int:
         return len(self.values)
 
-    def left_out(self) -> tuple[int, int]:
-        """How many images are constant, and how many have far too much power."""
-        saturated = is_varying(self.values[np.flatnonzero(~self.usable)])
+    def left_out(self, aside: BoolArray | bool = False) -> tuple[int, int]:
+        """How many images are constant, and how many have far too much power.
+
+        Parameters
+        ----------
+        aside : (n,) bool
+            Particles that are left out for other reasons.
+        """
+        saturated = is_varying(self.values[np.flatnonzero(~self.usable & ~np.asarray(aside))])
         return int((~saturated).sum()), int(saturated.sum())
 
     def take(self, index: IntArray) -> Slices:

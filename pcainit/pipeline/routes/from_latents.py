@@ -26,7 +26,7 @@ from pcainit.engine.volume_sets.clusters import (
     principal_axes,
 )
 from pcainit.errors import InputError
-from pcainit.pipeline.masks import mask_of
+from pcainit.pipeline.masks import mask_and_note
 from pcainit.pipeline.results import (
     ClusterResult,
     ComponentsResult,
@@ -148,7 +148,7 @@ def reconstruct(
         )
     progress(0.1)
     consensus = reconstruct_consensus(slices, symmetry)
-    mask = mask_of(consensus.mean, grid, settings)
+    mask, note = mask_and_note(consensus.mean, grid, settings)
     progress(0.4)
     posterior = np.zeros((n, k), np.float32)
     posterior[usable] = found.posterior
@@ -163,7 +163,7 @@ def reconstruct(
         grid,
         consensus.mean,
         mask,
-        ConsensusResult(consensus, mask, slices.grid),
+        ConsensusResult(consensus, mask, slices.grid, mask_note=note),
         ComponentsResult(variance=_variance_between(classes, sizes / sizes.sum())),
         ClusterResult(
             centres=found.centres,

@@ -24,7 +24,7 @@ from pcainit.engine.volume_sets.volume_set import (
 )
 from pcainit.errors import InputError
 from pcainit.io.map_list import MapFile
-from pcainit.io.maps import read_map
+from pcainit.io.maps import read_mask
 from pcainit.limits import MIN_VOLUMES
 from pcainit.pipeline.masks import mask_of
 from pcainit.pipeline.results import ClusterResult, ComponentsResult, RunResults, VolumesResult
@@ -220,7 +220,7 @@ def analyse_volumes(
             )
         )
     if settings.mask:
-        read_map(settings.mask, "mask")  # before the volumes are read
+        read_mask(settings.mask, settings.mask_sampling)  # before the volumes are read
     volumes, grid, widths = read_volumes(entries, settings, allocate, lambda s: progress(0.7 * s))
     weights = np.array([entry.weight for entry in entries])
     weights = weights / weights.mean()

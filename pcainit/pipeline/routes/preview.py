@@ -125,8 +125,7 @@ def make_preview(
     # The resolution is what people choose by the preview, so any will do that suits the particles.
     shown = Settings(
         resolution=min(
-            max(settings.resolution, 2 * particles.sampling),
-            particles.box_px * particles.sampling / 6,
+            max(settings.resolution, particles.finest), particles.box_px * particles.sampling / 6
         )
     )
     wrong = problems(shown, total, particles.box_px, particles.sampling)
@@ -136,10 +135,15 @@ def make_preview(
         rows = np.random.default_rng(settings.seed).choice(len(particles), most, replace=False)
         particles = particles.take(np.sort(rows))
     length = particles.box_px * particles.sampling
-    finest = max(FINEST, 2 * particles.sampling, 2.25 * length / LARGEST_BOX)
+    reach = particles.finest * (1.1 if particles.kinds else 1.0)
+    finest = max(FINEST, reach, 2.25 * length / LARGEST_BOX)
     grid = Grid(particles.box_px, particles.sampling, finest)
     chunks = read_chunks(
-        particles.stacks, particles.stack, particles.row, chunk_length(particles.box_px)
+        particles.stacks,
+        particles.stack,
+        particles.row,
+        chunk_length(particles.box_px),
+        particles.boxes(),
     )
     slices = prepare_slices(
         particles,

@@ -26,6 +26,7 @@ OTHER = dict(
     invert_contrast=True,
     normalise=True,
     mask="m.mrc",
+    mask_sampling=3.0,
     mask_threshold=0.3,
     mask_near=5.0,
     mask_far=30.0,
@@ -241,7 +242,7 @@ def test_the_protocols_give_what_the_routes_use():
     from pcainit.protocols import PcaInitProtLatents, PcaInitProtVolumePca
 
     for route, protocol in (("volumes", PcaInitProtVolumePca), ("latents", PcaInitProtLatents)):
-        assert {*protocol.SETTINGS, "mask", "classes"} == set(USED_BY[route])
+        assert {*protocol.SETTINGS, "mask", "mask_sampling", "classes"} == set(USED_BY[route])
 
 
 def test_scipion_takes_no_line_of_progress_for_an_error():

@@ -225,7 +225,11 @@ REFUSED = {
     "CTF zero": (
         None,
         dict(
-            rlnDefocusU="0", rlnDefocusV="0", rlnAmplitudeContrast="0", rlnSphericalAberration="0"
+            rlnDefocusU="0",
+            rlnDefocusV="0",
+            rlnAmplitudeContrast="0",
+            rlnSphericalAberration="0",
+            rlnPhaseShift="180",
         ),
         "The CTF of all particles is zero",
     ),
@@ -241,13 +245,13 @@ def test_refused(go, spoiled, images, columns, words):
 @pytest.mark.parametrize(
     "columns",
     [
-        dict(rlnDefocusU="0", rlnDefocusV="0"),
+        dict(rlnDefocusU="60", rlnDefocusV="60"),
         dict(rlnDefocusU="100000", rlnDefocusV="100000"),
-        dict(rlnDefocusU="-15000", rlnDefocusV="-15000"),
+        dict(rlnDefocusU="-15000", rlnDefocusV="-15000", rlnPhaseShift="10"),
         dict(rlnPhaseShift="90"),
         dict(rlnPhaseShift="-700"),
     ],
-    ids=["0", "10 um", "negative", "phase plate", "phase -700"],
+    ids=["60", "10 um", "negative with a phase plate", "phase plate", "phase -700"],
 )
 def test_defocus_that_the_images_do_not_have(go, spoiled, columns):
     """A CTF that is wrong for the images gives whatever it gives, but numbers."""

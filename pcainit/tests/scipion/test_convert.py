@@ -221,6 +221,93 @@ def test_optics_groups(tmp_path):
     assert table.numbers("rlnVoltage").tolist() == [200, 300] * 20
 
 
+MAGNIFIED = """
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnVoltage #3
+_rlnMagMat00 #4
+_rlnMagMat01 #5
+_rlnMagMat10 #6
+_rlnMagMat11 #7
+_rlnBeamTiltX #8
+_rlnOddZernike #9
+one 1 300.0 1.0 0.0 0.0 1.0 0.0 [0,0,0]
+two 2 300.0 1.02 0.003 0.001 0.99 0.5 [0,0,1.5]
+"""
+
+
+def test_magnifications_of_relions_optics_groups(tmp_path):
+    """Each particle gets those of its own group; groups of other numbers have none."""
+    from pwem.objects import Integer
+
+    particles = _make_set(tmp_path / "set.sqlite", acquisition=False)
+    particles.getAcquisition().opticsGroupInfo.set(MAGNIFIED)
+    numbered = _copy(
+        particles, tmp_path, lambda k, item: setattr(item, "_rlnOpticsGroup", Integer(k % 3 + 1))
+    )
+    convert.write_star(numbered, str(tmp_path / "ours.star"))
+    table, group = ParticleTable(tmp_path / "ours.star"), np.arange(40) % 3
+    for label, values in dict(
+        rlnMagMat00=(1, 1.02, 1),
+        rlnMagMat01=(0, 0.003, 0),
+        rlnMagMat10=(0, 0.001, 0),
+        rlnMagMat11=(1, 0.99, 1),
+        rlnBeamTiltX=(0, 0.5, 0),
+    ).items():
+        assert np.allclose(table.numbers(label), np.array(values)[group]), label
+    assert np.array(table.cells("rlnOddZernike"))[group == 1].tolist() == ["[0,0,1.5]"] * 13
+    assert (table.numbers("rlnVoltage") == 300).all()
+
+
+def test_columns_of_the_particles_come_along(tmp_path):
+    """Matrix, B-factor and scale of each particle as RELION's plugin keeps them."""
+    from pwem.objects import Float
+
+    def label(k, item):
+        item._rlnMagMat00, item._rlnMagMat11 = Float(1 + k / 1000), Float(1 - k / 1000)
+        item._rlnCtfBfactor, item._rlnCtfScalefactor = Float(k), Float(1 + k / 100)
+
+    particles = _copy(_make_set(tmp_path / "set.sqlite"), tmp_path, label)
+    convert.write_star(particles, str(tmp_path / "ours.star"))
+    table, k = ParticleTable(tmp_path / "ours.star"), np.arange(40)
+    assert np.allclose(table.numbers("rlnMagMat00"), 1 + k / 1000)
+    assert np.allclose(table.numbers("rlnMagMat11"), 1 - k / 1000)
+    assert (table.numbers("rlnMagMat01") == 0).all() and (table.numbers("rlnMagMat10") == 0).all()
+    assert not table.has("rlnBeamTiltX")
+    assert np.allclose(table.numbers("rlnCtfBfactor"), k)
+    assert np.allclose(table.numbers("rlnCtfScalefactor"), 1 + k / 100)
+
+
+def test_few_particles_without_a_ctf_are_left_to_the_engine(tmp_path):
+    """It sets them aside, counts and lists them; see io.setting_aside."""
+
+    def forget(k, item):
+        if k == 3:
+            item.getCTF()._defocusU.set(None)
+
+    particles = _copy(_make_set(tmp_path / "set.sqlite"), tmp_path, forget)
+    convert.write_star(particles, str(tmp_path / "ours.star"))
+    defocus = ParticleTable(tmp_path / "ours.star").numbers("rlnDefocusU", finite=False)
+    assert np.flatnonzero(np.isnan(defocus)).tolist() == [3]
+
+
+def _copy(particles, folder, change):
+    """A copy of a set whose particles were changed: ``change(number, particle)``."""
+    from pwem.objects import SetOfParticles
+
+    copy = SetOfParticles(filename=str(folder / "copy.sqlite"))
+    copy.copyInfo(particles)
+    copy._firstDim.set((48, 48, 1))
+    for k, item in enumerate(particles.iterItems()):
+        change(k, item)
+        copy.append(item)
+    copy.write()
+    return copy
+
+
 def test_single_images_and_blanks_in_names(tmp_path):
     particles = _make_set(tmp_path / "set.sqlite", count=2, stacks=("my data/a.mrcs",))
     item = particles[1].clone()

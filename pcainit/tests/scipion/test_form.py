@@ -15,6 +15,7 @@ pytestmark = pytest.mark.scipion
 from pcainit.protocols import describe, form  # noqa: E402
 
 SHOWN = {"mask": "inputMask", "classes": "numberOfClasses"}  # spelled otherwise in the form
+IN_FORM = [name for name in Settings.fields() if name != "mask_sampling"]  # the mask object's
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def protocol(scipion):
     return scipion.project.newProtocol(PcaInitProtInitialVolumes)
 
 
-@pytest.mark.parametrize("name", list(Settings.fields()))
+@pytest.mark.parametrize("name", IN_FORM)
 def test_each_setting_is_in_the_form_with_its_own_words(protocol, name):
     info = Settings.fields()[name]
     param = protocol.getParam(SHOWN.get(name, form.camel(name)))
@@ -65,7 +66,7 @@ def test_hidden_parameters(protocol, method):
     protocol.useGivenMean.set(True)
     protocol.method.set(method)
     for name, info in Settings.fields().items():
-        if name not in SHOWN:
+        if name in IN_FORM and name not in SHOWN:
             shown = protocol.evalParamCondition(form.camel(name))
             assert bool(shown) == (METHODS[method] in info["methods"]), name
     assert protocol.evalParamCondition("autoClasses") == (METHODS[method] == "particles")
@@ -78,9 +79,12 @@ def test_automatic_mask_parameters_go_with_a_mask(protocol):
     from pwem.objects import VolumeMask
 
     assert protocol.evalParamCondition("maskNear")
-    protocol.inputMask.set(VolumeMask(location="mask.mrc"))
+    mask = VolumeMask(location="mask.mrc")
+    mask.setSamplingRate(6.0)
+    protocol.inputMask.set(mask)
     assert not protocol.evalParamCondition("maskNear")
-    assert form.settings(protocol).mask == "mask.mrc"
+    settings = form.settings(protocol)
+    assert (settings.mask, settings.mask_sampling) == ("mask.mrc", 6.0)
 
 
 def test_options_are_understood_by_the_command_line(protocol):

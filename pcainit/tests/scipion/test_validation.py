@@ -164,3 +164,60 @@ def test_disabled_particles_are_left_out(scipion, particles):
     scipion.run(protocol)
     ids = [particle.getObjId() for item in protocol.outputClasses for particle in item]
     assert 17 not in ids and len(ids) == PARTICLES - 1
+
+
+# --- what RELION's optics groups and columns say of a set ---------------------------------------
+
+GROUPS = """
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnVoltage #3
+_rlnImagePixelSize #4
+_rln%s #5
+one 1 300.0 6.0 %s
+two 2 300.0 6.0 %s
+"""
+
+
+@pytest.mark.parametrize(
+    "column, words",
+    [
+        ("CtfDataAreCtfPremultiplied", "CTF-premultiplied images"),
+        ("CtfDataArePhaseFlipped", "phase-flipped images"),
+        ("ImageDimensionality", "subtomograms"),
+        ("IsFlip", "mirrored images"),
+    ],
+)
+def test_flags_of_the_optics_groups(scipion, particles, column, words):
+    good, bad = ("2", "3") if column == "ImageDimensionality" else ("0", "1")
+    acquisition = particles.getAcquisition()
+    acquisition.opticsGroupInfo.set(GROUPS % (column, good, good))
+    assert _errors(scipion, particles) == []
+    acquisition.opticsGroupInfo.set(GROUPS % (column, good, bad))
+    (error,) = _errors(scipion, particles)
+    assert words in error and error.startswith("The set of particles holds")
+    if "Ctf" in column:
+        assert _errors(scipion, particles, noCtf=True) == []
+
+
+def test_flags_of_single_particles(scipion, tmp_path):
+    from pwem.objects import Integer, SetOfParticles
+
+    original = scipion.imported.outputParticles
+    copy = SetOfParticles(filename=str(tmp_path / "flagged.sqlite"))
+    copy.copyInfo(original)
+    for k, item in enumerate(original.iterItems()):
+        item._rlnCtfPremultiplied = Integer(k == 7)
+        copy.append(item)
+    copy.write()
+    (error,) = _errors(scipion, copy)
+    copy.close()
+    assert "CTF-premultiplied images (rlnCtfPremultiplied)" in error
+
+
+def test_text_that_is_no_optics_table_is_no_harm(scipion, particles):
+    particles.getAcquisition().opticsGroupInfo.set("anything { at all")
+    assert _errors(scipion, particles) == []

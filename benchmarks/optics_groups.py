@@ -1,0 +1,77 @@
+"""Optics groups of two pixel sizes and boxes, one of them stretched by 2 %, against one group.
+
+A homogeneous set has to have no certified component, and two states have to be told apart as
+well as in images of one kind.  The images are made exactly, from RELION's definitions alone
+(`pcainit.tests.optics_examples`).
+
+Usage: python benchmarks/optics_groups.py FOLDER [--particles 3000] [--noise 5]
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+from pcainit.cli.main import main as pcainit
+from pcainit.io.star import ParticleTable
+from pcainit.tests.optics_examples import balls, write_set
+
+STRETCHED = np.array([[1.01, 0.004], [0.004, 0.99]])
+KINDS = {
+    "one kind": [(64, 4.0, np.eye(2))],
+    "two kinds": [(64, 4.0, np.eye(2)), (50, 5.0, STRETCHED)],
+    "two kinds, unsaid": [(64, 4.0, np.eye(2)), (64, 4.0, 1.02 * np.eye(2))],
+}
+LOST = 4  # balls that the second state lacks
+
+
+def run(folder: Path, groups: list, count: int, states: bool, hide: bool, noise: float) -> dict:
+    """Simulate and analyse one set; components certified, classes, ARI."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The group goes by turns: states must not.
+    state = np.random.default_rng(3).permutation(count) < count // 2
+    weights = np.ones((count, len(balls())))
+    if states:
+        weights[np.ix_(state, np.argsort(balls()[:, 0])[-LOST:])] = 0
+    made = write_set(folder, groups, count, noise=noise, weights=weights)
+    if hide:  # the matrices are left out, to see what they are worth
+        text = made["path"].read_text().replace("rlnMagMat", "rlnUnknown")
+        made["path"].write_text(text)
+    out = folder / "out"
+    words = ["run", str(made["path"]), "-o", str(out), "--threads", "1", "--seed", "1"]
+    if pcainit(words):
+        raise SystemExit("the run failed")
+    summary = json.loads((out / "summary.json").read_text())
+    label = ParticleTable(out / "particles.star").numbers("rlnClassNumber")
+    return dict(
+        components=summary["significant_components"],
+        classes=summary["classes"],
+        ari=round(adjusted_rand_score(state, label), 4) if states else None,
+        with_group=round(adjusted_rand_score(made["group"], label), 4),
+    )
+
+
+def main() -> None:
+    """Run all sets and print one line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--particles", type=int, default=3000)
+    parser.add_argument(
+        "--noise", type=float, default=5.0, help="standard deviation over the images' own"
+    )
+    args = parser.parse_args()
+    for name, groups in KINDS.items():
+        for states in (False, True):
+            what = "two states" if states else "homogeneous"
+            folder = args.folder / name.replace(" ", "_").replace(",", "") / what.replace(" ", "_")
+            found = run(folder, groups, args.particles, states, "unsaid" in name, args.noise)
+            print("%-18s %-12s %s" % (name, what, json.dumps(found)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

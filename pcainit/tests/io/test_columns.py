@@ -1,0 +1,140 @@
+"""The table of columns: complete, on its page as in the code, and kept to by both ways in."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pcainit
+from pcainit.errors import InputError
+from pcainit.io import columns, image_optics
+from pcainit.io.columns_page import tables
+from pcainit.io.star import _CTF_LABELS, ParticleTable, read_particles
+from pcainit.tests.optics_examples import write_set
+
+PAGE = Path(pcainit.__file__).parents[1] / "docs" / "particle_columns.md"
+
+
+def test_the_page_says_what_the_code_does():
+    if not PAGE.is_file():
+        pytest.skip("the pages are in the source tree only")
+    assert tables() in PAGE.read_text(encoding="utf-8")
+
+
+def test_each_column_has_one_decision():
+    labels = [label for decision in columns.DECISIONS for label in decision.labels]
+    assert len(labels) == len(set(labels)) and all(label.startswith("rln") for label in labels)
+
+
+def test_what_the_code_reads_is_called_used(tmp_path):
+    """Every column that is asked for while a file with all of them is read, and none beside."""
+    asked = set()
+
+    class Watched(ParticleTable):
+        def has(self, label):
+            asked.add(label)
+            return super().has(label)
+
+    made = write_set(tmp_path, [(32, 4.0, np.eye(2))], 12)
+    read_particles(Watched(made["path"]), resolution=30.0)
+    known = {
+        label for label, decision in columns.BY_LABEL.items() if decision.what != columns.IGNORED
+    }
+    always = {"rlnImageName", "rlnOpticsGroup", "rlnOriginX", "rlnOriginY", "rlnOriginYAngst"}
+    later = {label for label, _ in _CTF_LABELS.values()}  # by their defaults
+    pixel = {"rlnDetectorPixelSize", "rlnMagnification", "rlnPixelSize"}  # not reached
+    assert asked <= known
+    assert known - asked <= always | later | pixel
+
+
+def star_with(folder, optics="", rows=None, count=24):
+    """A set with more columns: ``label value`` of the optics table, label and cells of the rows."""
+    made = write_set(folder, [(32, 4.0, np.eye(2))], count)
+    lines = made["path"].read_text().splitlines()
+    if optics:
+        label, value = optics.split()
+        k = lines.index("_rlnMagMat11")
+        lines[k] += "\n_%s" % label
+        lines[k + 1] += " " + value
+    if rows:
+        label, cells = rows
+        k = lines.index("_rlnDefocusAngle")
+        lines[k] += "\n_%s" % label
+        for i, cell in enumerate(cells):
+            lines[k + 1 + i] += " %s" % cell
+    path = folder / "changed.star"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+REFUSED = {
+    "premultiplied": "rlnCtfDataAreCtfPremultiplied 1",
+    "premultiplied, older": "rlnCtfPremultiplied 1",
+    "phase-flipped": "rlnCtfDataArePhaseFlipped 1",
+    "mirrored": "rlnIsFlip 1",
+    "subtomograms": "rlnImageDimensionality 3",
+}
+
+
+@pytest.mark.parametrize("words, column", REFUSED.items(), ids=list(REFUSED))
+def test_images_of_another_kind_are_refused(tmp_path, words, column):
+    words = words.split(",")[0]
+    label = column.split()[0]
+    with pytest.raises(InputError, match="holds .*%s.*%s" % (words, label)):
+        read_particles(ParticleTable(star_with(tmp_path, column)))
+    some = ["1" if k == 3 else "0" for k in range(24)]
+    if words != "subtomograms":
+        with pytest.raises(InputError, match=words):
+            read_particles(ParticleTable(star_with(tmp_path, rows=(label, some))))
+    zero = label + (" 2" if words == "subtomograms" else " 0")
+    assert len(read_particles(ParticleTable(star_with(tmp_path, zero)))) == 24
+
+
+def test_without_the_ctf_subtomograms_are_refused_all_the_same(tmp_path):
+    with pytest.raises(InputError, match="subtomograms"):
+        read_particles(
+            ParticleTable(star_with(tmp_path, "rlnImageDimensionality 3")), use_ctf=False
+        )
+    tomo = ("rlnTomoVisibleFrames", ["[1,1,1]"] * 24)
+    with pytest.raises(InputError, match="subtomograms .rlnTomoVisibleFrames"):
+        read_particles(ParticleTable(star_with(tmp_path, rows=tomo)), use_ctf=False)
+    premultiplied = star_with(tmp_path, "rlnCtfDataAreCtfPremultiplied 1")
+    assert read_particles(ParticleTable(premultiplied), use_ctf=False).ctf is None
+
+
+def phase_of_tilt(tilt_mrad, resolution):
+    """From the wave aberration 2 pi/lambda Cs theta^3 tilt at the angle theta = lambda k."""
+    wave = 0.0196875
+    return 2 * np.pi / wave * 2.7e7 * (wave / resolution) ** 3 * tilt_mrad * 1e-3
+
+
+def test_beam_tilt_is_bounded(tmp_path):
+    found = columns.tilt_phase(
+        np.array([[3.0, 4.0]]), np.array([300.0]), np.array([2.7]), resolution=10.0
+    )
+    assert found[0] == pytest.approx(phase_of_tilt(5.0, 10.0), rel=1e-3)
+    table = ParticleTable(star_with(tmp_path, "rlnBeamTiltX 0.5"))
+    assert image_optics.aberration_notes(table, 12.0) == []
+    table = ParticleTable(star_with(tmp_path, "rlnBeamTiltX -5"))
+    (note,) = image_optics.aberration_notes(table, 10.0)
+    assert "rlnBeamTiltX" in note and "0.33 radians at 10 A" in note
+    with pytest.raises(InputError, match="24 rows .*coarser resolution"):
+        image_optics.aberration_notes(table, 6.0)
+    assert note in read_particles(table, resolution=10.0).notes
+
+
+def test_aberrations_are_bounded(tmp_path):
+    """Two polynomials with known maxima: 3 r^3 - 2 r (times cosine), and r^4 (times cosine)."""
+    r = np.linspace(0, 1 / 8.0, 2000)
+    odd = columns.zernike_phase([0, 0, 0, 5.0, 0], True, 8.0)  # n = 3, m = -1
+    assert odd == pytest.approx(5 * np.abs(3 * r**3 - 2 * r).max(), rel=1e-2)
+    even = columns.zernike_phase([0] * 8 + [900.0], False, 8.0)  # n = 4, m = 4
+    assert even == pytest.approx(900 / 8.0**4, rel=1e-2)
+    table = ParticleTable(star_with(tmp_path, "rlnOddZernike [0,0,0,2.0,0]"))
+    (note,) = image_optics.aberration_notes(table, 8.0)
+    assert "Aberrations (rlnOddZernike)" in note
+    with pytest.raises(InputError, match="no list of numbers"):
+        image_optics.aberration_notes(
+            ParticleTable(star_with(tmp_path, "rlnOddZernike [0,x]")), 8.0
+        )
