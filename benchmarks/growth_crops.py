@@ -15,7 +15,7 @@ from pcainit.engine.geometry.poses import euler_from_rotation
 from pcainit.engine.images.particles import Slices
 from pcainit.io.fingerprint import content_identity, file_identity
 from pcainit.pipeline.prepare import Source
-from pcainit.pipeline.results import PrepareResult
+from pcainit.pipeline.prepare_result import PrepareResult
 from pcainit.pipeline.stage_order import stage_digest
 from pcainit.pipeline.store import LARGE, Workspace
 from pcainit.settings import Settings

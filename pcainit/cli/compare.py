@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.io.atomic import to_json_types, write_json, write_text
     from pcainit.io.map_list import MapFile, find_maps
     from pcainit.io.ownership import MARK, refuse_foreign
-    from pcainit.output.plots.drawing import prepare_drawing
+    from pcainit.output.drawing import prepare_drawing
     from pcainit.output.words.comparison import text_table
     from pcainit.pipeline.routes.compare import compare_sets
 

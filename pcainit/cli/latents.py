@@ -64,7 +64,8 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.output.summary import Coordinates
     from pcainit.output.words.latents import verdict
     from pcainit.pipeline import runner
-    from pcainit.pipeline.results import PrepareResult, RunResults
+    from pcainit.pipeline.prepare_result import PrepareResult
+    from pcainit.pipeline.results import RunResults
     from pcainit.pipeline.routes import from_latents
     from pcainit.pipeline.store import Workspace
 

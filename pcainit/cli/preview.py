@@ -66,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.io.atomic import replacing
     from pcainit.io.ownership import MARK, refuse_foreign
-    from pcainit.output.plots.drawing import prepare_drawing
+    from pcainit.output.drawing import prepare_drawing
     from pcainit.pipeline.routes.preview import Preview, make_preview, write_preview
 
     folder = Path(args.output)

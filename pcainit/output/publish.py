@@ -23,11 +23,11 @@ from pcainit.output.words.headline import write_headline
 from pcainit.output.words.verdict import write_look, write_verdict
 from pcainit.pipeline.given import user_files
 from pcainit.pipeline.prepare import prepared_star
+from pcainit.pipeline.prepare_result import PrepareResult
 from pcainit.pipeline.results import (
     ClusterResult,
     ComponentsResult,
     ConsensusResult,
-    PrepareResult,
     RunResults,
     VolumesResult,
 )

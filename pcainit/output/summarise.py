@@ -24,12 +24,12 @@ from pcainit.output.summary import (
     Summary,
     VolumeSet,
 )
+from pcainit.pipeline.prepare_result import PrepareResult
 from pcainit.pipeline.results import (
     ClusterResult,
     ConsensusResult,
     LocalSearch,
     ParticleComponents,
-    PrepareResult,
     RunResults,
     VolumesResult,
 )

@@ -15,17 +15,15 @@ from pcainit.engine.model.image_model import LatentModel, NuisanceSpread
 from pcainit.engine.model.statistics import Measurements
 from pcainit.engine.projection.reconstruction import Consensus
 from pcainit.engine.volume_sets.volume_set import VolumeComponents
+from pcainit.pipeline.prepare_result import Checksums, PartResult, StageResult
 from pcainit.pipeline.results import (
     STAGE_RESULTS,
     BatchVolumes,
-    Checksums,
     ComponentTests,
     LocalSearch,
     ParticleClasses,
     ParticleClusters,
     ParticleComponents,
-    PartResult,
-    StageResult,
 )
 
 Arrays = Dict[str, np.ndarray]

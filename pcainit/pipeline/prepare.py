@@ -24,7 +24,7 @@ from pcainit.io.maps import read_mask
 from pcainit.io.stacks import read_chunks
 from pcainit.io.star import read_particles
 from pcainit.pipeline.given import check_given
-from pcainit.pipeline.results import Checksums, PartResult, PrepareResult
+from pcainit.pipeline.prepare_result import Checksums, PartResult, PrepareResult
 from pcainit.pipeline.stage_order import part_name, stage_digest
 from pcainit.pipeline.store import LARGE, Workspace
 from pcainit.settings import AUTO, Settings

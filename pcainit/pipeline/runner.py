@@ -18,13 +18,8 @@ from pcainit.pipeline.analysed_particles import AnalysedParticles
 from pcainit.pipeline.given import given_identity
 from pcainit.pipeline.masks import mask_and_note
 from pcainit.pipeline.prepare import prepare
-from pcainit.pipeline.results import (
-    STAGE_RESULTS,
-    ClusterResult,
-    ComponentsResult,
-    ConsensusResult,
-    PrepareResult,
-)
+from pcainit.pipeline.prepare_result import PrepareResult
+from pcainit.pipeline.results import STAGE_RESULTS, ClusterResult, ComponentsResult, ConsensusResult
 from pcainit.pipeline.stage_order import STAGES, stage_digest
 from pcainit.pipeline.store import Workspace
 from pcainit.settings import Settings

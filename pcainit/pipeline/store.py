@@ -19,7 +19,7 @@ from pcainit.engine.images.particles import Slices, within_resolution
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io.atomic import read_arrays, write_arrays
 from pcainit.pipeline.flat_arrays import TREE, from_arrays, to_arrays
-from pcainit.pipeline.results import Checksums, PrepareResult, StageResult
+from pcainit.pipeline.prepare_result import Checksums, PrepareResult, StageResult
 
 IN_MEMORY_BYTES = 4 * 2**30
 ROWS = 1024  # of a large array that share a checksum

@@ -14,7 +14,7 @@ import pcainit
 PACKAGE = Path(pcainit.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [path for path in FILES if "tests" not in path.relative_to(PACKAGE).parts]
-LONGEST = 480
+LONGEST = 450
 SCIPION = ("pyworkflow", "pwem", "relion", "cryosparc2")
 
 

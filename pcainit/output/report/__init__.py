@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pcainit.io.atomic import to_json_types, write_text
-from pcainit.output.plots.drawing import prepare_drawing
+from pcainit.output.drawing import prepare_drawing
 
 
 def write_report(folder: str | Path, summary: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from pcainit.engine.images.census import (
     warn_of_images,
 )
 from pcainit.engine.simulation.simulate import Simulation, draw_truth, simulate_images
-from pcainit.pipeline.results import PrepareResult
+from pcainit.pipeline.prepare_result import PrepareResult
 from pcainit.pipeline.store import Workspace
 
 COUNT, BOX, SAMPLING = 240, 32, 6.0

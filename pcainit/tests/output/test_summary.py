@@ -27,7 +27,7 @@ GROUPS = (
 )
 # What programs that read summaries rely on.
 MADE = (
-    "program version method parameters threads seed versions box sampling working_box resolution "
+    "program version method parameters threads seed versions box sampling working_box resolution analysis_resolution "
     "seconds"
 )
 

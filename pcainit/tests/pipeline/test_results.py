@@ -14,12 +14,12 @@ from pcainit.errors import InputError
 from pcainit.io.atomic import read_arrays, write_arrays
 from pcainit.pipeline import results
 from pcainit.pipeline.flat_arrays import RESULT_TYPES, from_arrays, to_arrays
+from pcainit.pipeline.prepare_result import PrepareResult
 from pcainit.pipeline.results import (
     ClusterResult,
     ComponentsResult,
     ComponentTests,
     ParticleComponents,
-    PrepareResult,
 )
 from pcainit.pipeline.stage_order import STAGES
 from pcainit.pipeline.store import Workspace

@@ -13,7 +13,7 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.particles import Slices
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io import atomic
-from pcainit.pipeline.results import PrepareResult
+from pcainit.pipeline.prepare_result import PrepareResult
 from pcainit.pipeline.store import ROWS, Workspace, checksums
 from pcainit.tests.robustness.accidents import flip
 
