@@ -169,7 +169,9 @@ def _scramble(particles: AnalysedParticles, seed: int, confirmed: bool) -> Scram
     """The particles with their residuals exchanged."""
     scrambled = scramble_residuals(particles.background, particles.half_sets, particles.body, seed)
     mates = turn_to_mates(particles.background, particles.symmetry, seed)
-    return dataclasses.replace(scrambled, confirmed=confirmed, mates=mates)
+    # The window is gone once a mask has grown to where its images end.
+    crowded = confirmed or particles.quality.window > 0
+    return dataclasses.replace(scrambled, confirmed=confirmed, crowded=crowded, mates=mates)
 
 
 def _certify(

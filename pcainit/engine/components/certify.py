@@ -190,7 +190,10 @@ def confirm(
     share = nuisance_share(evidence.basis, background, mask, contrast=beside is None)
     real, around = scores.min(axis=0) > least, np.zeros(evidence.count, bool)
     if scrambled is not None and real.any():
-        around = real & _also_scrambled(evidence.pairs, scores, scrambled, spread, beside, least)
+        if scrambled.crowded:
+            around = real & _also_scrambled(
+                evidence.pairs, scores, scrambled, spread, beside, least
+            )
         if scrambled.mates is not None:
             mates = _crossed_scores(evidence.pairs, scrambled.mates, halves, spread, beside)
             around |= real & (mates.mean(axis=0) < RULES.min_at_mates * scores.mean(axis=0))

@@ -118,7 +118,7 @@ def find_places(
         mask,
         weights,
         lambda share: progress(0.7 * share),
-        scrambled,
+        scrambled if scrambled is not None and scrambled.crowded else None,
     )
     least = RULES.min_sweep_score * (1.0 if scrambled is None else scrambled.redundancy)
     groups = neighbours(

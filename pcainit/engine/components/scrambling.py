@@ -52,6 +52,10 @@ class Scrambled:
         Largest score of what surroundings were found to make.
     confirmed : bool
         Whether a narrower look has found what goes on outside the particle.
+    crowded : bool
+        Whether the images show surroundings at all: more noise about the particle than in it.
+        Where they do not, what varies in scrambled particles is the particles' own, that outlives
+        the exchange: an arm that turns all the way round has 0.2 to 0.8 of its score.
     mates : Background, optional
         The particles as they are, at poses that their symmetry makes equivalent; see
         `turn_to_mates`.
@@ -64,6 +68,7 @@ class Scrambled:
     redundancy: float = 1.0
     strongest: float = 0.0
     confirmed: bool = False
+    crowded: bool = True
     mates: Background | None = None
 
 

@@ -27,8 +27,8 @@ GROUPS = (
 )
 # What programs that read summaries rely on.
 MADE = (
-    "program version method parameters threads seed versions box sampling working_box resolution analysis_resolution "
-    "seconds"
+    "program version method parameters threads seed versions box sampling working_box resolution "
+    "analysis_resolution seconds"
 )
 
 
