@@ -77,12 +77,12 @@ class ResultFolder:
     @property
     def class_maps(self) -> list[Path]:
         """The volumes of all classes, class 1 first."""
-        return sorted(self.path.glob(_NUMBERED[0]))
+        return sorted(self.path.glob(CLASS_MAP.replace("%03d", "*")))
 
     @property
     def component_maps(self) -> list[Path]:
         """The volumes of all components, strongest first."""
-        return sorted(self.path.glob(_NUMBERED[1]))
+        return sorted(self.path.glob(COMPONENT_MAP.replace("%03d", "*")))
 
     def refuse_overwriting(self, *inputs: str) -> None:
         """Refuse to be where results would replace the input, or files of others.

@@ -261,7 +261,7 @@ def _surroundings(summary: dict[str, Any]) -> list[str]:
                 + (("it",) * 2 if found["components"] == 1 else ("them",) * 2)
             )
         )
-    if summary.get("regions_tried"):
+    if summary.get("regions_tried") and found["region_score"]:
         sentences.append(
             "The same search on scrambled residuals scores up to %.1f." % found["region_score"]
         )

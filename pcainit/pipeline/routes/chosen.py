@@ -54,7 +54,8 @@ def volume_of(
     coarse = base.grid
     with contextlib.suppress(InputError):  # of a run that has gone on
         found = workspace.get(ComponentsResult).particles
-        base = base if found is None else found.consensus_of(base)
+        # What is handed over is at the volumes' resolution: finer detail is not needed for it.
+        base = found.consensus_of(base) if found is not None and found.mask_grown else base
     slices, quality = workspace.slices_at(base.grid.resolution), base.quality
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < len(slices):

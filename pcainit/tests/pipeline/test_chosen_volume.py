@@ -149,7 +149,7 @@ def test_a_subset_becomes_one_more_volume(scipion, finished):
     sizes = {item.getObjId(): item.getSize() for item in finished.outputClasses}
     mean = np.average(old, axis=0, weights=[sizes.get(k + 1, 0) for k in range(3)])
     match = [np.corrcoef((new - mean).ravel(), (volume - mean).ravel())[0, 1] for volume in old]
-    assert int(np.argmax(match)) == 2 and match[2] > 0.9
+    assert int(np.argmax(match)) == 2 and match[2] > 0.85
     assert "%d chosen particles" % len(wanted) in "\n".join(protocol.summary())
 
 

@@ -15,7 +15,6 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.io.star import ParticleTable
 
 BOX, SAMPLING, RESOLUTION = 32, 6.0, 22.0
-GRID = Grid(BOX, SAMPLING, RESOLUTION)
 STAGES = ("reconstruct", "components", "cluster")
 
 
@@ -92,9 +91,13 @@ def true_states(folder):
         return np.array([int(row["class"]) for row in csv.DictReader(handle)])
 
 
-def true_difference(folder):
+def working_grid(result):
+    return Grid(BOX, SAMPLING, result.summary["analysis_resolution"])
+
+
+def true_difference(folder, grid):
     maps = [mrcfile.read(str(folder / "truth" / ("class%02d.mrc" % k))) for k in (0, 1)]
-    return GRID.from_particle_box(maps[0] - maps[1])
+    return grid.from_particle_box(maps[0] - maps[1])
 
 
 def staged(data, folder, *options):
@@ -147,8 +150,9 @@ def test_two_states(two):
     assert "2 classes (" in result.verdict and "reproducible between half-sets" in result.verdict
     assert summary["half_set_cosines"][0] > 0.8 > summary["null_cosine"]
     # The larger class is the complete particle.
-    found = GRID.from_particle_box(result.volumes[0] - result.volumes[1])
-    truth = true_difference(data) * result.analysis["mask"]
+    grid = working_grid(result)
+    found = grid.from_particle_box(result.volumes[0] - result.volumes[1])
+    truth = true_difference(data, working_grid(result)) * result.analysis["mask"]
     assert np.corrcoef(found.ravel(), truth.ravel())[0, 1] > 0.85
     assert (found * truth).sum() / (truth**2).sum() == pytest.approx(1, abs=0.3)
     assert result.analysis["pairwise"][0, 1] > 3 and not any(summary["copies"])
@@ -156,7 +160,7 @@ def test_two_states(two):
 
 def test_the_component_is_the_difference(two):
     data, result, _ = two
-    truth = true_difference(data) * result.analysis["mask"]
+    truth = true_difference(data, working_grid(result)) * result.analysis["mask"]
     component = result.analysis["components"][0]
     assert abs(np.corrcoef(component.ravel(), truth.ravel())[0, 1]) > 0.8
     variance = result.analysis["variance"]

@@ -63,8 +63,9 @@ def test_other_methods_are_refused(look, capsys):
 
 def test_work_of_the_stages_is_shown_as_it_is(look, tmp_path):
     star, work = str(look / "data" / "particles.star"), str(tmp_path / "work")
-    assert main(["prepare", star, "--work", work, "--no-local-search"]) == 0
-    assert main(["variance", "--work", work, "-o", str(tmp_path / "o"), "--no-local-search"]) == 0
+    alike = ["--no-local-search", "--analysis-resolution", "20"]
+    assert main(["prepare", star, "--work", work, *alike]) == 0
+    assert main(["variance", "--work", work, "-o", str(tmp_path / "o"), *alike]) == 0
     one, two = (
         mrcfile.read(str(folder / "components" / "variance.mrc"))
         for folder in (look / "look", tmp_path / "o")
