@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from typing import Any, Dict, List
 
+from pcainit.output.words.headline import opening_lines
 from pcainit.settings import FIXED
 
 CITATIONS = {
@@ -17,7 +18,9 @@ def summary(run: Dict[str, Any]) -> List[str]:
     if not run:
         return ["The volumes are not ready yet."]
     parameters = run.get("parameters") or {}
-    lines = ["*%s*" % run["verdict"]] if run.get("verdict") else []
+    first, *more = [line for line in opening_lines(run) if line] or [""]
+    lines = ["*%s*" % first, *more] if first else []
+    lines += [run["verdict"]] if run.get("verdict") else []
     weights = run.get("class_weights") or []
     if weights:
         line = "%d volumes at %s Å from %s particles" % (

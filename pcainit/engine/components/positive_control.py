@@ -287,6 +287,8 @@ def predict_power(
         unsure = stray * np.sqrt(count / len(others))
         score = np.sqrt(count / 2) * null.excess / np.sqrt(null.expected)
         score = np.sign(score) * np.maximum(np.abs(score) - unsure, 0)
+        if not scrambled.crowded:  # they judge nothing then
+            score = np.minimum(score, 0)
         square = domains.astype(np.float64) ** 2
         inside = (square * scrambled.body).sum(axis=(1, 2, 3)) > 0.5 * square.sum(axis=(1, 2, 3))
         share = expect_share(np.sqrt(count * real.expected / 2), score, stray, inside, count)
