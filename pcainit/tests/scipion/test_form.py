@@ -136,8 +136,10 @@ def test_descriptions_say_the_figures():
     assert "components (4 asked for) were fitted" in words and "; 1 agreed between" in words
     assert "124 overlapping small regions" in words and "gave 1 of these" in words
     of_batches = describe.summary(dict(RUN, method="batches"))
-    assert "shares of the particles: 70.0 %, 30.0 %" in of_batches[1]
-    assert "shares" not in describe.summary(dict(RUN, method="simple"))[1]
+    assert "shares of the particles: 70.0 %, 30.0 %" in "\n".join(of_batches)
+    assert "shares of" not in "\n".join(describe.summary(dict(RUN, method="simple")))
+    first, *_, verdict = describe.summary(RUN)[: describe.summary(RUN).index(RUN["verdict"]) + 1]
+    assert first.startswith("*2 states: 70 and 30 %") and verdict == RUN["verdict"]
     assert describe.summary({}) == ["The volumes are not ready yet."]
     assert describe.methods({}) == []
 
