@@ -111,7 +111,10 @@ def test_each_parameter_changes_the_steps_that_depend_on_it(scipion, tmp_path, n
     protocol = scipion.new_volumes(method=method)
     scipion.project.saveProtocol(protocol)
     if name in ("given_use", "given_mean"):
+        protocol.useGivenComponents.set(True)
         protocol.givenComponents.set(volume)
+    if name == "mask_sampling":
+        protocol.inputMask.set(mask)
     before = _steps(protocol)
     if name == "classes":
         protocol.autoClasses.set(False)
@@ -120,7 +123,12 @@ def test_each_parameter_changes_the_steps_that_depend_on_it(scipion, tmp_path, n
         protocol.method.set(1 - method)
     elif name == "mask":
         protocol.inputMask.set(mask)
+    elif name == "mask_sampling":  # the mask object's
+        mask.setSamplingRate(2 * SAMPLING)
+        protocol.inputMask.set(mask)
     elif name in form.POINTERS:
+        use = {"given_components": "useGivenComponents", "given_mean": "useGivenMean"}[name]
+        getattr(protocol, use).set(True)
         getattr(protocol, form.camel(name)).set(volume)
     else:
         getattr(protocol, form.camel(name)).set(OTHER[name])
