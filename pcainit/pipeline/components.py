@@ -80,6 +80,7 @@ def find_components(
     weights = Weights(particles.background)
     joint = _refit_jointly(particles, half_models, weights, _part(progress, 0.5, 0.15))
     ranked = _rank(joint, half_models, evidence, particles)
+    least = RULES.min_variance * _power(particles)
     scrambled = dataclasses.replace(scrambled, strongest=evidence.around_score)
     surroundings = _surroundings(evidence, particles, joint.nuisance)
     places: list[Place] = []
@@ -96,7 +97,9 @@ def find_components(
             _part(progress, 0.65, 0.3),
             scrambled,
         )
+    places = [place for place in places if place.joint.variances.max() > least]
     found = _without_ambiguous(_merge(ranked, places, particles), particles)
+    found = found.select(found.joint.variances > least)
     wanted = max(settings.components - ranked.certified, 0 if found.q else 1)
     whole, _ = append_orthogonal(found.joint, [ranked.rest.take(slice(0, wanted))])
     result = measured_components(particles, whole, found.halves, surroundings.joint)
@@ -274,6 +277,12 @@ def _merge(ranked: _Ranked, places: list[Place], particles: AnalysedParticles) -
             joint.components, particles.background, particles.everyone, joint.nuisance
         )
     )
+
+
+def _power(particles: AnalysedParticles) -> float:
+    """Power of the consensus where heterogeneity is sought."""
+    masked = particles.consensus.mean.astype(np.float64) * particles.mask
+    return float((masked**2).sum())
 
 
 def _without_ambiguous(found: ComponentSet, particles: AnalysedParticles) -> ComponentSet:

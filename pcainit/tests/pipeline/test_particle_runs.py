@@ -276,3 +276,10 @@ def test_classes_asked_for_where_there_are_none(none, tmp_path):
     assert "The 3 volumes asked for are reconstructions of random subsets" in three.verdict
     assert len({volume.tobytes() for volume in three.volumes}) == 3
     assert np.median(three.analysis["pairwise"][np.triu_indices(3, 1)]) < 2.5
+
+
+def test_images_of_next_to_no_noise_are_homogeneous_all_the_same(tmp_path):
+    """What interpolation gets wrong about the consensus is reproducible, and no heterogeneity."""
+    data = simulate(tmp_path / "data", "--particles", 1500, "--snr", 2.0, "--populations", 1)
+    summary = run(data, tmp_path / "result", "--no-local-search").check().summary
+    assert summary["significant_components"] == 0 and summary["classes"] == 1
