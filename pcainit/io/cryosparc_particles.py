@@ -112,6 +112,10 @@ class CryosparcTable(ParticleTable):
             return [str(uid) for uid in self.rows.fields["uid"].tolist()]
         return _cells(self._values[label])
 
+    def cells(self, label: str) -> list[str]:
+        """See `text`: there is no table of optics groups beside it."""
+        return self.text(label)
+
     def numbers(
         self, label: str, default: float | None = None, *, finite: bool = True
     ) -> np.ndarray:
