@@ -237,7 +237,12 @@ def flags(particles) -> Dict[str, List[str]]:
     first = particles.getFirstItem()
     for label in sorted(known):
         if first is not None and hasattr(first, "_" + label):
-            values = particles.getUniqueValues("_" + label)
+            try:
+                values = particles.getUniqueValues("_" + label)
+            except (
+                sqlite3.OperationalError
+            ):  # of the object alone: the set's table has no such column
+                continue
             found.setdefault(label, []).extend(str(value) for value in values)
     return found
 
