@@ -17,7 +17,7 @@ from pcainit.limits import FINEST
 
 METHODS = ("particles", "batches", "simple")
 # The analysis' own choice of resolution: this share of the volumes', not too close to Nyquist, and
-# only where it is finer by more than a little.  At 11 A for 20 A the analysis takes twice as long.
+# only where it is finer by more than a little.
 FINER, ABOVE_NYQUIST, WORTH_WHILE = 0.55, 1.1, 0.85
 START, FIXED = GIVEN_USES = ("start", "fixed")
 AUTO = "auto"

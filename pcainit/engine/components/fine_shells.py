@@ -27,7 +27,7 @@ from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSp
 from pcainit.engine.model.m_step import Weights, maximise
 from pcainit.engine.projection.reconstruction import fourier_shell_correlation
 
-ROUNDS = 2  # of EM: after them held-out particles gain no more
+ROUNDS = 2  # of EM; the first gives the fine shells, the second is told apart by them
 # Edge of a support, in resolutions beyond where the half-sets agree.
 EDGE = 0.25, 0.75
 
