@@ -32,6 +32,9 @@ _REMEDY = {
 # Of the loader of libraries, and of numba's compiler.
 _NO_ROOM = "failed to map segment", "Could not find/load shared object file"
 _BUFFER = 80 * 2**20  # bytes; OpenBLAS takes 32 MB and allocators round up
+# Bytes: the smallest job (300 particles of 32 px) ends below 1 GB of address space at a place that
+# chance decides, some of them inside libraries that then abort without a word.
+_ROOM = 512 * 2**20
 _NO_THREAD = "can't start new thread", os.strerror(errno.EAGAIN)  # Python's words, and scipy's
 
 
@@ -112,8 +115,9 @@ def claim_buffers() -> None:
     Raises
     ------
     OSError
-        There is no room.
+        There is no room, or less than any job takes.
     """
+    mmap.mmap(-1, _ROOM).close()
     import numpy as np
     from scipy.linalg.blas import dgemm
 
