@@ -74,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="share of particles in preferred views (default: %(default)s)",
     )
+    add(
+        "--state-views",
+        default="",
+        metavar="SHARES",
+        help="share of each state's particles that are seen within 30 degrees of one axis, such as "
+        "0.7,0 (default: views do not depend on the state)",
+    )
     add("--junk", type=float, default=0.0, help="share of junk images (default: %(default)s)")
     add(
         "--crowding",
@@ -108,13 +115,8 @@ def main(args: argparse.Namespace) -> int:
     """Simulate and write."""
     from pcainit.engine.simulation.simulate import Simulation, draw_truth
 
-    try:
-        populations = tuple(float(p) for p in args.populations.split(","))
-    except ValueError:
-        raise InputError(
-            "populations is %r: give numbers with commas between them, such as "
-            "0.5,0.3,0.2." % shorten(args.populations)
-        ) from None
+    populations = _numbers("populations", args.populations, "0.5,0.3,0.2")
+    state_views = _numbers("state_views", args.state_views, "0.7,0") if args.state_views else ()
     highest = Settings.fields()["seed"]["high"]
     if not 0 <= args.seed <= highest:
         raise InputError(
@@ -132,6 +134,7 @@ def main(args: argparse.Namespace) -> int:
         contrast_sd=args.contrast_sd,
         pose_error=tuple(args.pose_error),
         preferred_views=args.preferred_views,
+        state_views=state_views,
         junk=args.junk,
         crowding=args.crowding,
         background=args.background,
@@ -150,6 +153,16 @@ def main(args: argparse.Namespace) -> int:
         write_simulation(folder, simulation, truth)
     print(folder / "particles.star")
     return 0
+
+
+def _numbers(name: str, text: str, example: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(
+            "%s is %r: give numbers with commas between them, such as %s."
+            % (name, shorten(text), example)
+        ) from None
 
 
 def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None:

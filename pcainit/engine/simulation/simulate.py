@@ -21,6 +21,7 @@ from pcainit.engine.simulation.surroundings import (
     draw_backgrounds,
     measure_background,
 )
+from pcainit.engine.simulation.views import draw_views, prefer_by_state
 from pcainit.errors import InputError, shorten
 
 
@@ -52,6 +53,9 @@ class Simulation:
         (degrees per axis, pixels per axis): how far the recorded poses are off.
     preferred_views : float
         0 for uniform views, towards 1 for a strong preference of two of them.
+    state_views : tuple of float
+        Share of each state's particles that are seen within 30 degrees of one axis, the same for
+        all states; the others are seen as without it.  Empty: views do not depend on the state.
     junk : float
         Share of images without a particle, or with something else in them.
     crowding : float
@@ -77,6 +81,7 @@ class Simulation:
     contrast_sd: float = 0.0
     pose_error: tuple[float, float] = (0.0, 0.0)
     preferred_views: float = 0.0
+    state_views: tuple[float, ...] = ()
     junk: float = 0.0
     crowding: float = 0.0
     background: float = 0.0
@@ -123,6 +128,11 @@ class Simulation:
             (
                 not 0 <= self.preferred_views < 1,
                 "preferred_views is %s: give a number from 0 to under 1." % self.preferred_views,
+            ),
+            (
+                len(self.state_views) not in (0, len(self.populations))
+                or not all(0 <= share <= 1 for share in self.state_views),
+                "state_views are %s: give one share from 0 to 1 per state." % (self.state_views,),
             ),
             (
                 not (self.crowding == 0 or 0.02 <= self.crowding <= 0.5),
@@ -231,7 +241,11 @@ def draw_truth(simulation: Simulation) -> Truth:
     share = np.array(simulation.populations, float)
     counts = np.floor(np.cumsum(share / share.sum()) * n + 0.5).astype(int)
     state = rng.permutation(np.searchsorted(counts, np.arange(n), side="right"))
-    true_rotation = _draw_views(simulation, rng)
+    true_rotation = draw_views(n, simulation.preferred_views, rng)
+    if simulation.state_views:
+        true_rotation = prefer_by_state(
+            true_rotation, state, simulation.state_views, simulation.seed
+        )
     true_shift = rng.normal(0, 1, (n, 2))
     micrograph = np.arange(n) // 100
     per_micrograph = micrograph.max() + 1
@@ -312,20 +326,6 @@ def _refined(simulation: Simulation, truth: Truth) -> Truth:
             shifts_px=(moved + shifts).astype(np.float32),
         ),
     )
-
-
-def _draw_views(simulation: Simulation, rng: np.random.Generator) -> FloatArray:
-    n = simulation.particles
-    views = Rotation.random(n, random_state=int(rng.integers(2**31)))
-    biased = rng.uniform(size=n) < simulation.preferred_views
-    rot = rng.uniform(-180, 180, n)
-    tilt = np.where(rng.uniform(size=n) < 0.7, rng.normal(90, 12, n), rng.normal(15, 10, n))
-    rot = np.where(tilt > 50, 40 + 0.15 * rot, rot)
-    preferred = Rotation.from_euler(
-        "ZYZ", np.stack([rot, tilt, rng.uniform(-180, 180, n)], 1), degrees=True
-    )
-    matrices = np.where(biased[:, None, None], preferred.as_matrix(), views.as_matrix())
-    return matrices.transpose(0, 2, 1)
 
 
 def _clean_images(truth: Truth, index: IntArray) -> Iterator[tuple[int, FloatArray]]:

@@ -152,6 +152,31 @@ def test_contrast_views_and_junk():
     assert np.linalg.eigvalsh(views.T @ views / 2000)[0] < 0.22
 
 
+def test_views_that_depend_on_the_state():
+    """As many as were asked for lie in a cone of 30 degrees, evenly; the other state's do not."""
+    options = dict(particles=4000, box_px=BOX, populations=(0.5, 0.5), seed=7)
+    truth = draw_truth(Simulation(state_views=(0, 0.7), **options))
+    views = [truth.rotations[truth.state == k, 2] for k in (0, 1)]
+    in_cone, even = (1 - np.cos(np.radians(30))) / 2, 1 / 3
+    assert np.linalg.eigvalsh(np.cov(views[0].T)) == pytest.approx(np.full(3, even), abs=0.03)
+    axis = views[1].mean(axis=0) / np.linalg.norm(views[1].mean(axis=0))
+    height = views[1] @ axis  # even on the sphere: height is uniform
+    expected = 0.7 + 0.3 * in_cone
+    assert (height > np.cos(np.radians(31))).mean() == pytest.approx(expected, abs=0.02)
+    assert np.median(height[height > np.cos(np.radians(30))]) == pytest.approx(
+        np.cos(np.radians(30)) / 2 + 0.5, abs=0.005
+    )
+    assert truth.rotations @ truth.rotations.transpose(0, 2, 1) == pytest.approx(
+        np.broadcast_to(np.eye(3), (4000, 3, 3)), abs=1e-9
+    )
+    # Nothing else changes, and in plane the turns are even.
+    same = draw_truth(Simulation(**options))
+    assert np.array_equal(truth.state, same.state)
+    assert np.array_equal(truth.shifts_px, same.shifts_px)
+    assert np.array_equal(truth.rotations[truth.state == 0], same.rotations[truth.state == 0])
+    assert np.abs(truth.rotations[truth.state == 1, :2].mean(axis=0)).max() < 0.05
+
+
 @pytest.mark.parametrize("change", ["missing", "moving"])
 def test_states_differ_in_their_domain_alone(change):
     simulation = Simulation(
