@@ -128,14 +128,14 @@ def _over_noise(summary: dict) -> list | None:
 
 
 def _captured(truth: TruthSet, output: Path, summary: dict) -> float | None:
-    """Inside the mask, on the working grid; of `particles` the certified components only."""
+    """Inside the mask, up to the resolution of the analysis; of `particles` the certified components only."""
     analysis = np.load(output / "analysis.npz")
     if "components" not in analysis:
         return None
     components = analysis["components"]
     if "significant" in analysis:
         components = components[analysis["significant"].astype(bool)]
-    grid = Grid(summary["box"], summary["sampling"], summary["resolution"])
+    grid = Grid(summary["box"], summary["sampling"], summary["analysis_resolution"])
     maps = np.array([grid.from_particle_box(m) for m in truth.maps])
     true = scores.differences(maps, truth.populations) * analysis["mask"]
     return scores.captured_share(components, true, truth.populations)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from pcainit.engine.geometry.poses import rotation_from_euler
+from pcainit.engine.geometry.poses import euler_from_rotation, rotation_from_euler
 from pcainit.io.maps import read_map
 from pcainit.io.star import ParticleTable
 
@@ -105,6 +106,39 @@ def cut_star(source: Path, target: Path, count: int) -> None:
             seen += "@" in line
             if "@" not in line or seen <= count:
                 out.write(line)
+
+
+def disturb_poses(
+    source: Path, target: Path, error: tuple[float, float], seed: int
+) -> dict[str, float]:
+    """Write a STAR file of the same images whose poses are off at random.
+
+    Parameters
+    ----------
+    source, target : Path
+    error : tuple of float
+        Degrees and pixels per axis.
+    seed : int
+
+    Returns
+    -------
+    dict
+        How far they are off the source's: `rotation_deg` and `shift_px` per axis.
+    """
+    table = ParticleTable(source)
+    rotations, shifts = _poses(table)
+    rng, sampling = np.random.default_rng([seed, 11]), table.numbers("rlnImagePixelSize")
+    off = Rotation.from_rotvec(np.radians(rng.normal(0, error[0], (len(rotations), 3))))
+    moved = shifts + rng.normal(0, error[1], shifts.shape)
+    angles = euler_from_rotation(off.as_matrix() @ rotations)
+    columns = {label: ["%.6f" % v for v in values] for label, values in zip(ANGLES, angles.T)}
+    for axis, values in zip("XY", (moved * sampling[:, None]).T):
+        columns["rlnOrigin%sAngst" % axis] = ["%.6f" % v for v in values]
+    table.write_with(target, columns)
+    return dict(
+        rotation_deg=rotation_error(off.as_matrix() @ rotations, rotations),
+        shift_px=float(np.sqrt(np.mean((moved - shifts) ** 2))),
+    )
 
 
 def true_nuisance(folder: Path, table: ParticleTable) -> dict[str, float]:
