@@ -9,7 +9,6 @@ from typing import Callable
 import numpy as np
 
 from pcainit.engine.components.mask_growth import grow_mask
-from pcainit.engine.components.rules import RULES
 from pcainit.engine.consensus.refine import clean_consensus
 from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.images.particles import Slices
@@ -63,12 +62,9 @@ def find_in_grown_mask(
 
 def _grown(particles: AnalysedParticles, found: ParticleComponents) -> np.ndarray:
     """The mask, extended by where certified components go on outside."""
-    certified = found.model.components[: found.count]
-    outer = [j for j, c in enumerate(certified) if (c**2)[particles.body].sum() < RULES.max_inside]
-    if not outer:
-        return particles.mask
+    count = found.count
     one, two = (
-        LatentModel(half.components[outer], found.model.variances[outer], found.model.nuisance)
+        LatentModel(half.components[:count], found.model.variances[:count], found.model.nuisance)
         for half in found.half_models
     )
     return grow_mask(particles.background, (one, two), particles.half_sets, particles.mask)
