@@ -82,7 +82,7 @@ def provenance(sets: Iterable[str] = ()) -> str:
     full = {str(Path(name)): "SETS/" + Path(name).resolve().name for name in sets}
     hidden, words = False, []
     for word in sys.argv[1:]:
-        if word in ("--output", "--keep"):
+        if word in ("--output", "--keep", "--records"):
             hidden = True
         elif hidden:
             hidden = False

@@ -80,6 +80,11 @@ class Job:
         return text
 
     @property
+    def simulated(self) -> str:
+        """The command that makes the set; empty where it is given."""
+        return "pcainit simulate SET " + " ".join(self.simulate) if self.simulate else ""
+
+    @property
     def key(self) -> str:
         """Name of the files that belong to this job."""
         parts = [self.name, Path(self.star).stem, "%gA" % self.resolution, "seed%d" % self.seed]
@@ -110,7 +115,8 @@ class Store:
             record: dict[str, Any] = json.loads(path.read_text())
         except (OSError, ValueError):
             return None
-        return record if record.get("engine") == self.engine else None
+        same = record.get("engine") == self.engine and record.get("simulated") == job.simulated
+        return record if same else None
 
     def keep(self, job: Job, record: dict[str, Any]) -> None:
         """Write a record, whole or not at all."""
@@ -135,8 +141,8 @@ def run_job(job: Job, store: Store, work: Path, threads: int = 2, keep: bool = F
     Returns
     -------
     dict
-        `set`, `poses`, `resolution`, `seed`, `options`, `command`, `commit`, `engine`, `machine`,
-        `made` and `figures`, as in the JSON file.
+        `set`, `poses`, `resolution`, `seed`, `options`, `command`, `commit`, `engine`, `simulated`,
+        `machine`, `made` and `figures`, as in the JSON file.
     """
     known = store.find(job)
     if known is not None:
@@ -164,12 +170,11 @@ def run_job(job: Job, store: Store, work: Path, threads: int = 2, keep: bool = F
         % (job.folder.name, star.name, " ".join(map(str, options))),
         commit=commit(),
         engine=store.engine,
+        simulated=job.simulated,
         machine=machine(),
         made=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         figures=figures,
     )
-    if job.simulate:
-        record["simulated"] = "pcainit simulate SET " + " ".join(job.simulate)
     store.keep(job, record)
     if not keep:
         shutil.rmtree(output)

@@ -128,7 +128,7 @@ def _over_noise(summary: dict) -> list | None:
 
 
 def _captured(truth: TruthSet, output: Path, summary: dict) -> float | None:
-    """Inside the mask, up to the resolution of the analysis; of `particles` the certified components only."""
+    """Inside the mask, up to the resolution of the analysis; of `particles` the certified alone."""
     analysis = np.load(output / "analysis.npz")
     if "components" not in analysis:
         return None
