@@ -116,7 +116,8 @@ class Store:
         except (OSError, ValueError):
             return None
         same = record.get("engine") == self.engine and record.get("simulated") == job.simulated
-        return record if same else None
+        scored = "oracle" in record["figures"] if same and job.oracle else same
+        return record if scored else None
 
     def keep(self, job: Job, record: dict[str, Any]) -> None:
         """Write a record, whole or not at all."""

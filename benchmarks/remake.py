@@ -67,8 +67,8 @@ def main() -> None:
             if record is not None:
                 records.append((line, record))
                 if args.output:
-                    Path(args.output).write_text(page(records), encoding="utf-8")
-    deliver(page(records), args.output)
+                    Path(args.output).write_text(page(records, _command(args)), encoding="utf-8")
+    deliver(page(records, _command(args)), args.output)
     if failed:
         raise SystemExit("Failed:\n%s" % "\n".join(failed))
 
@@ -104,6 +104,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _command(args: argparse.Namespace) -> str:
+    """Command and commit, without the paths of this machine."""
+    command = provenance()
+    for word in args.places:
+        name, _, folder = word.partition("=")
+        command = command.replace(word, "%s=SETS/%s" % (name, Path(folder).name))
+    for root in args.root:
+        command = command.replace("--root %s" % root, "--root SETS")
+    return command
+
+
 def find_sets(roots: list[str], places: list[str]) -> dict[str, Path]:
     """Set name -> folder: those under the roots, and those whose places are given.
 
@@ -133,9 +144,16 @@ def _say_what_is_missing(plan: list[Line], there: list[Line]) -> None:
         print("Not there, left out: %s" % ", ".join(missing), flush=True)
 
 
-def page(records: list[tuple[Line, dict]]) -> str:
-    """A table for each group of the plan, and how often something was found where nothing is."""
-    parts = ["# Quality of all sets\n", provenance() + "\n"]
+def page(records: list[tuple[Line, dict]], command: str) -> str:
+    """A table for each group of the plan, and how often something was found where nothing is.
+
+    Parameters
+    ----------
+    records : list of (Line, dict)
+    command : str
+        The command, as the page gives it.
+    """
+    parts = ["# Quality of all sets\n", command + "\n"]
     groups: dict[str, list[dict]] = {}
     for line, record in records:
         groups.setdefault(line.group, []).append(record)
