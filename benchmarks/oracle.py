@@ -27,7 +27,7 @@ def oracle_labels(truth: TruthSet, resolution: float, threads: int = 1) -> np.nd
     ----------
     truth : TruthSet
     resolution : float
-        Finer samples are left out, as in a run.
+        Finer samples are left out.
     threads : int
 
     Returns
@@ -40,7 +40,7 @@ def oracle_labels(truth: TruthSet, resolution: float, threads: int = 1) -> np.nd
         workspace,
         str(truth.star),
         str(truth.root),
-        Settings(resolution=resolution),
+        Settings(resolution=resolution).at_one_resolution(),
         threads,
         lambda share: None,
     )

@@ -205,8 +205,10 @@ def figures_of(
         if many:
             figures.update(score_movement(truth, output, summary))
             if oracle:
-                labels = oracle_labels(truth, summary["resolution"])
-                figures["oracle"] = agreement(truth.states, labels)
+                for name in ("resolution", "analysis_resolution"):
+                    labels = oracle_labels(truth, summary[name])
+                    key = "oracle" if name == "resolution" else "oracle_fine"
+                    figures[key] = agreement(truth.states, labels)
         else:
             del figures["ari"]  # of one state it is 0 or 1
     else:

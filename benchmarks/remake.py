@@ -27,6 +27,7 @@ COLUMNS: tuple[Column, ...] = (
     ("contrast", field("contrast_sd"), "%.3f"),
     ("ARI", field("ari"), "%.3f"),
     ("of the oracle", field("oracle"), "%.3f"),
+    ("with finer detail", field("oracle_fine"), "%.3f"),
     ("difference maps", field("corr_mean_mask"), "%.3f"),
     ("own state", field("own"), "%.3f"),
     ("states over 0.7", field("shown"), "%d"),

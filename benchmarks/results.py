@@ -180,7 +180,8 @@ def ceiling(
         Figures after the rounds.
     """
     set_threads(threads)
-    settings, workspace = Settings(resolution=resolution), Workspace(None)
+    settings = Settings(resolution=resolution).at_one_resolution()
+    workspace = Workspace(None)
 
     def quiet(share: float) -> None:
         pass
