@@ -2,7 +2,7 @@
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
-from typing import List
+from typing import List, Tuple
 
 import numpy as np
 
@@ -50,6 +50,11 @@ def unfit(particles, with_ctf: bool) -> List[str]:
             "import the particles again." % (", ".join(missing[:FEW_FILES]), more)
         )
     return errors
+
+
+def extent(particles) -> Tuple[int, int, float]:
+    """Number, box (pixels) and sampling rate (A) of a set's particles; 0 for what it lacks."""
+    return particles.getSize(), particles.getXDim() or 0, particles.getSamplingRate() or 0
 
 
 def dimensions(particles) -> int:
