@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pcainit import __version__
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.geometry.poses import euler_from_rotation
 from pcainit.errors import InputError, shorten
 from pcainit.io.atomic import replacing
@@ -116,9 +117,7 @@ class CryosparcTable(ParticleTable):
         """See `text`: there is no table of optics groups beside it."""
         return self.text(label)
 
-    def numbers(
-        self, label: str, default: float | None = None, *, finite: bool = True
-    ) -> np.ndarray:
+    def numbers(self, label: str, default: float | None = None, *, finite: bool = True) -> AnyArray:
         """One value per particle, (n,) float64; see `ParticleTable.numbers`."""
         if label in self._values:
             return self._values[label]
@@ -126,7 +125,7 @@ class CryosparcTable(ParticleTable):
             return super().numbers(label, finite=finite)
         return np.full(len(self), float(default))
 
-    def write_with(self, path: str | Path, columns: dict[str, np.ndarray]) -> None:
+    def write_with(self, path: str | Path, columns: dict[str, AnyArray]) -> None:
         """Write a RELION STAR file of all rows in order with some columns added.
 
         Parameters
@@ -180,7 +179,7 @@ def _of_relion(name: str) -> str:
     return name + ":mrcs" if name.lower().endswith(".mrc") else name
 
 
-def _cells(values: np.ndarray) -> list[str]:
+def _cells(values: AnyArray) -> list[str]:
     """Numbers as text: as short as gives the same number again."""
     if (values == np.round(values)).all():
         return ["%d" % value for value in values.tolist()]
@@ -189,7 +188,7 @@ def _cells(values: np.ndarray) -> list[str]:
 
 def _field(
     rows: JoinedRows, name: str, shape: tuple[int, ...] = (), default: float | None = None
-) -> np.ndarray:
+) -> AnyArray:
     """One field of all particles as float64, checked."""
     if name not in rows.fields:
         if default is not None:
@@ -229,7 +228,7 @@ def _field(
     return values
 
 
-def _columns(rows: JoinedRows) -> dict[str, np.ndarray]:
+def _columns(rows: JoinedRows) -> dict[str, AnyArray]:
     """RELION's columns of all particles."""
     pose, shift, pixel = alignment_of(rows)
     values = dict(
@@ -250,7 +249,7 @@ def _columns(rows: JoinedRows) -> dict[str, np.ndarray]:
     return values
 
 
-def _ctf(rows: JoinedRows) -> dict[str, np.ndarray]:
+def _ctf(rows: JoinedRows) -> dict[str, AnyArray]:
     """Columns of the CTF, its aberrations and the magnification."""
     needed = ("ctf/accel_kv", "ctf/cs_mm", "ctf/df1_A", "ctf/df2_A")
     values = {
@@ -288,7 +287,7 @@ def _ctf(rows: JoinedRows) -> dict[str, np.ndarray]:
     return values
 
 
-def alignment_of(rows: JoinedRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def alignment_of(rows: JoinedRows) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Pose (n, 3), shift (n, 2) and pixel size (n,) that the shift is counted in."""
     images = _field(rows, "blob/psize_A")
     if "alignments3D/pose" in rows.fields:
@@ -301,7 +300,7 @@ def alignment_of(rows: JoinedRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if multi is not None and multi.ndim == 3:
         count = multi.shape[1]
 
-        def of_multi(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        def of_multi(name: str, shape: tuple[int, ...]) -> AnyArray:
             return _field(rows, "alignments3D_multi/" + name, (count, *shape))
 
         best = np.argmax(of_multi("class_posterior", ()), axis=1)
@@ -324,8 +323,11 @@ def alignment_of(rows: JoinedRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         _field(rows, "alignments3D/pose", (3,))  # says what is missing
     classes = ["alignments_class_%d/" % number for number in numbers]
 
-    def best_of(read: Callable[[str], np.ndarray]) -> np.ndarray:
-        return np.stack([read(prefix) for prefix in classes])[best, np.arange(len(rows))]
+    def best_of(read: Callable[[str], AnyArray]) -> AnyArray:
+        of_best: AnyArray = np.stack([read(prefix) for prefix in classes])[
+            best, np.arange(len(rows))
+        ]
+        return of_best
 
     best = np.argmax([_field(rows, prefix + "class_posterior") for prefix in classes], axis=0)
     return (
@@ -335,7 +337,7 @@ def alignment_of(rows: JoinedRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def _positive(rows: JoinedRows, name: str, default: np.ndarray) -> np.ndarray:
+def _positive(rows: JoinedRows, name: str, default: AnyArray) -> AnyArray:
     """A pixel size; the images' own where the alignment records none."""
     values = _field(rows, name) if name in rows.fields else default
     return np.where(values > 0, values, default)
@@ -371,7 +373,7 @@ def _checked_path(rows: JoinedRows, name: bytes | str) -> str:
     return bare
 
 
-def _dark(rows: JoinedRows) -> np.ndarray | None:
+def _dark(rows: JoinedRows) -> AnyArray | None:
     """Images in which particles are darker than the background, (n,) bool; None for none."""
     if "blob/sign" not in rows.fields:
         return None
@@ -379,10 +381,11 @@ def _dark(rows: JoinedRows) -> np.ndarray | None:
     return dark if dark.any() else None
 
 
-def _sources(rows: JoinedRows) -> np.ndarray | None:
+def _sources(rows: JoinedRows) -> AnyArray | None:
     """Which particles are copies of one by expanded symmetry, (n,) int64; None for none."""
     name = "sym_expand/src_uid"
     if name not in rows.fields or rows.fields[name].ndim != 1:
         return None
     source, uid = rows.fields[name].astype(np.uint64), rows.fields["uid"].astype(np.uint64)
-    return np.unique(np.where(source > 0, source, uid), return_inverse=True)[1].astype(np.int64)
+    of_source: AnyArray = np.unique(np.where(source > 0, source, uid), return_inverse=True)[1]
+    return of_source.astype(np.int64)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pcainit import __version__
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.geometry.poses import rotation_from_euler
 from pcainit.engine.images.particles import (
     CTF,
@@ -55,8 +56,8 @@ class ParticleTable:
         The file is missing, is not STAR, or has no particles.
     """
 
-    dark: np.ndarray | None = None  # (n,) bool: images with particles darker than the background
-    source: np.ndarray | None = None  # (n,) int: copies of one particle have the same number
+    dark: AnyArray | None = None  # (n,) bool: images with particles darker than the background
+    source: AnyArray | None = None  # (n,) int: copies of one particle have the same number
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -103,7 +104,7 @@ class ParticleTable:
         return None
 
     def __len__(self) -> int:
-        return self._loop.length()
+        return int(self._loop.length())
 
     def has(self, label: str) -> bool:
         """Whether a row, or its optics group, carries this label."""
@@ -115,17 +116,20 @@ class ParticleTable:
         values = self._loop.values
         return [plain_text(values[k]) for k in range(column, len(self) * width, width)]
 
+    def _rows_of_optics(self) -> AnyArray:
+        """Row of each particle's optics group; only for a file that has a table of them."""
+        assert self._optics_row is not None
+        return self._optics_row
+
     def cells(self, label: str) -> list[str]:
         """One value per particle as it stands in its row or else its optics group."""
         if label in self._columns:
             return self.text(label)
         width, column = self._optics.width(), self._optics_columns[label]
         values = [self._optics.values[k * width + column] for k in range(self._optics.length())]
-        return [values[row] for row in self._optics_row]
+        return [values[row] for row in self._rows_of_optics()]
 
-    def numbers(
-        self, label: str, default: float | None = None, *, finite: bool = True
-    ) -> np.ndarray:
+    def numbers(self, label: str, default: float | None = None, *, finite: bool = True) -> AnyArray:
         """One value per particle, from its row or else its optics group, (n,) float64.
 
         Raises
@@ -144,9 +148,7 @@ class ParticleTable:
             raise InputError("%s has no column %s: the particles need it." % (self.path, label))
         return np.full(len(self), float(default))
 
-    def checked(
-        self, label: str, default: float | None = None, *, finite: bool = True
-    ) -> np.ndarray:
+    def checked(self, label: str, default: float | None = None, *, finite: bool = True) -> AnyArray:
         """As `numbers`, but values that no microscope gives are refused."""
         values = self.numbers(label, default, finite=finite)
         plausible.check_range(values[np.isfinite(values)], label, self.path)
@@ -160,7 +162,7 @@ class ParticleTable:
             if decision.what == columns.REFUSED and self.has(label)
         }
 
-    def _match_optics(self) -> np.ndarray:
+    def _match_optics(self) -> AnyArray:
         width, column = self._optics.width(), self._optics_columns["rlnOpticsGroup"]
         groups = [self._optics.values[k * width + column] for k in range(self._optics.length())]
         if "rlnOpticsGroup" not in self._columns:
@@ -184,7 +186,7 @@ class ParticleTable:
                 "not list." % (self.path, shorten(error.args[0]))
             ) from None
 
-    def write_with(self, path: str | Path, columns: dict[str, np.ndarray]) -> None:
+    def write_with(self, path: str | Path, columns: dict[str, AnyArray]) -> None:
         """Write every row in order with some columns set (integers) or added, here as well.
 
         Parameters
@@ -294,7 +296,7 @@ def read_particles(
     )
 
 
-def _refuse_one_view(angles: list[np.ndarray], path: Path) -> None:
+def _refuse_one_view(angles: list[AnyArray], path: Path) -> None:
     if len(angles[0]) > 1 and not any(np.ptp(angle) for angle in angles[:2]):
         raise InputError(
             "%s gives all particles the same view (rlnAngleRot and rlnAngleTilt), as "
@@ -303,7 +305,7 @@ def _refuse_one_view(angles: list[np.ndarray], path: Path) -> None:
 
 
 def _check_boxes(
-    table: ParticleTable, boxes: np.ndarray, stacks: tuple[str, ...], stack: np.ndarray
+    table: ParticleTable, boxes: AnyArray, stacks: tuple[str, ...], stack: AnyArray
 ) -> None:
     """Whether images have the box that the table says; an odd one is refused for itself, later."""
     if not table.has("rlnImageSize"):
@@ -319,7 +321,7 @@ def _check_boxes(
         )
 
 
-def _refuse_repeats(image: np.ndarray, poses: np.ndarray, aside: np.ndarray, path: Path) -> None:
+def _refuse_repeats(image: AnyArray, poses: AnyArray, aside: AnyArray, path: Path) -> None:
     """An image may come again with another pose (expanded symmetry), but no particle twice.
 
     Its noise would be taken for something that particles agree on.
@@ -362,7 +364,7 @@ def _read_ctf(table: ParticleTable, aside: SettingAside | None = None) -> CTF:
     return CTF(**fields)
 
 
-def _shifts(table: ParticleTable, sampling: np.ndarray) -> np.ndarray:
+def _shifts(table: ParticleTable, sampling: AnyArray) -> AnyArray:
     """Shift of each particle in pixels of its own image, (n, 2) float64; NaN where it has none."""
     if table.has("rlnOriginXAngst"):
         pair = [table.numbers("rlnOrigin%sAngst" % axis, finite=False) / sampling for axis in "XY"]
@@ -371,7 +373,7 @@ def _shifts(table: ParticleTable, sampling: np.ndarray) -> np.ndarray:
     return np.stack(pair, axis=1)
 
 
-def _half_sets(table: ParticleTable, image: np.ndarray) -> np.ndarray:
+def _half_sets(table: ParticleTable, image: AnyArray) -> AnyArray:
     """Half-set of each particle: the file's when it has two usable ones, else random ones.
 
     All copies of an image, each with a pose of its own, are in one half-set: halves that share an
@@ -391,7 +393,7 @@ def _column_numbers(loop: Any) -> dict[str, int]:
     return {tag[1:]: k for k, tag in enumerate(loop.tags)}
 
 
-def _as_numbers(cells: list[str], label: str, path: Path, finite: bool) -> np.ndarray:
+def _as_numbers(cells: list[str], label: str, path: Path, finite: bool) -> AnyArray:
     try:
         values = np.array(cells, np.float64)
         if any("_" in cell for cell in cells):  # Python's own way to write 10000
@@ -410,7 +412,7 @@ def _as_numbers(cells: list[str], label: str, path: Path, finite: bool) -> np.nd
     return values
 
 
-def _first(cells: list[str], bad: np.ndarray) -> tuple[str, str, str]:
+def _first(cells: list[str], bad: AnyArray) -> tuple[str, str, str]:
     """Which rows are bad, and what the first of them holds."""
     more = "in the first of them " if bad.sum() > 1 else ""
     return columns.rows(bad), more, shorten(cells[int(np.argmax(bad))])

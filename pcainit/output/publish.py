@@ -11,6 +11,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError
 from pcainit.io.atomic import to_json_types, write_arrays, write_json
 from pcainit.io.cryosparc_particles import open_particles
@@ -176,7 +177,7 @@ def write_result(
     return summary
 
 
-def _analysis(results: RunResults) -> dict[str, np.ndarray]:
+def _analysis(results: RunResults) -> dict[str, AnyArray]:
     """Arrays that the viewers and the report show; what the route does not make is left out."""
     grid, found, base = results.grid, results.components, results.consensus
     particles, volumes = found.particles, found.volumes

@@ -15,6 +15,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.results import Result
 from pcainit.output.plots.style import FAINT, INK, class_colour, new_figure, styled
 
@@ -192,7 +193,7 @@ def _joint_axes() -> tuple[Figure, Axes, Axes, Axes]:
     return figure, axes, above, beside
 
 
-def _limits(values: np.ndarray, result: Result, component: int) -> tuple[float, float]:
+def _limits(values: AnyArray, result: Result, component: int) -> tuple[float, float]:
     """Range that holds nearly all points and all centres, unmoved by a few far outliers."""
     low, high = np.percentile(values, (0.1, 99.9)) if len(values) else (-1.0, 1.0)
     if (
@@ -207,7 +208,7 @@ def _limits(values: np.ndarray, result: Result, component: int) -> tuple[float, 
 
 
 def _points(
-    axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, size: float, alpha: float = 0.55
+    axes: Axes, x: AnyArray, y: AnyArray, labels: AnyArray, size: float, alpha: float = 0.55
 ) -> None:
     order = np.random.default_rng(0).permutation(len(x))  # no class on top of the others
     colours = np.array([to_rgb(FAINT) if k < 0 else to_rgb(class_colour(k)) for k in labels])
@@ -224,11 +225,7 @@ def _points(
 
 
 def _density(
-    axes: Axes,
-    x: np.ndarray,
-    y: np.ndarray,
-    labels: np.ndarray,
-    limits: Sequence[tuple[float, float]],
+    axes: Axes, x: AnyArray, y: AnyArray, labels: AnyArray, limits: Sequence[tuple[float, float]]
 ) -> None:
     """Colour: mixture of the classes in a bin; strength: how many particles it holds."""
     colour, total = np.zeros((_BINS, _BINS, 3)), np.zeros((_BINS, _BINS))
@@ -251,9 +248,9 @@ def _density(
 def _marginals(
     above: Axes,
     beside: Axes,
-    x: np.ndarray,
-    y: np.ndarray,
-    labels: np.ndarray,
+    x: AnyArray,
+    y: AnyArray,
+    labels: AnyArray,
     limits: Sequence[tuple[float, float]],
 ) -> None:
     for axes, values, limit, turned in ((above, x, limits[0], False), (beside, y, limits[1], True)):
@@ -266,7 +263,7 @@ def _marginals(
 
 
 def _mixture(
-    axes: Axes, result: Result, pair: list[int], points: np.ndarray, labels: np.ndarray
+    axes: Axes, result: Result, pair: list[int], points: AnyArray, labels: AnyArray
 ) -> None:
     """Numbered centres with ellipses of two standard deviations.
 
@@ -283,12 +280,12 @@ def _mixture(
             _mark(axes, mine.mean(axis=0), np.cov(mine.T), k)
 
 
-def _mark(axes: Axes, centre: np.ndarray, covariance: np.ndarray, k: int) -> None:
+def _mark(axes: Axes, centre: AnyArray, covariance: AnyArray, k: int) -> None:
     axes.add_patch(_ellipse(centre, covariance, k))
     _number(axes, centre[0], centre[1], k)
 
 
-def _ellipse(centre: np.ndarray, covariance: np.ndarray, k: int) -> Ellipse:
+def _ellipse(centre: AnyArray, covariance: AnyArray, k: int) -> Ellipse:
     variance, axes = np.linalg.eigh(covariance)
     width, height = 4 * np.sqrt(np.maximum(variance, 0))
     angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
@@ -348,7 +345,7 @@ def _legend(figure: Figure, names: list[str], junk: str) -> None:
 
 
 def _histogram(
-    result: Result, component: int, values: np.ndarray, labels: np.ndarray, what: str
+    result: Result, component: int, values: AnyArray, labels: AnyArray, what: str
 ) -> Figure:
     """One component alone: stacked histogram by class."""
     figure = new_figure(7.4, 4.2, right=1.75)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import ndimage
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.results import Result
 from pcainit.output.plots.style import INCHES_PER_PANEL, INK, RELIEF, class_colour, styled
 
@@ -156,25 +157,25 @@ def variance_slices(result: Result, through: Point | None = None) -> Figure:
     return figure
 
 
-def strongest(volumes: np.ndarray) -> Point:
+def strongest(volumes: AnyArray) -> Point:
     """Voxel (z, y, x) around which the volumes (k, b, b, b) are largest in square."""
     power = ndimage.gaussian_filter((volumes.astype(np.float64) ** 2).sum(axis=0), 1.0)
     z, y, x = np.unravel_index(int(power.argmax()), power.shape)
     return int(z), int(y), int(x)
 
 
-def _needed(array: np.ndarray | None, what: str) -> np.ndarray:
+def _needed(array: AnyArray | None, what: str) -> AnyArray:
     if array is None:
         raise ValueError("This result has no %s." % what)
     return array
 
 
-def _extreme(volumes: np.ndarray) -> float:
+def _extreme(volumes: AnyArray) -> float:
     """Half-range of a symmetric scale."""
     return max(float(np.percentile(np.abs(volumes).max(axis=0), 99.95)), 1e-12)
 
 
-def _centre(volumes: np.ndarray) -> Point:
+def _centre(volumes: AnyArray) -> Point:
     half = volumes.shape[-1] // 2
     return half, half, half
 
@@ -185,12 +186,12 @@ def _class_titles(result: Result) -> list[tuple[str, str]]:
 
 def _panels(
     result: Result,
-    volumes: np.ndarray,
+    volumes: AnyArray,
     titles: Sequence[tuple[str, str]],
     through: Point | None,
     *,
     label: str,
-    outline: np.ndarray | None = None,
+    outline: AnyArray | None = None,
     **colours: Any,
 ) -> Figure:
     """One column of three sections for each volume, wrapped into rows of columns."""
@@ -283,7 +284,7 @@ class _View:
             np.eye(side), (_TILE * (1 - _GAP) / side, 1), order=3, mode="nearest", grid_mode=True
         ).astype(np.float32)
 
-    def section(self, volume: np.ndarray, plane: str) -> np.ndarray:
+    def section(self, volume: AnyArray, plane: str) -> AnyArray:
         """The section's pixels within the view, interpolated; the first row is the lowest."""
         axis = PLANES.index(plane)
         if self.through is None:
@@ -291,14 +292,16 @@ class _View:
             cut = np.where(highest >= -lowest, highest, lowest)
         else:
             cut = volume.take(self.through[axis], axis=axis)
-        return self.finer @ cut[self.low : self.high, self.low : self.high] @ self.finer.T
+        part = cut[self.low : self.high, self.low : self.high]
+        finer: AnyArray = self.finer @ part @ self.finer.T
+        return finer
 
     def draw(
         self,
         axes: Axes,
-        placed: Sequence[tuple[np.ndarray, str, int, int]],
+        placed: Sequence[tuple[AnyArray, str, int, int]],
         shape: tuple[int, int],
-        outline: np.ndarray | None,
+        outline: AnyArray | None,
         line: str,
         **colours: Any,
     ) -> None:
@@ -351,7 +354,7 @@ class _View:
         axes.text(0.06, row + 0.88, "%d Å" % length, color=colour, fontsize=10, va="bottom")
 
 
-def _extent(mask: np.ndarray, through: Point | None) -> tuple[int, int]:
+def _extent(mask: AnyArray, through: Point | None) -> tuple[int, int]:
     """Range of voxels, the same on all axes, that holds the mask and the point."""
     half = mask.shape[0] // 2
     inside = np.argwhere(mask > 0.5)
