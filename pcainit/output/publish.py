@@ -236,20 +236,7 @@ def publish_variance(
 ) -> dict[str, Any]:
     """Write the variance map with the mean and the mask, and what they rest on.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        The stages up to components done.
-    settings : Settings
-    output : str or Path
-    threads : int
-    seconds : dict, optional
-        Time of each stage, for the summary.
-
-    Returns
-    -------
-    dict
-        The summary as written.
+    The stages up to components are done; parameters and value are those of `publish`.
 
     Raises
     ------

@@ -50,12 +50,7 @@ def find_with_control(
 ) -> ComponentsResult:
     """Find components, and tell from what share on an added domain is found when asked to.
 
-    Parameters
-    ----------
-    slices : Slices
-    base : ConsensusResult
-    settings : Settings
-    progress : callable
+    Parameters as of `components.find_components`.
 
     Returns
     -------

@@ -262,6 +262,17 @@ def add_setting(form, name: str, **changes: Any) -> None:
     form.addParam(camel(name), kind, **words)
 
 
+def add_volumes_resolution(form) -> None:
+    """The resolution that given volumes are brought to."""
+    add_setting(
+        form,
+        "resolution",
+        help="All volumes are filtered to this "
+        "resolution, which must not be finer than twice each sampling rate, nor "
+        "coarser than a sixth of the first volume's box.",
+    )
+
+
 def add_classes(form, condition: str = "True") -> None:
     """The number of classes, or that BIC decides."""
     form.addParam(

@@ -65,13 +65,7 @@ class PcaInitProtCompare(PcaInitProtocol, ProtAnalysis3D):
             definition,
             "Where the volumes are compared. Without one, a soft mask is made from their mean.",
         )
-        form.add_setting(
-            definition,
-            "resolution",
-            help="All volumes are filtered to this "
-            "resolution, which must not be finer than twice each sampling rate, nor "
-            "coarser than a sixth of the first volume's box.",
-        )
+        form.add_volumes_resolution(definition)
         definition.addParallelSection(threads=2, mpi=0)
 
     def _insertAllSteps(self):

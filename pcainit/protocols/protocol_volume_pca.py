@@ -59,13 +59,7 @@ class PcaInitProtVolumePca(PcaInitProtocol, ProtInitialVolume):
             "Classes count by their number of particles; together with "
             "plain sets they need a file of weights.",
         )
-        form.add_setting(
-            definition,
-            "resolution",
-            help="All volumes are filtered to this "
-            "resolution, which must not be finer than twice each sampling rate, nor "
-            "coarser than a sixth of the first volume's box.",
-        )
+        form.add_volumes_resolution(definition)
         form.add_classes(definition)
         definition.addParam(
             "alignGreyscale",
