@@ -8,7 +8,7 @@ import numpy as np
 
 from pcainit.errors import InputError, shorten
 from pcainit.io import columns
-from pcainit.protocols.convert import flags, stack_files
+from pcainit.protocols.read_set import flags, stack_files
 
 FEW_FILES = 3  # missing stacks that are named
 
