@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pcainit.engine.arrays import AnyArray
-from pcainit.output.plots.slices import PLANES, SCALE_BARS
+from pcainit.output.plots.sections import PLANES, SCALE_BARS
 from pcainit.output.plots.style import INK, WARN, styled
 
 
