@@ -16,7 +16,7 @@ import numpy as np
 
 from pcainit.engine.geometry.poses import rotation_from_euler
 from pcainit.io.maps import read_map
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 

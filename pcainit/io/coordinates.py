@@ -16,7 +16,7 @@ from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.cryosparc import coordinates_of, match_rows
 from pcainit.io.fingerprint import require_regular_file
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 _NPY: Any = np.lib.format  # has no types of its own
 CSDAT = b"\x95CSDAT"  # begins a .cs file that is not a numpy array

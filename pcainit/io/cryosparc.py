@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 
 from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError
+from pcainit.io.particle_table import ParticleTable
 from pcainit.io.stacks import image_number
-from pcainit.io.star import ParticleTable
 
 SAME_DEFOCUS = 0.5  # Angstrom: the two files round differently
 UNRELATED = 0.2  # correlation of defocus values below which the order is surely another

@@ -15,7 +15,7 @@ from pcainit.io.atomic import replacing
 from pcainit.io.cryosparc_fields import dark_images, expanded_from, relion_columns, relion_names
 from pcainit.io.cryosparc_files import JoinedRows, is_cryosparc, read_joined
 from pcainit.io.ownership import MARK
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 _PIECE = 10000  # rows that are written at a time
 _SPECIAL = re.compile(r"[\s'\"#]|^[_;$\[\]]|^$")

@@ -14,7 +14,7 @@ from pcainit.io import columns, plausible
 from pcainit.io.mrc_layout import MrcLayout
 
 if TYPE_CHECKING:
-    from pcainit.io.star import ParticleTable
+    from pcainit.io.particle_table import ParticleTable
 
 SAME = 1e-3  # of a pixel size
 NEGLIGIBLE = 1e-4  # of a magnification: less than half a pixel in ten thousand

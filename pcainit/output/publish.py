@@ -15,7 +15,7 @@ from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError
 from pcainit.io.atomic import to_json_types, write_arrays, write_json
 from pcainit.io.cryosparc_particles import open_particles
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
 from pcainit.output.result_folder import ANALYSIS, SUMMARY, ResultFolder
 from pcainit.output.states import write_particles

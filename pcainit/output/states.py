@@ -15,7 +15,7 @@ from pcainit.engine.arrays import AnyArray
 from pcainit.io.atomic import replacing, write_arrays, write_text
 from pcainit.io.cryosparc_fields import alignment_of
 from pcainit.io.cryosparc_particles import CryosparcTable
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 from pcainit.output.result_folder import JUNK, LATENTS, LEFT_OUT, PARTICLES, ResultFolder
 from pcainit.pipeline.results import ParticleClasses, VolumesResult
 

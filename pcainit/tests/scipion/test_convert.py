@@ -12,7 +12,7 @@ pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
 
 from pcainit.errors import InputError  # noqa: E402
-from pcainit.io.star import ParticleTable  # noqa: E402
+from pcainit.io.particle_table import ParticleTable  # noqa: E402
 from pcainit.protocols import convert, read_set  # noqa: E402
 
 
