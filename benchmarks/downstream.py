@@ -19,7 +19,7 @@ from results import merged_maps
 from truth_sets import TruthSet, load_set
 
 from pcainit.io.maps import write_map
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 METHODS = ("particles", "batches", "simple")
 STARTS = {

@@ -35,7 +35,8 @@ def giant_case(rng, folder):
     """Files of tens of megabytes that are one line, one word, one loop or one hole."""
     from pcainit.io.coordinates import read_coordinates
     from pcainit.io.maps import read_map
-    from pcainit.io.star import ParticleTable, read_particles
+    from pcainit.io.particle_table import ParticleTable
+    from pcainit.io.star import read_particles
 
     size = rng.choice([10**6, 10**7, 5 * 10**7])
     kind = rng.randrange(8)

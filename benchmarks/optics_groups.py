@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from pcainit.cli.main import main as pcainit
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 from pcainit.tests.optics_examples import balls, write_set
 
 STRETCHED = np.array([[1.01, 0.004], [0.004, 0.99]])

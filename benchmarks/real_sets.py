@@ -28,8 +28,9 @@ from pcainit.engine.geometry.grid import radial_distance
 from pcainit.engine.geometry.poses import euler_from_rotation, symmetry_matrices
 from pcainit.engine.images.particles import Particles, image_numbers
 from pcainit.io.maps import read_map, write_map
+from pcainit.io.particle_table import ParticleTable
 from pcainit.io.stacks import read_chunks
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.star import read_particles
 
 BACKGROUND = 0.375  # of the box: radius beyond which images are normalised
 PART = 256  # images at a time

@@ -22,7 +22,7 @@ import numpy as np
 from jobs import run_measured, work_folder
 from truth_sets import ANGLES, cut_star, data_root, true_nuisance
 
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 PROGRAMS = ("relion_reconstruct", "relion_refine")
 POSE = (*ANGLES, "rlnOriginXAngst", "rlnOriginYAngst")

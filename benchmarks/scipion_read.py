@@ -98,7 +98,7 @@ def _measured(particles: Any, few: Any, work: Path, args: argparse.Namespace) ->
     """The page, and whether the two readings agree."""
     import numpy as np
 
-    from pcainit.protocols import convert
+    from pcainit.protocols import convert, read_set
 
     seconds: dict[str, list[float]] = {}
 
@@ -109,10 +109,10 @@ def _measured(particles: Any, few: Any, work: Path, args: argparse.Namespace) ->
         return found
 
     for _ in range(args.runs):
-        read = timed("fast", lambda: convert.read_particles_fast(particles))
+        read = timed("fast", lambda: read_set.read_particles_fast(particles))
         timed("star", lambda: convert.write_star(particles, str(work / "particles.star")))
-        fast = convert.read_particles_fast(few)
-        public = timed("item", lambda: convert.read_particles_by_item(few))
+        fast = read_set.read_particles_fast(few)
+        public = timed("item", lambda: read_set.read_particles_by_item(few))
     count = len(public.ids)
     same = all(
         np.array_equal(one, other, equal_nan=True)

@@ -64,7 +64,8 @@ def _floor(star: str, threads: int) -> None:
     import numpy as np
     from scipy import fft
 
-    from pcainit.io.star import ParticleTable, read_particles
+    from pcainit.io.particle_table import ParticleTable
+    from pcainit.io.star import read_particles
 
     particles = read_particles(ParticleTable(star))
     if len(particles.stacks) != 1:

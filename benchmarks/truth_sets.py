@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from pcainit.engine.geometry.poses import euler_from_rotation, rotation_from_euler
 from pcainit.io.maps import read_map
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 

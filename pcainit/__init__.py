@@ -6,13 +6,14 @@ finds the plugin without loading the numerical engine.
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 _logo = "logo.png"
 _references = ["Punjani2017", "Penczek2011", "Punjani2021"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Load `Plugin` when Scipion first asks for it."""
     if name == "Plugin":
         return import_module("pcainit.plugin").Plugin

@@ -7,10 +7,17 @@ import errno
 import os
 import tempfile
 import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pcainit.interruption import shielded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import TypeAlias
+
+    AnyArray: TypeAlias = NDArray[Any]
 
 # What file systems answer that have to be written to instead.
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
@@ -18,7 +25,7 @@ _BLOCK = 2**20
 _LINE = 64  # bytes that a processor fetches at once
 
 
-def aligned_array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+def aligned_array(shape: tuple[int, ...], dtype: type) -> AnyArray:
     """An array of any content that begins where a line of the cache does.
 
     Vectors of an array that begins elsewhere lie across two lines every other time.
@@ -39,7 +46,7 @@ class Reused:
     def __init__(self) -> None:
         self._held = np.empty(0, np.float32)
 
-    def array(self, shape: tuple[int, ...]) -> np.ndarray:
+    def array(self, shape: tuple[int, ...]) -> AnyArray:
         """A float32 array of any content, until this is called again."""
         size = int(np.prod(shape))
         if size > len(self._held):
@@ -72,7 +79,7 @@ def reserve(handle: int, size: int) -> None:
             os.pwrite(handle, bytes(min(_BLOCK, size - begin)), begin)
 
 
-def scratch_array(folder: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+def scratch_array(folder: str, shape: tuple[int, ...], dtype: type) -> AnyArray:
     """An array in an unnamed file of a folder, or in memory where files cannot be mapped.
 
     Raises
@@ -97,7 +104,7 @@ def scratch_array(folder: str, shape: tuple[int, ...], dtype: type) -> np.ndarra
                 os.unlink(name)
 
 
-def buffer_like(values: np.ndarray) -> np.ndarray:
+def buffer_like(values: AnyArray) -> AnyArray:
     """An array of the same size: where that is a file, an unnamed file beside it."""
     if not isinstance(values, np.memmap):
         return np.empty_like(values)

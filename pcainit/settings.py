@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 
 from pcainit.errors import InputError, shorten
 from pcainit.limits import FINEST
@@ -39,15 +39,21 @@ USED_BY = {
 }
 
 
+class _Range(NamedTuple):
+    """What a number may be, both ends included."""
+
+    low: float
+    high: float
+    unit: str = ""
+
+
 def _setting(
     default: Any,
     stage: str,
     label: str,
     text: str,
     *,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
+    within: _Range | None = None,
     choices: Iterable[str] = (),
     expert: bool = False,
     methods: Iterable[str] = METHODS,
@@ -58,9 +64,9 @@ def _setting(
             stage=stage,
             label=label,
             help=text,
-            unit=unit,
-            low=low,
-            high=high,
+            unit=within.unit if within else "",
+            low=within.low if within else None,
+            high=within.high if within else None,
             choices=tuple(choices),
             expert=expert,
             methods=tuple(methods),
@@ -80,9 +86,7 @@ class Settings:
         "and go; use 10-15 Å for small proteins (under 100 kDa), 30 Å for very noisy or very large "
         "particles. It must not be finer than twice the sampling rate, nor coarser than a sixth of "
         "the box.",
-        unit="A",
-        low=1.0,
-        high=500.0,
+        within=_Range(1.0, 500.0, "A"),
     )
     analysis_resolution: str = _setting(
         AUTO,
@@ -133,9 +137,7 @@ class Settings:
         "Sampling rate of the mask (A)",
         "Angstrom per pixel of the mask, where its header is wrong; 0 takes the header's. In "
         "Scipion it is that of the mask object.",
-        unit="A",
-        low=0.0,
-        high=1000.0,
+        within=_Range(0.0, 1000.0, "A"),
         expert=True,
     )
     mask_threshold: float = _setting(
@@ -144,8 +146,7 @@ class Settings:
         "Auto-mask threshold factor",
         "The automatic mask keeps density above this share of the maximum. Lower it if flexible "
         "parts are cut off.",
-        low=0.01,
-        high=0.95,
+        within=_Range(0.01, 0.95),
         expert=True,
     )
     mask_near: float = _setting(
@@ -153,9 +154,7 @@ class Settings:
         "reconstruct",
         "Auto-mask near distance (Å)",
         "The automatic mask is 1 up to this distance from the density.",
-        unit="A",
-        low=0.0,
-        high=1000.0,
+        within=_Range(0.0, 1000.0, "A"),
         expert=True,
     )
     mask_far: float = _setting(
@@ -163,9 +162,7 @@ class Settings:
         "reconstruct",
         "Auto-mask far distance (Å)",
         "The automatic mask falls softly to 0 at this distance from the density.",
-        unit="A",
-        low=0.0,
-        high=1000.0,
+        within=_Range(0.0, 1000.0, "A"),
         expert=True,
     )
     symmetry: str = _setting(
@@ -193,8 +190,7 @@ class Settings:
         "reconstruct",
         "Number of reconstructions",
         "How many random batches are back-projected. More find weaker components.",
-        low=2,
-        high=100000,
+        within=_Range(2, 100000),
         methods=("batches",),
     )
     particles_per_reconstruction: int = _setting(
@@ -202,8 +198,7 @@ class Settings:
         "reconstruct",
         "Particles per reconstruction",
         "Size of each random batch: 100-500 for the batch method, 1000-5000 for the simple one.",
-        low=1,
-        high=10000000,
+        within=_Range(1, 10000000),
         methods=("batches", "simple"),
     )
     stratify: bool = _setting(
@@ -220,8 +215,7 @@ class Settings:
         "reconstruct",
         "Random seed",
         "The same seed gives the same result, on any number of threads.",
-        low=0,
-        high=2**31 - 1,
+        within=_Range(0, 2**31 - 1),
         expert=True,
     )
     components: int = _setting(
@@ -230,8 +224,7 @@ class Settings:
         "Number of components",
         "How many principal components are computed. 2 to 8 are usual; those that are noise are "
         "recognised, so a few too many do no harm with the particle method.",
-        low=1,
-        high=32,
+        within=_Range(1, 32),
         methods=("particles", "batches"),
     )
     no_local_search: bool = _setting(

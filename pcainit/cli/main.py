@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     try:
         claim_buffers()
-        code, text = args.main(args), ""
+        code, text = int(args.main(args)), ""
     except InputError as error:
         code, text = 2, str(error)
     except KeyboardInterrupt as error:

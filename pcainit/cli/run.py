@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 from pathlib import Path
+from typing import Any, Mapping
 
 from pcainit.cli.folders import locked_folder
 from pcainit.cli.options import add_settings, settings_from
@@ -77,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def announce(output: Path, summary: dict) -> None:
+def announce(output: Path, summary: Mapping[str, Any]) -> None:
     """Say what was found and where it is."""
     say(summary)
     for k, size in enumerate(summary["class_sizes"]):
@@ -87,7 +88,7 @@ def announce(output: Path, summary: dict) -> None:
     print(output / "report.html")
 
 
-def say(summary: dict) -> None:
+def say(summary: Mapping[str, Any]) -> None:
     """Print what a person wants to know first, then the verdict with its figures."""
     from pcainit.output.words.headline import opening_lines
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcainit.cli.folders import locked_folder
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.atomic import remove_unfinished, replacing
 from pcainit.io.ownership import mark_map, refuse_foreign
@@ -210,7 +211,7 @@ def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None
     write_text(folder / "particles.star", _star_text(truth, names))
 
 
-def _write_csv(path: Path, names: list[str], values: np.ndarray) -> None:
+def _write_csv(path: Path, names: list[str], values: AnyArray) -> None:
     with replacing(path) as temporary, open(temporary, "w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(_TABLES["truth/" + path.name])
@@ -246,9 +247,9 @@ def _star_text(truth: Truth, names: list[str]) -> str:
     particles = truth.particles
     angles = euler_from_rotation(particles.rotations)
     columns = {
-        "rlnDefocusU": particles.ctf.defocus_u,
-        "rlnDefocusV": particles.ctf.defocus_v,
-        "rlnDefocusAngle": particles.ctf.defocus_angle,
+        "rlnDefocusU": truth.ctf.defocus_u,
+        "rlnDefocusV": truth.ctf.defocus_v,
+        "rlnDefocusAngle": truth.ctf.defocus_angle,
         "rlnAngleRot": angles[:, 0],
         "rlnAngleTilt": angles[:, 1],
         "rlnAnglePsi": angles[:, 2],

@@ -87,10 +87,12 @@ def main(args: argparse.Namespace) -> int:
             align_greyscale=args.align_greyscale,
         )
         summary = summarise_volumes(making, analysis, entries).as_dict()
+        volumes = results.components.volumes
+        assert volumes is not None
         summary["verdict"] = verdict(results, settings.classes == AUTO, analysis.warning)
         write_text(
             folder / COORDINATES,
-            coordinates_table(entries, analysis.posterior, results.components.volumes.coordinates),
+            coordinates_table(entries, analysis.posterior, volumes.coordinates),
         )
         summary = write_result(folder, results, summary, threads=args.threads)
     say(summary)

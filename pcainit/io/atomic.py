@@ -15,9 +15,11 @@ from typing import Any, BinaryIO, Iterator, Mapping
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.interruption import shielded
 from pcainit.io.locks import try_lock
 
+_NPY: Any = np.lib.format  # has no types of its own
 _UMASK = threading.Lock()
 UNFINISHED = ".pcainit."  # how names of files begin that are still being written
 
@@ -84,7 +86,7 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(to_json_types(value), indent=2, allow_nan=False) + "\n")
 
 
-def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: str | Path, arrays: Mapping[str, AnyArray]) -> None:
     """Write an ``.npz`` file of plain arrays whole."""
     with replacing(path) as temporary, open(temporary, "wb") as handle:
         patient = _Patient(handle)
@@ -119,14 +121,12 @@ class _Patient:
         """Nothing: closing the file does it."""
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+def read_arrays(path: str | Path) -> dict[str, AnyArray]:
     """Arrays of an ``.npz`` file, each against its checksum; pickled objects are refused."""
     with zipfile.ZipFile(str(path)) as data:
         # Whole members: numpy alone would trust the shape in a damaged header and stop reading.
         return {
-            name[: -len(".npy")]: np.lib.format.read_array(
-                io.BytesIO(data.read(name)), allow_pickle=False
-            )
+            name[: -len(".npy")]: _NPY.read_array(io.BytesIO(data.read(name)), allow_pickle=False)
             for name in data.namelist()
         }
 

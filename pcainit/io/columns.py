@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.images.ctf import electron_wavelength
 from pcainit.errors import InputError, shorten
 
@@ -291,12 +292,13 @@ def _set(flags: dict[str, Any], labels: tuple[str, ...]) -> str:
 
 
 def tilt_phase(
-    tilt: np.ndarray, voltage: np.ndarray, aberration: np.ndarray, resolution: float
-) -> np.ndarray:
+    tilt: AnyArray, voltage: AnyArray, aberration: AnyArray, resolution: float
+) -> AnyArray:
     """By how much beam tilt (n, 2) in mrad turns the phase at a resolution, (n,) radians."""
     wave = electron_wavelength(voltage)
     strength = 2 * np.pi * aberration * 1e7 * wave**2 * 1e-3
-    return strength * np.hypot(*np.asarray(tilt, np.float64).T) / resolution**3
+    phase: AnyArray = strength * np.hypot(*np.asarray(tilt, np.float64).T) / resolution**3
+    return phase
 
 
 def zernike_phase(coefficients: list[float], odd: bool, resolution: float) -> float:
@@ -327,7 +329,7 @@ def zernike_phase(coefficients: list[float], odd: bool, resolution: float) -> fl
     return float(np.abs(total).max())
 
 
-def _radial(n: int, m: int, radius: np.ndarray) -> np.ndarray:
+def _radial(n: int, m: int, radius: AnyArray) -> AnyArray:
     """Radial part of a Zernike polynomial."""
     value, factorial = np.zeros(radius.shape), np.cumprod([1.0, *range(1, n + 1)])
     for k in range((n - m) // 2 + 1):
@@ -352,7 +354,7 @@ def numbers_of(cell: str, where: object, label: str) -> list[float]:
         ) from None
 
 
-def rows(bad: np.ndarray) -> str:
+def rows(bad: AnyArray) -> str:
     """How many rows are bad, and the first few: ``3 rows (4, 8, 11)``."""
     index = (np.flatnonzero(bad) + 1).tolist()
     if len(index) == 1:

@@ -8,15 +8,17 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.cryosparc import coordinates_of, match_rows
 from pcainit.io.fingerprint import require_regular_file
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
+_NPY: Any = np.lib.format  # has no types of its own
 CSDAT = b"\x95CSDAT"  # begins a .cs file that is not a numpy array
 _MAX_COLUMNS = 10000
 _LONGEST_LINE = 30 * _MAX_COLUMNS
@@ -40,7 +42,7 @@ ARRAY_FAULTS = (
 )
 
 
-def match_coordinates(path: str | Path, table: ParticleTable) -> tuple[np.ndarray, str]:
+def match_coordinates(path: str | Path, table: ParticleTable) -> tuple[AnyArray, str]:
     """Latent coordinates, one row for each particle in the order of the STAR file.
 
     The rows of a .cs file are brought into that order where it and the STAR file name the images.
@@ -115,7 +117,7 @@ def _other_length(path: Path, rows: str, count: int) -> InputError:
     )
 
 
-def _load(path: Path, count: int) -> np.ndarray:
+def _load(path: Path, count: int) -> AnyArray:
     with open(require_regular_file(path), "rb") as handle:
         head = handle.read(2)
         handle.seek(0)
@@ -154,17 +156,13 @@ def _load(path: Path, count: int) -> np.ndarray:
         )
 
 
-def _read_array(handle: IO[bytes], path: Path, count: int, named: bool) -> np.ndarray:
+def _read_array(handle: IO[bytes], path: Path, count: int, named: bool) -> AnyArray:
     """Array of an .npy file, looked at before it is read: its header may promise anything.
 
     Rows that name their particles may be more than there are particles.
     """
-    version = np.lib.format.read_magic(handle)
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
+    version = _NPY.read_magic(handle)
+    read_header = _NPY.read_array_header_1_0 if version == (1, 0) else _NPY.read_array_header_2_0
     shape, by_column, dtype = read_header(handle)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which could run code")

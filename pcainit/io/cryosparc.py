@@ -10,9 +10,10 @@ from typing import Hashable, Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError
+from pcainit.io.particle_table import ParticleTable
 from pcainit.io.stacks import image_number
-from pcainit.io.star import ParticleTable
 
 SAME_DEFOCUS = 0.5  # Angstrom: the two files round differently
 UNRELATED = 0.2  # correlation of defocus values below which the order is surely another
@@ -20,7 +21,7 @@ MIN_ROWS = 100  # to say so
 _UID = re.compile(r"^>?\d{15,}_")  # what cryoSPARC puts before the names of imported files
 
 
-def coordinates_of(rows: np.ndarray) -> np.ndarray:
+def coordinates_of(rows: AnyArray) -> AnyArray:
     """The fields ``components_mode_*/value``, in order of their numbers.
 
     Raises
@@ -40,8 +41,8 @@ def coordinates_of(rows: np.ndarray) -> np.ndarray:
 
 
 def match_rows(
-    rows: np.ndarray, table: ParticleTable, path: str | Path
-) -> tuple[np.ndarray | None, str]:
+    rows: AnyArray, table: ParticleTable, path: str | Path
+) -> tuple[AnyArray | None, str]:
     """For each particle of a STAR file its row in a .cs file.
 
     Particles are known by their unique ids (``ucsfUid``) where the STAR file has them, else by the
@@ -96,8 +97,8 @@ def match_rows(
 
 
 def _by_defocus(
-    theirs: np.ndarray | None, ours: np.ndarray | None, path: str | Path
-) -> tuple[np.ndarray | None, str]:
+    theirs: AnyArray | None, ours: AnyArray | None, path: str | Path
+) -> tuple[AnyArray | None, str]:
     """Rows by their defocus values, which may tell particles apart or only confirm an order.
 
     Parameters
@@ -137,13 +138,13 @@ def _by_defocus(
     return None, "order"
 
 
-def _defocus(rows: np.ndarray, fields: Sequence[str]) -> np.ndarray | None:
+def _defocus(rows: AnyArray, fields: Sequence[str]) -> AnyArray | None:
     if "ctf/df1_A" not in fields or "ctf/df2_A" not in fields:
         return None
     return _varied(np.column_stack([rows["ctf/df1_A"], rows["ctf/df2_A"]]).astype(np.float64))
 
 
-def _star_defocus(table: ParticleTable) -> np.ndarray | None:
+def _star_defocus(table: ParticleTable) -> AnyArray | None:
     if not table.has("rlnDefocusU") or not table.has("rlnDefocusV"):
         return None
     try:
@@ -159,7 +160,7 @@ def _star_defocus(table: ParticleTable) -> np.ndarray | None:
         return None
 
 
-def _varied(values: np.ndarray) -> np.ndarray | None:
+def _varied(values: AnyArray) -> AnyArray | None:
     """Defocus values that tell something; the larger one of each row first."""
     good = np.isfinite(values).all() and len(values) > 1 and np.ptp(values[:, 0]) > SAME_DEFOCUS
     return np.sort(values, axis=1)[:, ::-1] if good else None
@@ -168,13 +169,13 @@ def _varied(values: np.ndarray) -> np.ndarray | None:
 def _comparable(theirs: Sequence[Hashable], ours: Sequence[Hashable]) -> bool:
     """Whether names of the two have anything to do with each other."""
 
-    def files(keys: Sequence[Hashable]) -> set:
+    def files(keys: Sequence[Hashable]) -> set[Hashable]:
         return {key[0] if isinstance(key, tuple) else "" for key in keys}
 
     return bool(files(theirs) & files(ours))
 
 
-def _uids(rows: np.ndarray, fields: Sequence[str]) -> list[Hashable] | None:
+def _uids(rows: AnyArray, fields: Sequence[str]) -> list[Hashable] | None:
     return [int(uid) for uid in rows["uid"]] if "uid" in fields else None
 
 
@@ -187,7 +188,7 @@ def _star_uids(table: ParticleTable) -> list[Hashable] | None:
         return None
 
 
-def _images(rows: np.ndarray, fields: Sequence[str]) -> list[Hashable] | None:
+def _images(rows: AnyArray, fields: Sequence[str]) -> list[Hashable] | None:
     if "blob/path" not in fields or "blob/idx" not in fields:
         return None
     names = [

@@ -13,6 +13,7 @@ from typing import Iterator
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.structured import read_structured
 
@@ -43,7 +44,7 @@ class JoinedRows:
     path: Path
     files: tuple[Path, ...]
     identity: str
-    fields: dict[str, np.ndarray]
+    fields: dict[str, AnyArray]
 
     def __len__(self) -> int:
         return len(self.fields["uid"])
@@ -101,7 +102,7 @@ def read_joined(path: str | Path) -> JoinedRows:
     return JoinedRows(main, tuple(files), digest.hexdigest()[:16], fields)
 
 
-def _complete(fields: dict[str, np.ndarray]) -> bool:
+def _complete(fields: dict[str, AnyArray]) -> bool:
     return (
         "blob/path" in fields
         and "ctf/df1_A" in fields
@@ -110,7 +111,7 @@ def _complete(fields: dict[str, np.ndarray]) -> bool:
 
 
 def _take(
-    fields: dict[str, np.ndarray], uid: np.ndarray, rows: np.ndarray, file: Path, sure: bool
+    fields: dict[str, AnyArray], uid: AnyArray, rows: AnyArray, file: Path, sure: bool
 ) -> bool:
     """Add the fields that are not there yet, by unique id; whether the file knows them all."""
     names = rows.dtype.names or ()
@@ -142,7 +143,7 @@ def _take(
     return True
 
 
-def _refuse_twice(uid: np.ndarray, path: Path) -> None:
+def _refuse_twice(uid: AnyArray, path: Path) -> None:
     value, count = np.unique(uid, return_counts=True)
     if (count > 1).any():
         raise InputError(

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.images.kinds import ImageKinds
 from pcainit.errors import InputError
 from pcainit.io import columns, plausible
 from pcainit.io.mrc_layout import MrcLayout
 
 if TYPE_CHECKING:
-    from pcainit.io.star import ParticleTable
+    from pcainit.io.particle_table import ParticleTable
 
 SAME = 1e-3  # of a pixel size
 NEGLIGIBLE = 1e-4  # of a magnification: less than half a pixel in ten thousand
@@ -23,7 +24,7 @@ HEADER = 0.05  # of a pixel size, by which headers may differ unsaid
 _UNSET = (0.0, 1.0)  # what headers hold where nobody cared
 
 
-def pixel_sizes(table: ParticleTable) -> np.ndarray:
+def pixel_sizes(table: ParticleTable) -> AnyArray:
     """Pixel size of each particle's image, (n,) float64 Angstrom; equal ones exactly so.
 
     Raises
@@ -44,7 +45,7 @@ def pixel_sizes(table: ParticleTable) -> np.ndarray:
     return np.where(values - low <= SAME * low, low, values)
 
 
-def magnifications(table: ParticleTable) -> np.ndarray:
+def magnifications(table: ParticleTable) -> AnyArray:
     """Magnification of each particle's image, (n, 2, 2) float64.
 
     Raises
@@ -77,7 +78,7 @@ def magnifications(table: ParticleTable) -> np.ndarray:
     return matrix
 
 
-def image_kinds(box: np.ndarray, sampling: np.ndarray, matrix: np.ndarray) -> ImageKinds | None:
+def image_kinds(box: AnyArray, sampling: AnyArray, matrix: AnyArray) -> ImageKinds | None:
     """The kinds of images there are; None where all are of one kind without magnification.
 
     Parameters
@@ -116,7 +117,7 @@ def check_widths(kinds: ImageKinds, path: object) -> None:
         )
 
 
-def header_notes(headers: list[MrcLayout], stack: np.ndarray, sampling: np.ndarray) -> list[str]:
+def header_notes(headers: list[MrcLayout], stack: AnyArray, sampling: AnyArray) -> list[str]:
     """What the headers of the stacks say against the pixel size of the STAR file."""
     said = np.array([header.voxel[0] for header in headers])
     own = np.zeros(len(headers))
@@ -148,7 +149,7 @@ def aberration_notes(table: ParticleTable, resolution: float) -> list[str]:
     InputError
         They turn phases by more than can be left out.
     """
-    reached: dict[str, np.ndarray] = {}
+    reached: dict[str, AnyArray] = {}
     tilts = [
         table.numbers(label, 0.0) if table.has(label) else np.zeros(len(table))
         for label in columns.TILT

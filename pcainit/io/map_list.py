@@ -11,6 +11,7 @@ from typing import Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.fingerprint import require_regular_file
 from pcainit.io.maps import read_map
@@ -34,7 +35,7 @@ class MapFile:
     weight: float = 1.0
     sampling: float = 0.0
 
-    def read(self) -> tuple[np.ndarray, float]:
+    def read(self) -> tuple[AnyArray, float]:
         """The volume and its sampling rate.
 
         Raises

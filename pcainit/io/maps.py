@@ -10,19 +10,20 @@ from typing import Iterable
 import mrcfile
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.atomic import replacing
 from pcainit.io.mrc_layout import read_layout
 from pcainit.io.ownership import mark_map
 
 
-def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
+def write_map(path: str | Path, volume: AnyArray, sampling: float) -> None:
     """Write a volume (z, y, x) as a float32 MRC map with its sampling rate, whole."""
     write_blocks(path, [np.ascontiguousarray(volume, np.float32)], volume.shape, sampling)
 
 
 def write_blocks(
-    path: str | Path, blocks: Iterable[np.ndarray], shape: tuple[int, ...], sampling: float
+    path: str | Path, blocks: Iterable[AnyArray], shape: tuple[int, ...], sampling: float
 ) -> None:
     """Write a map that is made block by block: whole, but it need not be in memory as a whole.
 
@@ -60,7 +61,7 @@ def write_blocks(
             file.write(header.tobytes())
 
 
-def read_mask(path: str | Path, sampling: float = 0.0) -> tuple[np.ndarray, float]:
+def read_mask(path: str | Path, sampling: float = 0.0) -> tuple[AnyArray, float]:
     """A mask and its sampling rate: the given one, or, where that is 0, the header's.
 
     Parameters, return values and errors as of `read_map`.
@@ -69,7 +70,7 @@ def read_mask(path: str | Path, sampling: float = 0.0) -> tuple[np.ndarray, floa
     return volume, sampling or own
 
 
-def read_map(path: str | Path, what: str = "map") -> tuple[np.ndarray, float]:
+def read_map(path: str | Path, what: str = "map") -> tuple[AnyArray, float]:
     """A cubic MRC map and its sampling rate.
 
     Parameters

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
+from pcainit.engine.arrays import AnyArray
+
 _REAL = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _OTHER = {3: "complex values", 4: "complex values", 16: "colours", 101: "four-bit values"}
 _FOURIER = (-11, -12, -21, -22)  # SPIDER's forms that are no images
@@ -50,7 +52,7 @@ class MrcLayout:
 
     path: str
     shape: tuple[int, int, int]
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     offset: int
     present: int
     voxel: tuple[float, float, float]
@@ -58,7 +60,7 @@ class MrcLayout:
     sections: int
     gap: int = 0
 
-    def read(self) -> np.ndarray:
+    def read(self) -> AnyArray:
         """All voxels.
 
         Read, not mapped: not every file system knows maps, and a file that is cut short meanwhile
@@ -173,7 +175,7 @@ def read_spider(path: str, head: bytes, size: int) -> MrcLayout | None:
     return None
 
 
-def read_fully(file: Any, room: np.ndarray) -> bool:
+def read_fully(file: Any, room: AnyArray) -> bool:
     """Fill a contiguous array from an unbuffered file; whether the file was long enough."""
     left = room.reshape(-1).view(np.uint8).data
     while len(left):

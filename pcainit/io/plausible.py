@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError
 from pcainit.io.columns import rows
 
@@ -28,7 +29,7 @@ _MICROMETRES = 50.0  # a defocus in Angstrom is not as small as that
 _ENOUGH = 20  # particles that tell radians from degrees
 
 
-def check_range(values: np.ndarray, label: str, path: object) -> None:
+def check_range(values: AnyArray, label: str, path: object) -> None:
     """Refuse a column whose values are in no known unit.
 
     Raises
@@ -53,7 +54,7 @@ def check_range(values: np.ndarray, label: str, path: object) -> None:
         )
 
 
-def check_pixel_size(values: np.ndarray, path: object) -> None:
+def check_pixel_size(values: AnyArray, path: object) -> None:
     """Refuse pixel sizes that no particles have; see `check_range`."""
     low, high = float(values.min()), float(values.max())
     if not low > 0:
@@ -65,7 +66,7 @@ def check_pixel_size(values: np.ndarray, path: object) -> None:
         )
 
 
-def check_defocus(defocus: np.ndarray, path: object) -> None:
+def check_defocus(defocus: AnyArray, path: object) -> None:
     """Refuse defocus in micrometres; see `check_range`."""
     size = np.abs(defocus)
     if 0 < size.max(initial=0) <= _MICROMETRES:
@@ -75,7 +76,7 @@ def check_defocus(defocus: np.ndarray, path: object) -> None:
         )
 
 
-def check_degrees(angles: list[np.ndarray], path: object) -> None:
+def check_degrees(angles: list[AnyArray], path: object) -> None:
     """Refuse Euler angles (rot, tilt, psi) in radians; in degrees they would be one view, hardly
     turned.
     """
@@ -91,7 +92,7 @@ def check_degrees(angles: list[np.ndarray], path: object) -> None:
         )
 
 
-def check_shifts(shifts: np.ndarray, box: np.ndarray, path: object) -> None:
+def check_shifts(shifts: AnyArray, box: AnyArray, path: object) -> None:
     """Refuse shifts (n, 2) in pixels that put particles outside their own images (boxes (n,))."""
     bad = ~(np.abs(shifts) <= box[:, None]).all(axis=1)
     if bad.any():

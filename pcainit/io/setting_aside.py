@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError
 from pcainit.io.columns import rows
 
@@ -33,7 +34,7 @@ class SettingAside:
         self.code = np.zeros(count, np.int8)
         self.reasons: list[str] = []
 
-    def add(self, bad: np.ndarray, reason: str, remedy: str) -> None:
+    def add(self, bad: AnyArray, reason: str, remedy: str) -> None:
         """Set some particles aside.
 
         Raises
@@ -71,7 +72,7 @@ class SettingAside:
         ]
 
 
-def judge_poses(aside: SettingAside, angles: list[np.ndarray], shifts: np.ndarray) -> None:
+def judge_poses(aside: SettingAside, angles: list[AnyArray], shifts: AnyArray) -> None:
     """Set aside what has no pose, in place: no number, or several poses that are all zeros."""
     pose = np.column_stack([*angles, shifts])
     none = ~np.isfinite(pose).all(axis=1)
@@ -83,7 +84,7 @@ def judge_poses(aside: SettingAside, angles: list[np.ndarray], shifts: np.ndarra
         column[none] = 0.0
 
 
-def judge_shifts(aside: SettingAside, shifts: np.ndarray, box: np.ndarray) -> None:
+def judge_shifts(aside: SettingAside, shifts: AnyArray, box: AnyArray) -> None:
     """Set aside the few particles whose shift puts them outside their own image.
 
     Parameters
@@ -101,7 +102,7 @@ def judge_shifts(aside: SettingAside, shifts: np.ndarray, box: np.ndarray) -> No
 
 
 def judge_defocus(
-    aside: SettingAside, u: np.ndarray, v: np.ndarray, angle: np.ndarray, phase: np.ndarray
+    aside: SettingAside, u: AnyArray, v: AnyArray, angle: AnyArray, phase: AnyArray
 ) -> None:
     """Set aside what has no defocus, and give it one that does no harm, in place.
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator
 import numpy as np
 
 from pcainit.buffers import Reused, ReusedByThread
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.mrc_layout import MrcLayout, read_fully, read_layout
 
@@ -22,7 +23,7 @@ MAX_DIGITS = 18  # of an image number: what the machine's own integers hold
 
 def locate_stacks(
     names: list[str], star: Path, data_dir: str | None
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+) -> tuple[tuple[str, ...], AnyArray, AnyArray]:
     """Files and image numbers of RELION image names such as ``000012@folder/stack.mrcs``.
 
     Parameters
@@ -126,7 +127,7 @@ def _candidate_roots(star: Path) -> list[Path]:
     return [Path.cwd(), *Path(os.path.realpath(str(star))).parents]
 
 
-def stack_box(stacks: tuple[str, ...], stack: np.ndarray, row: np.ndarray) -> int:
+def stack_box(stacks: tuple[str, ...], stack: AnyArray, row: AnyArray) -> int:
     """Common box of all stacks, pixels; every image that is asked for must exist.
 
     Raises
@@ -155,7 +156,7 @@ def read_headers(stacks: tuple[str, ...]) -> list[MrcLayout]:
     return [_read_header(path) for path in stacks]
 
 
-def stack_boxes(headers: list[MrcLayout], stack: np.ndarray, row: np.ndarray) -> np.ndarray:
+def stack_boxes(headers: list[MrcLayout], stack: AnyArray, row: AnyArray) -> AnyArray:
     """Box of each stack, (s,) int64 pixels; every image that is asked for must exist.
 
     Raises
@@ -181,7 +182,7 @@ def stack_boxes(headers: list[MrcLayout], stack: np.ndarray, row: np.ndarray) ->
     return boxes
 
 
-def refuse_unnumbered(headers: list[MrcLayout], stack: np.ndarray, names: list[str]) -> None:
+def refuse_unnumbered(headers: list[MrcLayout], stack: AnyArray, names: list[str]) -> None:
     """Refuse names without a number of files that hold several images: which one is meant?
 
     Raises
@@ -223,12 +224,8 @@ def _read_header(path: str) -> MrcLayout:
 
 
 def read_chunks(
-    stacks: tuple[str, ...],
-    stack: np.ndarray,
-    row: np.ndarray,
-    chunk: int,
-    box: np.ndarray | None = None,
-) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
+    stacks: tuple[str, ...], stack: AnyArray, row: AnyArray, chunk: int, box: AnyArray | None = None
+) -> Iterator[tuple[AnyArray, Callable[[], AnyArray]]]:
     """Every image once, in the order in which it lies on disk.
 
     Parameters
@@ -256,9 +253,7 @@ def read_chunks(
             yield piece, functools.partial(_read_images, stacks, stack[piece], row[piece], room)
 
 
-def _read_images(
-    stacks: tuple[str, ...], stack: np.ndarray, row: np.ndarray, room: Reused
-) -> np.ndarray:
+def _read_images(stacks: tuple[str, ...], stack: AnyArray, row: AnyArray, room: Reused) -> AnyArray:
     """Images (m, box, box) float32; `stack` and `row` are sorted.
 
     Read, not mapped: a file that is cut short meanwhile would kill a process that has mapped it.
@@ -292,4 +287,5 @@ def _read_images(
                 "The particle stack %s cannot be read (%s): see that it is all there "
                 "and that you may read it." % (stacks[number], error.strerror)
             ) from None
-    return out
+    read: AnyArray = out
+    return read

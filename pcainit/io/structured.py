@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.fingerprint import require_regular_file
 
+_NPY: Any = np.lib.format  # has no types of its own
 CSDAT = b"\x95CSDAT"  # begins a .cs file that is not a numpy array
 _MAX_HEADER = 2**20  # bytes; numpy's own limit of 10,000 is too small for 3D classifications
 _MAX_DEPTH = 20  # of brackets in a header; Python's parser may crash far beyond
 
 
-def parse_structured(content: bytes) -> np.ndarray:
+def parse_structured(content: bytes) -> AnyArray:
     """The array of a ``.cs`` file's content.
 
     Raises
@@ -31,7 +33,7 @@ def parse_structured(content: bytes) -> np.ndarray:
     if content.startswith(CSDAT):
         return _read_compressed(content)
     file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
+    version = _NPY.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError("its numpy format %s is not known" % (version,))
     place, width = file.tell(), 2 if version == (1, 0) else 4
@@ -54,7 +56,7 @@ def parse_structured(content: bytes) -> np.ndarray:
     return np.frombuffer(content, dtype, count=int(shape[0]), offset=file.tell())
 
 
-def read_structured(path: Path) -> tuple[np.ndarray, bytes]:
+def read_structured(path: Path) -> tuple[AnyArray, bytes]:
     """The rows of a ``.cs`` file, and its content.
 
     Raises
@@ -86,7 +88,7 @@ def _depth(header: bytes) -> int:
     return deepest
 
 
-def _read_compressed(content: bytes) -> np.ndarray:
+def _read_compressed(content: bytes) -> AnyArray:
     """Rows of cryoSPARC's compressed stream, by its own library where that is installed."""
     try:
         from cryosparc.dataset import Dataset

@@ -9,6 +9,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.resample import to_grid
 from pcainit.io.maps import write_blocks
@@ -62,7 +63,7 @@ def map_writers(
     if search is not None and search.mask.any():
         masks[PLACES_MAP] = search.mask
 
-    def write(name: str, volume: np.ndarray, mask: bool) -> None:
+    def write(name: str, volume: AnyArray, mask: bool) -> None:
         own = grid
         if name in classes:
             own, volume = handed_over, to_grid(volume[None], grid, handed_over)[0]
@@ -78,7 +79,7 @@ def map_writers(
     ]
 
 
-def _variance(results: RunResults) -> np.ndarray:
+def _variance(results: RunResults) -> AnyArray:
     """Of the density at each voxel: as measured, or of the components or the volumes."""
     found, final = results.components, results.volumes
     if found.variance is not None:

@@ -11,10 +11,11 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError
 from pcainit.io.atomic import to_json_types, write_arrays, write_json
 from pcainit.io.cryosparc_particles import open_particles
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 from pcainit.output.maps import map_writers, maps_at_once
 from pcainit.output.result_folder import ANALYSIS, SUMMARY, ResultFolder
 from pcainit.output.states import write_particles
@@ -176,7 +177,7 @@ def write_result(
     return summary
 
 
-def _analysis(results: RunResults) -> dict[str, np.ndarray]:
+def _analysis(results: RunResults) -> dict[str, AnyArray]:
     """Arrays that the viewers and the report show; what the route does not make is left out."""
     grid, found, base = results.grid, results.components, results.consensus
     particles, volumes = found.particles, found.volumes
@@ -235,20 +236,7 @@ def publish_variance(
 ) -> dict[str, Any]:
     """Write the variance map with the mean and the mask, and what they rest on.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        The stages up to components done.
-    settings : Settings
-    output : str or Path
-    threads : int
-    seconds : dict, optional
-        Time of each stage, for the summary.
-
-    Returns
-    -------
-    dict
-        The summary as written.
+    The stages up to components are done; parameters and value are those of `publish`.
 
     Raises
     ------

@@ -11,9 +11,11 @@ from typing import Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.io.atomic import replacing, write_arrays, write_text
-from pcainit.io.cryosparc_particles import CryosparcTable, alignment_of
-from pcainit.io.star import ParticleTable
+from pcainit.io.cryosparc_fields import alignment_of
+from pcainit.io.cryosparc_particles import CryosparcTable
+from pcainit.io.particle_table import ParticleTable
 from pcainit.output.result_folder import JUNK, LATENTS, LEFT_OUT, PARTICLES, ResultFolder
 from pcainit.pipeline.results import ParticleClasses, VolumesResult
 
@@ -85,7 +87,7 @@ def write_particles(
     write_states(folder.path, table, found, len(final.volumes))
 
 
-def _image_columns(table: ParticleTable) -> dict[str, np.ndarray]:
+def _image_columns(table: ParticleTable) -> dict[str, AnyArray]:
     """Defocus and viewing direction of each particle, for the report's scatter."""
     defocus = [name for name in ("rlnDefocusU", "rlnDefocusV") if table.has(name)]
     angles = [name for name in ("rlnAngleRot", "rlnAngleTilt") if table.has(name)]
@@ -123,7 +125,7 @@ class _OtherLayout(Exception):
     """Rows of a STAR file are not one to a line, as texts of several lines make them."""
 
 
-def _write_star_files(folder: Path, label: np.ndarray, count: int) -> None:
+def _write_star_files(folder: Path, label: AnyArray, count: int) -> None:
     """Rows of ``particles.star`` by class: its text, line by line, since sets may be large."""
     with contextlib.ExitStack() as stack:
         files = [
@@ -165,10 +167,10 @@ def _write_star_files(folder: Path, label: np.ndarray, count: int) -> None:
 def _write_groups(
     folder: Path,
     table: CryosparcTable,
-    label: np.ndarray,
+    label: AnyArray,
     count: int,
-    nearest: np.ndarray,
-    posterior: np.ndarray,
+    nearest: AnyArray,
+    posterior: AnyArray,
 ) -> None:
     """Write ``.cs`` and ``.csg`` of each class, of all, and of what is set aside."""
     rows = _rows_with_class(folder, table, nearest, posterior)
@@ -199,8 +201,8 @@ def _write_groups(
 
 
 def _rows_with_class(
-    folder: Path, table: CryosparcTable, nearest: np.ndarray, posterior: np.ndarray
-) -> np.ndarray:
+    folder: Path, table: CryosparcTable, nearest: AnyArray, posterior: AnyArray
+) -> AnyArray:
     """All rows as they came, with class and posterior; older classifications are left out."""
     fields = {
         name: values
@@ -228,7 +230,7 @@ def _rows_with_class(
     return out
 
 
-def _moved(paths: np.ndarray, old: Path, new: Path) -> np.ndarray:
+def _moved(paths: AnyArray, old: Path, new: Path) -> AnyArray:
     """Paths of images, those that start beside an export's file as seen from a new folder."""
     unique, number = np.unique(paths, return_inverse=True)
     names = [os.fsencode(name) for name in unique.tolist()]
@@ -239,4 +241,5 @@ def _moved(paths: np.ndarray, old: Path, new: Path) -> np.ndarray:
         b">" + relative + b"/" + name.lstrip(b">") if name.startswith(b">") else name
         for name in names
     ]
-    return np.array(moved)[number.ravel()]
+    out: AnyArray = np.array(moved)[number.ravel()]
+    return out

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Sequence, Union
 
-import numpy as np
-
+from pcainit.engine.arrays import AnyArray
 from pcainit.io.atomic import to_json_types
 
-Numbers = Union[Sequence[Any], np.ndarray]
+Numbers = Union[Sequence[Any], AnyArray]
 
 SCHEMA_VERSION = 1  # higher whenever a key goes or means something else
 
@@ -95,7 +94,7 @@ class Classes:
     classes: int
     class_weights: Numbers
     class_sizes: Numbers
-    pairwise_differences: np.ndarray
+    pairwise_differences: AnyArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,9 +198,9 @@ class VolumeSet:
     """
 
     input_volumes: int
-    eigenvalues: np.ndarray
+    eigenvalues: AnyArray
     noise_edge: float | None
-    greyscale: np.ndarray
+    greyscale: AnyArray
     files: list[str]
     weights: list[float]
 

@@ -9,6 +9,7 @@ from typing import Tuple
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, FloatArray
 from pcainit.engine.consensus.poses import correct_slices
 from pcainit.engine.consensus.refine import ParticleQuality, polish_consensus
 from pcainit.engine.consensus.windowing import window_slices
@@ -21,7 +22,7 @@ from pcainit.engine.projection.reconstruction import Consensus
 from pcainit.pipeline.results import ConsensusResult
 from pcainit.settings import Settings
 
-Halves = Tuple[np.ndarray, np.ndarray]
+Halves = Tuple[AnyArray, AnyArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,10 @@ class AnalysedParticles:
 
     slices: Slices
     consensus: Consensus
-    mask: np.ndarray
-    solvent: np.ndarray
+    mask: FloatArray
+    solvent: FloatArray
     quality: ParticleQuality
-    symmetry: np.ndarray
+    symmetry: FloatArray
 
     @classmethod
     def of(
@@ -85,7 +86,7 @@ class AnalysedParticles:
         return self.quality.spread
 
     @cached_property
-    def everyone(self) -> np.ndarray:
+    def everyone(self) -> AnyArray:
         """(m,) int: the particles that are kept."""
         return np.flatnonzero(self.quality.keep)
 
@@ -101,11 +102,11 @@ class AnalysedParticles:
         return make_background(self.slices, self.consensus, self.solvent, self.quality.offsets)
 
     @cached_property
-    def body(self) -> np.ndarray:
+    def body(self) -> AnyArray:
         """(box, box, box) bool: where the particle itself is."""
         return particle_body(self.consensus.mean, self.solvent)
 
-    def polished(self, index: np.ndarray) -> Consensus:
+    def polished(self, index: AnyArray) -> Consensus:
         """The consensus made again of some of the particles, or of changed ones."""
         return polish_consensus(
             self.slices,

@@ -7,6 +7,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.classes.distances import noise_power, pairwise_differences
 from pcainit.engine.geometry.poses import view_directions
 from pcainit.engine.images.particles import Slices
@@ -28,7 +29,7 @@ from pcainit.settings import Settings
 Progress = Callable[[float], None]
 
 
-def _draw_groups(slices: Slices, settings: Settings) -> list[np.ndarray]:
+def _draw_groups(slices: Slices, settings: Settings) -> list[AnyArray]:
     usable = np.flatnonzero(slices.usable)
     rng = np.random.default_rng([settings.seed, 1])
     size = settings.particles_per_reconstruction
@@ -42,11 +43,7 @@ def _draw_groups(slices: Slices, settings: Settings) -> list[np.ndarray]:
 
 
 def reconstruct_batches(
-    slices: Slices,
-    consensus: Consensus,
-    settings: Settings,
-    symmetry: np.ndarray,
-    progress: Progress,
+    slices: Slices, consensus: Consensus, settings: Settings, symmetry: AnyArray, progress: Progress
 ) -> BatchVolumes:
     """One volume per batch; for the simple method also halves of each, which tell its noise."""
     groups = _draw_groups(slices, settings)
@@ -113,10 +110,10 @@ def _batches_of(base: ConsensusResult) -> BatchVolumes:
     return base.batches
 
 
-def _noise(batches: BatchVolumes, label: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _noise(batches: BatchVolumes, label: AnyArray, mask: AnyArray) -> AnyArray:
     """Noise variance of each cluster's average."""
     if batches.halves is not None:
         return noise_power(batches.halves[::2], batches.halves[1::2], mask)
     spread = batches.volumes.var(axis=0, ddof=1, dtype=np.float64)
-    variance: np.ndarray = (spread * mask).sum() / mask.sum() / np.bincount(label)
+    variance: AnyArray = (spread * mask).sum() / mask.sum() / np.bincount(label)
     return variance

@@ -9,6 +9,7 @@ from typing import Callable, Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, BoolArray
 from pcainit.engine.components import local_components
 from pcainit.engine.components.local_components import Place
 from pcainit.engine.components.nuisance_span import without_directions
@@ -32,7 +33,7 @@ class ComponentSet:
 
     joint: LatentModel
     halves: tuple[LatentModel, LatentModel]
-    local: np.ndarray
+    local: BoolArray
 
     @classmethod
     def matching(cls, joint: LatentModel, models: Sequence[LatentModel]) -> ComponentSet:
@@ -51,7 +52,7 @@ class ComponentSet:
         return self.joint.q
 
     @property
-    def cosines(self) -> np.ndarray:
+    def cosines(self) -> AnyArray:
         """(q,) float64: between the half-sets' corresponding components."""
         one, two = self.halves
         pairs = zip(one.components, two.components)
@@ -80,13 +81,13 @@ class ComponentSet:
         """The half-sets' components turned to those of all particles, within what they span."""
         return self._each(lambda model: _aligned(model, self.joint), self.joint)
 
-    def select(self, kept: np.ndarray) -> ComponentSet:
+    def select(self, kept: AnyArray) -> ComponentSet:
         """Some of the components."""
         kept = np.flatnonzero(kept)
         chosen = self._each(lambda model: model.take(kept), self.joint.take(kept))
         return dataclasses.replace(chosen, local=self.local[kept])
 
-    def without(self, directions: np.ndarray) -> ComponentSet:
+    def without(self, directions: AnyArray) -> ComponentSet:
         """The same components without their parts along some orthonormal directions."""
         return self._each(
             lambda model: without_directions(model, directions),

@@ -8,6 +8,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.components.certify import Evidence, certify, confirm
 from pcainit.engine.components.given import fit_spread, initial_model, share_in_span
 from pcainit.engine.components.local_components import (
@@ -126,7 +127,7 @@ def _part(progress: Progress, done: float, size: float) -> Progress:
 
 
 def _taken_at_their_word(
-    given: np.ndarray, settings: Settings, particles: AnalysedParticles, progress: Progress
+    given: AnyArray, settings: Settings, particles: AnalysedParticles, progress: Progress
 ) -> ComponentsResult:
     """Given components as they are: what the particles say of each, and their spread along them."""
     background, everyone = particles.background, particles.everyone
@@ -146,7 +147,7 @@ def _taken_at_their_word(
 
 
 def _fit_half_sets(
-    particles: AnalysedParticles, settings: Settings, given: np.ndarray, progress: Progress
+    particles: AnalysedParticles, settings: Settings, given: AnyArray, progress: Progress
 ) -> tuple[LatentModel, LatentModel]:
     """Components of each half-set, independently but for a start that may be given."""
     q = max(settings.components, MIN_COMPONENTS, len(given) + MIN_FRESH)

@@ -9,6 +9,7 @@ from typing import Any, Dict, TypeVar
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.consensus.refine import ParticleQuality
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.model.image_model import LatentModel, NuisanceSpread
@@ -26,7 +27,7 @@ from pcainit.pipeline.results import (
     ParticleComponents,
 )
 
-Arrays = Dict[str, np.ndarray]
+Arrays = Dict[str, AnyArray]
 Kind = TypeVar("Kind", bound=StageResult)
 
 TREE = "result"  # name of what is no array

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.components.given import MAX_LIKE_MEAN, first_dependent, fit_component, likeness
 from pcainit.engine.geometry.grid import Grid, radial_distance
 from pcainit.engine.geometry.masks import soft_edge
@@ -67,7 +68,7 @@ def _constant(entry: MapFile, subtracted: bool) -> str:
     )
 
 
-def _refuse_whole_maps(entries: list[MapFile], fitted: list[np.ndarray]) -> None:
+def _refuse_whole_maps(entries: list[MapFile], fitted: list[AnyArray]) -> None:
     """Maps of one particle are dense and alike; differences are neither."""
     dense = [k for k, one in enumerate(fitted) if one.sum() > MIN_DENSE * np.abs(one).sum()]
     for number, k in enumerate(dense):
@@ -116,7 +117,7 @@ def given_identity(settings: Settings) -> str:
     )
 
 
-def load_given(settings: Settings, grid: Grid, mask: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def load_given(settings: Settings, grid: Grid, mask: AnyArray, mean: AnyArray) -> AnyArray:
     """The given components on the working grid.
 
     Parameters

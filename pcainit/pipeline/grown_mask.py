@@ -27,12 +27,7 @@ def find_in_grown_mask(
 ) -> ComponentsResult:
     """Find components, and again in a larger mask where they go on outside the automatic one.
 
-    Parameters
-    ----------
-    slices : Slices
-    base : ConsensusResult
-    settings : Settings
-    progress : callable
+    Parameters as of `find_components`.
 
     Returns
     -------

@@ -3,15 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import numpy as np
-
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import auto_mask, contradiction, fit_mask
 from pcainit.io.maps import read_mask
 from pcainit.settings import Settings
 
 
-def mask_of(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
+def mask_of(mean: AnyArray, grid: Grid, settings: Settings) -> AnyArray:
     """The mask that settings ask for.
 
     Parameters
@@ -33,7 +32,7 @@ def mask_of(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
     return mask_and_note(mean, grid, settings)[0]
 
 
-def mask_and_note(mean: np.ndarray, grid: Grid, settings: Settings) -> tuple[np.ndarray, str]:
+def mask_and_note(mean: AnyArray, grid: Grid, settings: Settings) -> tuple[AnyArray, str]:
     """The same, and a sentence where a mask's sampling rate contradicts the particles'."""
     if settings.mask:
         given, sampling = read_mask(settings.mask, settings.mask_sampling)

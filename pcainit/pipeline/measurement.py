@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.components.nuisance_span import nuisance_share
 from pcainit.engine.components.score_test import explained_by
 from pcainit.engine.geometry.poses import view_directions
@@ -87,21 +88,21 @@ def _measure_crossed(
     return out.take(np.sort(np.concatenate(halves)))
 
 
-def _variance_map(model: LatentModel, count: int) -> np.ndarray:
+def _variance_map(model: LatentModel, count: int) -> AnyArray:
     """Variance of the density that the certified components give each voxel."""
     chosen = model.take(slice(0, count))
     variance = np.einsum("q,qzyx->zyx", chosen.variances, chosen.components**2)
     return np.asarray(variance, np.float32)
 
 
-def spread_out(values: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
+def spread_out(values: AnyArray, index: AnyArray, n: int) -> AnyArray:
     """Rows of some particles among all, zero for the others."""
     out = np.zeros((n,) + values.shape[1:], values.dtype)
     out[index] = values
     return out
 
 
-def particle_features(slices: Slices) -> np.ndarray:
+def particle_features(slices: Slices) -> AnyArray:
     """View and defocus of each particle, (n, 6): what heterogeneity should not follow.
 
     Defocus is represented by the mean CTF^2 of the particle's samples.

@@ -8,6 +8,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.components.positive_control import add_domain, choose_places, make_domain
 from pcainit.engine.images.particles import Slices
 from pcainit.pipeline.analysed_particles import AnalysedParticles
@@ -49,12 +50,7 @@ def find_with_control(
 ) -> ComponentsResult:
     """Find components, and tell from what share on an added domain is found when asked to.
 
-    Parameters
-    ----------
-    slices : Slices
-    base : ConsensusResult
-    settings : Settings
-    progress : callable
+    Parameters as of `components.find_components`.
 
     Returns
     -------
@@ -159,7 +155,7 @@ def fit_share(first: Sequence[int], shares: Sequence[float] = SHARES) -> float |
     return float(min(np.exp(middle.mean() + EIGHT_OF_TEN * spread), shares[-1]))
 
 
-def is_found(search: Search, domain: np.ndarray, share: float, seed: int) -> bool:
+def is_found(search: Search, domain: AnyArray, share: float, seed: int) -> bool:
     """Whether a search finds a domain that a random share of the particles is given.
 
     Parameters
@@ -192,7 +188,7 @@ def _polished(slices: Slices, base: ConsensusResult, settings: Settings) -> Cons
     return ConsensusResult.of_particles(consensus, particles.quality, mask, slices.grid)
 
 
-def likeness(domain: np.ndarray, old: np.ndarray, new: np.ndarray) -> float:
+def likeness(domain: AnyArray, old: AnyArray, new: AnyArray) -> float:
     """Cosine of a domain with the span of new components, without what lies in that of old ones.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 
 
@@ -26,8 +27,8 @@ class Checksums:
     values, ctf : (m,) uint32
     """
 
-    values: np.ndarray
-    ctf: np.ndarray
+    values: IntArray
+    ctf: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +61,9 @@ class PrepareResult(StageResult):
 
     stage: ClassVar[str] = "prepare"
     grid: Grid
-    rotations: np.ndarray
-    half: np.ndarray
-    usable: np.ndarray
+    rotations: FloatArray
+    half: IntArray
+    usable: BoolArray
     redrawn: bool
     images: dict[str, Any]
     star: str
@@ -71,7 +72,7 @@ class PrepareResult(StageResult):
     star_identity: str
     sums: Checksums | None
     notes: list[str] = field(default_factory=list)
-    aside: np.ndarray | None = None
+    aside: IntArray | None = None
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -96,8 +97,8 @@ class PartResult(StageResult):
     """
 
     stage: ClassVar[str] = "part"  # each is kept under a name of its own
-    powers: np.ndarray
-    varied: np.ndarray
+    powers: AnyArray
+    varied: AnyArray
     transferred: float
-    surroundings: np.ndarray
+    surroundings: FloatArray
     sums: Checksums

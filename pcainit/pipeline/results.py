@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from pcainit.engine.consensus.refine import ParticleQuality
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import auto_mask
@@ -33,8 +34,8 @@ class BatchVolumes:
         Two of each, for the method simple.
     """
 
-    volumes: np.ndarray
-    halves: np.ndarray | None
+    volumes: FloatArray
+    halves: FloatArray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +61,16 @@ class ConsensusResult(StageResult):
 
     stage: ClassVar[str] = "reconstruct"
     consensus: Consensus
-    mask: np.ndarray
+    mask: FloatArray
     grid: Grid
-    solvent: np.ndarray | None = None
+    solvent: FloatArray | None = None
     quality: ParticleQuality | None = None
     batches: BatchVolumes | None = None
     mask_note: str = ""
 
     @classmethod
     def of_particles(
-        cls, consensus: Consensus, quality: ParticleQuality, mask: np.ndarray, grid: Grid
+        cls, consensus: Consensus, quality: ParticleQuality, mask: AnyArray, grid: Grid
     ) -> ConsensusResult:
         """Of the method particles."""
         return cls(consensus, mask, grid, auto_mask(consensus.mean, grid), quality)
@@ -94,9 +95,9 @@ class ComponentTests:
         Reproducible components that scrambled residuals have too.
     """
 
-    certified: np.ndarray
-    local: np.ndarray
-    half_set_cosines: np.ndarray
+    certified: BoolArray
+    local: BoolArray
+    half_set_cosines: FloatArray
     null_cosine: float
     artefacts: int
     strongest: float
@@ -123,7 +124,7 @@ class LocalSearch:
 
     tried: int
     places: list[dict[str, Any]]
-    mask: np.ndarray
+    mask: FloatArray
     scrambled_score: float
     detectable_share: float
     detectable_radius: float
@@ -172,21 +173,21 @@ class ParticleComponents:
 
     model: LatentModel
     half_models: tuple[LatentModel, LatentModel]
-    index: np.ndarray
+    index: IntArray
     statistics: Measurements
     cross_statistics: Measurements
-    coordinates: np.ndarray
-    covariance: np.ndarray
-    artefact: np.ndarray
-    explained: np.ndarray
+    coordinates: FloatArray
+    covariance: FloatArray
+    artefact: FloatArray
+    explained: FloatArray
     tests: ComponentTests | None = None
     search: LocalSearch | None = None
     power: dict[str, Any] | None = None
     given: dict[str, Any] | None = None
     anew: ConsensusResult | None = None
     mask_grown: bool = False
-    surroundings: np.ndarray | None = None
-    agreement: np.ndarray | None = None
+    surroundings: FloatArray | None = None
+    agreement: FloatArray | None = None
 
     @property
     def count(self) -> int:
@@ -194,10 +195,10 @@ class ParticleComponents:
         return self.half_models[0].q
 
     @property
-    def certified(self) -> np.ndarray:
+    def certified(self) -> AnyArray:
         """Those of the components that are certified, (c, box, box, box) float32."""
         assert self.tests is not None
-        certified: np.ndarray = self.model.components[self.tests.certified]
+        certified: AnyArray = self.model.components[self.tests.certified]
         return certified
 
     def consensus_of(self, base: ConsensusResult) -> ConsensusResult:
@@ -222,7 +223,7 @@ class ComponentsResult(StageResult):
     """
 
     stage: ClassVar[str] = "components"
-    variance: np.ndarray | None = None
+    variance: FloatArray | None = None
     noise_edge: float | None = None
     particles: ParticleComponents | None = None
     volumes: VolumeComponents | None = None
@@ -234,14 +235,14 @@ class ComponentsResult(StageResult):
         return self.particles
 
     @property
-    def components(self) -> np.ndarray | None:
+    def components(self) -> AnyArray | None:
         """(q, box, box, box) float32, orthonormal."""
         if self.particles is not None:
             return self.particles.model.components
         return None if self.volumes is None else self.volumes.components
 
     @property
-    def eigenvalues(self) -> np.ndarray | None:
+    def eigenvalues(self) -> AnyArray | None:
         """(q,) float64: variances along the components."""
         if self.particles is not None:
             return self.particles.model.variances
@@ -266,12 +267,12 @@ class ParticleClusters:
         Class that each of the supported ones has gone to, from 0.
     """
 
-    weights: np.ndarray
-    posterior: np.ndarray
-    distances: np.ndarray
+    weights: FloatArray
+    posterior: FloatArray
+    distances: FloatArray
     supported: int
-    supported_weights: np.ndarray
-    merged: np.ndarray
+    supported_weights: FloatArray
+    merged: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,12 +291,12 @@ class ClusterResult(StageResult):
     """
 
     stage: ClassVar[str] = "cluster"
-    label: np.ndarray | None = None
-    centres: np.ndarray | None = None
-    covariances: np.ndarray | None = None
-    tried: np.ndarray | None = None
-    bic: np.ndarray | None = None
-    held_out: np.ndarray | None = None
+    label: IntArray | None = None
+    centres: FloatArray | None = None
+    covariances: FloatArray | None = None
+    tried: AnyArray | None = None
+    bic: AnyArray | None = None
+    held_out: AnyArray | None = None
     particles: ParticleClusters | None = None
 
 
@@ -314,12 +315,12 @@ class ParticleClasses:
     contrast : (n,) float32, optional
     """
 
-    posterior: np.ndarray
-    label: np.ndarray
-    junk: np.ndarray
-    coordinates: np.ndarray | None = None
-    covariance: np.ndarray | None = None
-    contrast: np.ndarray | None = None
+    posterior: FloatArray
+    label: IntArray
+    junk: BoolArray
+    coordinates: FloatArray | None = None
+    covariance: FloatArray | None = None
+    contrast: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,18 +348,18 @@ class VolumesResult(StageResult):
     """
 
     stage: ClassVar[str] = "volumes"
-    volumes: np.ndarray
-    weights: np.ndarray
-    pairwise: np.ndarray
-    class_fsc: np.ndarray | None = None
-    copies: np.ndarray | None = None
-    offsets: np.ndarray | None = None
+    volumes: FloatArray
+    weights: FloatArray
+    pairwise: FloatArray
+    class_fsc: FloatArray | None = None
+    copies: BoolArray | None = None
+    offsets: FloatArray | None = None
     dropped: int = 0
     held_out: tuple[float, ...] = ()
     particles: ParticleClasses | None = None
 
     @property
-    def class_sizes(self) -> np.ndarray | None:
+    def class_sizes(self) -> AnyArray | None:
         """(K,) int: particles of each class; those set aside have a class in name only."""
         if self.particles is None:
             return None
@@ -384,8 +385,8 @@ class RunResults:
     """
 
     grid: Grid
-    mean: np.ndarray
-    mask: np.ndarray
+    mean: FloatArray
+    mask: FloatArray
     consensus: ConsensusResult | None
     components: ComponentsResult
     clusters: ClusterResult | None = None

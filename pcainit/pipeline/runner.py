@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Callable
 
 from pcainit.checks import too_few
@@ -18,8 +19,14 @@ from pcainit.pipeline.analysed_particles import AnalysedParticles
 from pcainit.pipeline.given import given_identity
 from pcainit.pipeline.masks import mask_and_note
 from pcainit.pipeline.prepare import prepare
-from pcainit.pipeline.prepare_result import PrepareResult
-from pcainit.pipeline.results import STAGE_RESULTS, ClusterResult, ComponentsResult, ConsensusResult
+from pcainit.pipeline.prepare_result import PrepareResult, StageResult
+from pcainit.pipeline.results import (
+    STAGE_RESULTS,
+    ClusterResult,
+    ComponentsResult,
+    ConsensusResult,
+    VolumesResult,
+)
 from pcainit.pipeline.stage_order import STAGES, stage_digest
 from pcainit.pipeline.store import Workspace
 from pcainit.settings import Settings
@@ -27,6 +34,7 @@ from pcainit.settings import Settings
 __all__ = ["prepare", "reconstruct", "components", "cluster", "volumes"]
 
 Progress = Callable[[float], None]
+Maker = Callable[[Workspace, Settings, Progress], StageResult]
 
 
 def _digest(workspace: Workspace, settings: Settings, stage: str) -> str:
@@ -63,11 +71,23 @@ def _start(workspace: Workspace, settings: Settings, stage: str) -> str | None:
     return None if workspace.has(STAGE_RESULTS[stage], digest) else digest
 
 
-def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) -> None:
+def _stage(make: Maker) -> Callable[[Workspace, Settings, Progress], None]:
+    """A stage of what makes its result: made only where it is not kept already, then kept."""
+
+    @functools.wraps(make)
+    def run(workspace: Workspace, settings: Settings, progress: Progress) -> None:
+        digest = _start(workspace, settings, make.__name__)
+        if digest is None:
+            return
+        workspace.put(make(workspace, settings, progress), digest)
+        progress(1.0)
+
+    return run
+
+
+@_stage
+def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) -> ConsensusResult:
     """Consensus, noise, mask; junk set aside, or one volume per batch, as the method asks."""
-    digest = _start(workspace, settings, "reconstruct")
-    if digest is None:
-        return
     slices = workspace.slices_at(settings.resolution)
     symmetry = symmetry_matrices(settings.symmetry)
     consensus = reconstruct_consensus(slices, symmetry)
@@ -75,68 +95,50 @@ def reconstruct(workspace: Workspace, settings: Settings, progress: Progress) ->
     if settings.method == "particles":
         consensus, quality = clean_consensus(slices, consensus, symmetry, settings.seed)
         mask, note = mask_and_note(consensus.mean, slices.grid, settings)
-        result = dataclasses.replace(
+        return dataclasses.replace(
             ConsensusResult.of_particles(consensus, quality, mask, slices.grid), mask_note=note
         )
-    else:
-        mask, note = mask_and_note(consensus.mean, slices.grid, settings)
-        made = batches.reconstruct_batches(
-            slices, consensus, settings, symmetry, lambda share: progress(0.3 + 0.7 * share)
-        )
-        result = ConsensusResult(consensus, mask, slices.grid, batches=made, mask_note=note)
-    workspace.put(result, digest)
-    progress(1.0)
+    mask, note = mask_and_note(consensus.mean, slices.grid, settings)
+    made = batches.reconstruct_batches(
+        slices, consensus, settings, symmetry, lambda share: progress(0.3 + 0.7 * share)
+    )
+    return ConsensusResult(consensus, mask, slices.grid, batches=made, mask_note=note)
 
 
-def components(workspace: Workspace, settings: Settings, progress: Progress) -> None:
+@_stage
+def components(workspace: Workspace, settings: Settings, progress: Progress) -> ComponentsResult:
     """Principal components, of the batches or of the particles."""
-    digest = _start(workspace, settings, "components")
-    if digest is None:
-        return
     base = workspace.get(ConsensusResult)
     if settings.method != "simple":
         check_room(base.mask, settings.components)
-    if settings.method == "particles":
-        coarse = workspace.slices_at(settings.resolution)
-        result = power_curve.find_with_control(
-            coarse, base, settings, lambda share: progress(0.75 * share)
-        )
-        result = fine.refine_found(
-            workspace.slices(), base, result, settings, lambda share: progress(0.75 + 0.25 * share)
-        )
-    else:
-        result = batches.find_components(base, settings)
-    workspace.put(result, digest)
-    progress(1.0)
+    if settings.method != "particles":
+        return batches.find_components(base, settings)
+    coarse = workspace.slices_at(settings.resolution)
+    found = power_curve.find_with_control(
+        coarse, base, settings, lambda share: progress(0.75 * share)
+    )
+    return fine.refine_found(
+        workspace.slices(), base, found, settings, lambda share: progress(0.75 + 0.25 * share)
+    )
 
 
-def cluster(workspace: Workspace, settings: Settings, progress: Progress) -> None:
+@_stage
+def cluster(workspace: Workspace, settings: Settings, progress: Progress) -> ClusterResult:
     """Clusters of batches, or of particles."""
-    digest = _start(workspace, settings, "cluster")
-    if digest is None:
-        return
     found = workspace.get(ComponentsResult)
-    if found.particles is not None:
-        result = classes.cluster_particles(workspace.slices(), found.particles, settings)
-    else:
-        result = batches.cluster_batches(found, settings)
-    workspace.put(result, digest)
-    progress(1.0)
+    if found.particles is None:
+        return batches.cluster_batches(found, settings)
+    return classes.cluster_particles(workspace.slices(), found.particles, settings)
 
 
-def volumes(workspace: Workspace, settings: Settings, progress: Progress) -> None:
+@_stage
+def volumes(workspace: Workspace, settings: Settings, progress: Progress) -> VolumesResult:
     """The K volumes, each particle's class, and how much the volumes differ."""
-    digest = _start(workspace, settings, "volumes")
-    if digest is None:
-        return
     base, clusters = workspace.get(ConsensusResult), workspace.get(ClusterResult)
     found = workspace.get(ComponentsResult).particles
     base = base if found is None else found.consensus_of(base)
     slices = workspace.slices_at(base.grid.resolution)
-    if found is not None:
-        particles = AnalysedParticles.of(slices, base, settings)
-        result = classes.make_volumes(particles, found, clusters, settings, progress)
-    else:
-        result = batches.make_volumes(slices, base, clusters)
-    workspace.put(result, digest)
-    progress(1.0)
+    if found is None:
+        return batches.make_volumes(slices, base, clusters)
+    particles = AnalysedParticles.of(slices, base, settings)
+    return classes.make_volumes(particles, found, clusters, settings, progress)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pcainit.buffers import reserve, scratch_array
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.images.particles import Slices, within_resolution
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io.atomic import read_arrays, write_arrays
@@ -50,7 +51,7 @@ class Workspace:
         self._results: dict[str, tuple[str, StageResult]] = {}
         self._slices: Slices | None = None
         self._coarse: Slices | None = None
-        self._unfinished: dict[Path, np.ndarray] = {}
+        self._unfinished: dict[Path, AnyArray] = {}
         if self.folder is not None:
             make_folder(self.folder)
 
@@ -124,7 +125,7 @@ class Workspace:
         assert isinstance(result, kind)
         return digest, result
 
-    def allocate(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: type) -> AnyArray:
         """Room for a large array: a file of the folder, memory, or an unnamed scratch file.
 
         Raises
@@ -184,7 +185,7 @@ class Workspace:
         for path in self.folder.glob(pattern):
             path.unlink()
 
-    def large(self, name: str, shape: tuple[int, ...], dtype: type, sums: np.ndarray) -> np.ndarray:
+    def large(self, name: str, shape: tuple[int, ...], dtype: type, sums: AnyArray) -> AnyArray:
         """A large array of the folder, read-only, checked against its checksums.
 
         Raises
@@ -239,7 +240,7 @@ class Workspace:
             self._coarse = _frozen(within_resolution(whole, resolution, self._room))
         return self._coarse
 
-    def _room(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    def _room(self, shape: tuple[int, ...], dtype: type) -> AnyArray:
         """Memory, or an unnamed file where that would take too much of it."""
         size, folder = int(np.prod(shape)) * np.dtype(dtype).itemsize, self.folder or self.scratch
         if size <= IN_MEMORY_BYTES or folder is None:
@@ -253,17 +254,17 @@ class Workspace:
             ) from None
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> AnyArray:
     """An ``.npy`` file, mapped if it is large and its file system knows that."""
     if path.stat().st_size > IN_MEMORY_BYTES:
         with contextlib.suppress(OSError):  # whatever else is wrong shows when it is read
-            mapped: np.ndarray = np.load(str(path), mmap_mode="r", allow_pickle=False)
+            mapped: AnyArray = np.load(str(path), mmap_mode="r", allow_pickle=False)
             return mapped
-    array: np.ndarray = np.load(str(path), allow_pickle=False)
+    array: AnyArray = np.load(str(path), allow_pickle=False)
     return array
 
 
-def checksums(array: np.ndarray) -> np.ndarray:
+def checksums(array: AnyArray) -> AnyArray:
     """CRC-32 of each thousand rows of an array, (m,) uint32."""
     return np.array(
         [
@@ -274,7 +275,7 @@ def checksums(array: np.ndarray) -> np.ndarray:
     )
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
+def _bytes(array: AnyArray) -> AnyArray:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
@@ -292,7 +293,7 @@ def _frozen(slices: Slices) -> Slices:
     return slices
 
 
-def _new_file(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+def _new_file(path: Path, shape: tuple[int, ...], dtype: type) -> AnyArray:
     """An ``.npy`` file with its space reserved, mapped, or memory where it cannot be mapped."""
     header = dict(descr=_FORMAT.dtype_to_descr(np.dtype(dtype)), fortran_order=False, shape=shape)
     with open(path, "wb") as file:

@@ -5,7 +5,7 @@ and what Scipion adds (pointers, threads) is decided here.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
-from typing import Any, List
+from typing import Any, List, Sequence
 
 from pwem.objects import Volume
 from pyworkflow.protocol import params
@@ -262,6 +262,17 @@ def add_setting(form, name: str, **changes: Any) -> None:
     form.addParam(camel(name), kind, **words)
 
 
+def add_volumes_resolution(form) -> None:
+    """The resolution that given volumes are brought to."""
+    add_setting(
+        form,
+        "resolution",
+        help="All volumes are filtered to this "
+        "resolution, which must not be finer than twice each sampling rate, nor "
+        "coarser than a sixth of the first volume's box.",
+    )
+
+
 def add_classes(form, condition: str = "True") -> None:
     """The number of classes, or that BIC decides."""
     form.addParam(
@@ -357,10 +368,12 @@ def map_list(protocol, name: str) -> str:
     return protocol._getExtraPath(name + ".txt")
 
 
-def options(values: Settings) -> List[Any]:
-    """Words of the engine's command line for these settings."""
+def options(values: Settings, names: Sequence[str] = ()) -> List[Any]:
+    """Words of the engine's command line for these settings, or for those of these names."""
     words: List[Any] = []
-    for name, value in values.as_dict().items():
+    known = values.as_dict()
+    for name in names or known:
+        value = known[name]
         if isinstance(value, bool):
             words += ["--" + name.replace("_", "-")] if value else []
         elif value not in ("", ()):

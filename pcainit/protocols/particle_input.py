@@ -2,13 +2,13 @@
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
-from typing import List
+from typing import List, Tuple
 
 import numpy as np
 
 from pcainit.errors import InputError, shorten
 from pcainit.io import columns
-from pcainit.protocols.convert import flags, stack_files
+from pcainit.protocols.read_set import flags, stack_files
 
 FEW_FILES = 3  # missing stacks that are named
 
@@ -50,6 +50,11 @@ def unfit(particles, with_ctf: bool) -> List[str]:
             "import the particles again." % (", ".join(missing[:FEW_FILES]), more)
         )
     return errors
+
+
+def extent(particles) -> Tuple[int, int, float]:
+    """Number, box (pixels) and sampling rate (A) of a set's particles; 0 for what it lacks."""
+    return particles.getSize(), particles.getXDim() or 0, particles.getSamplingRate() or 0
 
 
 def dimensions(particles) -> int:

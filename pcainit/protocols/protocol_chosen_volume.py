@@ -12,11 +12,11 @@ from pyworkflow.protocol import params
 from pcainit.errors import shorten
 from pcainit.io.atomic import write_text
 from pcainit.protocols import results
-from pcainit.protocols.engine_job import runEngine
+from pcainit.protocols.base import PcaInitProtocol
 from pcainit.protocols.protocol_initial_volumes import PcaInitProtInitialVolumes
 
 
-class PcaInitProtChosenVolume(ProtInitialVolume):
+class PcaInitProtChosenVolume(PcaInitProtocol, ProtInitialVolume):
     """Makes one more volume from particles that you chose, beside the volumes of a run of _pca
     initial volumes_: of a cloud in its scatter, of a range of a component, or of any other subset
     of its particles.
@@ -76,21 +76,14 @@ class PcaInitProtChosenVolume(ProtInitialVolume):
     # -------------------------- Steps ----------------------------------------
     def _insertAllSteps(self):
         chosen = self._chosenIds()
-        self._insertFunctionStep(
-            self.reconstructStep,
-            len(chosen),
-            int(chosen.sum()),
-            self.symmetry.get(),
-            needsGPU=False,
-        )
-        self._insertFunctionStep(self.createOutputStep, needsGPU=False)
+        self._insert(self.reconstructStep, len(chosen), int(chosen.sum()), self.symmetry.get())
+        self._insert(self.createOutputStep)
 
     def reconstructStep(self, *digest):
         """Reconstruct the chosen particles from the run's cropped images."""
         rows = np.flatnonzero(np.isin(self._runIds(), self._chosenIds())) + 1
         write_text(self._rowsFile(), "".join("%d\n" % row for row in rows))
-        runEngine(
-            self,
+        self._runCommand(
             [self._volumeFile()],
             "select",
             "--work",
@@ -101,8 +94,6 @@ class PcaInitProtChosenVolume(ProtInitialVolume):
             self._volumeFile(),
             "--symmetry",
             self.symmetry.get(),
-            "--threads",
-            self.numberOfThreads.get(),
         )
         return [self._volumeFile()]
 

@@ -12,13 +12,13 @@ from pcainit.errors import InputError
 from pcainit.io.fingerprint import file_identity
 from pcainit.output.words.verdict import listed_figures
 from pcainit.protocols import form
-from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import SEED_SETS, SeedProtocol, volume_rows, write_list
+from pcainit.protocols.base import PcaInitProtocol
+from pcainit.protocols.volume_lists import SEED_SETS, volume_rows, write_list
 
 _OWN = "pcainit - "  # how the default labels of our runs begin
 
 
-class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
+class PcaInitProtCompare(PcaInitProtocol, ProtAnalysis3D):
     """Shows how different the volumes of several sets are, for instance initial volumes of several
     methods: how much the volumes of each set differ from each other, up to which resolution they
     are the same, how well the sets' difference maps match one to one, and, where the true volumes
@@ -31,6 +31,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
 
     _label = "compare sets of volumes"
     _devStatus = BETA
+    SETTINGS = ("resolution",)
+    REFERENCES = ("delaRosaTrevin2016",)
 
     def _defineParams(self, definition):
         definition.addSection(label="Input")
@@ -63,24 +65,17 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
             definition,
             "Where the volumes are compared. Without one, a soft mask is made from their mean.",
         )
-        form.add_setting(
-            definition,
-            "resolution",
-            help="All volumes are filtered to this "
-            "resolution, which must not be finer than twice each sampling rate, nor "
-            "coarser than a sixth of the first volume's box.",
-        )
+        form.add_volumes_resolution(definition)
         definition.addParallelSection(threads=2, mpi=0)
 
     def _insertAllSteps(self):
         rows = [self._rows(one) for one in self._sets()]
-        mask = self.inputMask.get()
         digest = self._digest(
             rows,
             file_identity([path for one in rows for path, _ in one]),
-            file_identity([mask.getFileName()]) if mask is not None else "",
+            file_identity(self._maskFiles()) if self._maskFiles() else "",
         )
-        self._insertFunctionStep(self.compareStep, digest, needsGPU=False)
+        self._insert(self.compareStep, digest)
 
     def compareStep(self, digest):
         """Compare, and keep the table."""
@@ -94,7 +89,7 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
             os.path.join(self._resultFolder(), name)
             for name in ("comparison.txt", "comparison.html", "comparison.json")
         ]
-        runEngine(self, files, "compare", *words, "-o", self._resultFolder(), *self._options())
+        self._runCommand(files, "compare", *words, "-o", self._resultFolder(), *self._options())
         return files
 
     def _validate(self):
@@ -118,8 +113,8 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
         )
 
     def _summary(self):
-        found = self._comparison()
-        if found is None:
+        found = self._found()
+        if not found:
             return ["The comparison is not ready yet."]
         lines = [
             "At %g A; differences in percent of the density's own spread inside the mask:"
@@ -136,18 +131,15 @@ class PcaInitProtCompare(SeedProtocol, ProtAnalysis3D):
             ]
         return lines
 
-    def _comparison(self):
-        """What the engine has found; None when there is nothing yet."""
+    def _found(self):
+        """What the engine has found; empty when there is nothing yet."""
         try:
             with open(
                 os.path.join(self._resultFolder(), "comparison.json"), encoding="utf-8"
             ) as file:
                 return json.load(file)
         except (OSError, ValueError):
-            return None
-
-    def _citations(self):
-        return ["delaRosaTrevin2016"]
+            return {}
 
     def _sets(self):
         """All sets, the true volumes last."""

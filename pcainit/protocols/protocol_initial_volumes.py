@@ -4,26 +4,18 @@
 import os
 
 import numpy as np
-from pwem.objects import (
-    SetOfClasses3D,
-    SetOfParticles,
-    SetOfParticlesFlex,
-    SetOfVolumes,
-    Volume,
-    VolumeMask,
-)
+from pwem.objects import SetOfClasses3D, SetOfParticles, SetOfParticlesFlex, SetOfVolumes, Volume
 from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 
 from pcainit import checks
 from pcainit.errors import InputError
-from pcainit.io.atomic import replacing, write_text
+from pcainit.io.atomic import write_text
 from pcainit.io.fingerprint import file_identity
-from pcainit.output.result_folder import SUMMARY
 from pcainit.pipeline.stage_order import COMMANDS, STAGES, part_name, stage_digest
 from pcainit.protocols import convert, describe, form, particle_input, results
-from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import VOLUME_SETS, volume_rows, write_list
+from pcainit.protocols.base import PcaInitProtocol, class_name
+from pcainit.protocols.volume_lists import VOLUME_SETS, volume_rows, write_list
 from pcainit.settings import Settings
 
 # Known before the run, so that other protocols can be wired to them.
@@ -36,7 +28,7 @@ OUTPUTS = {
 }
 
 
-class PcaInitProtInitialVolumes(ProtInitialVolume):
+class PcaInitProtInitialVolumes(PcaInitProtocol, ProtInitialVolume):
     """Makes K different initial volumes for 3D classification from particles whose poses are
     known, for instance from a consensus refinement.
 
@@ -117,9 +109,6 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         ]
         self._insert(self.joinPartsStep, digest, jobs, prerequisites=parts)
 
-    def _insert(self, step, *arguments, **words):
-        return self._insertFunctionStep(step, *arguments, needsGPU=False, **words)
-
     def setStepsExecutor(self, executor=None):
         """Let the queue have all reading jobs at once; Scipion would count them as threads."""
         super().setStepsExecutor(executor)
@@ -131,8 +120,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         ids = convert.write_star(
             self.inputParticles.get(), self._inputStar(), with_ctf=not self.noCtf.get()
         )
-        with replacing(self._inputIds()) as temporary, open(temporary, "wb") as file:
-            np.save(file, ids)
+        self._saveArray(self._inputIds(), ids)
         return self._inputFiles()
 
     def prepareStep(self, digest):
@@ -166,7 +154,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
 
     def varianceStep(self, digest):
         """The variance map alone, and its registration."""
-        self._runCommand(self._stageFiles("volumes"), "variance", "-o", self._resultFolder())
+        self._runOnWork(self._stageFiles("volumes"), "variance", "-o", self._resultFolder())
         results.forget(self)
         result = results.EngineResult(self._resultFolder())
         sampling = self.inputParticles.get().getSamplingRate()
@@ -226,12 +214,12 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             The files it and the stages before it left: Scipion redoes the step if one of them
             disappears, so that whatever is made anew is also used anew.
         """
-        self._runCommand(self._stageFiles(stage), COMMANDS[stage], *arguments)
+        self._runOnWork(self._stageFiles(stage), COMMANDS[stage], *arguments)
         done = STAGES[: STAGES.index(stage) + 1]
         return self._inputFiles() + [path for name in done for path in self._stageFiles(name)]
 
     def _readPart(self, number, parts):
-        self._runCommand(
+        self._runOnWork(
             [],
             COMMANDS["prepare"],
             *self._images(),
@@ -240,20 +228,18 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
             name="prepare, part %d of %d" % (number, parts),
         )
 
-    def _runCommand(self, files, command, *arguments, **words):
+    def _runOnWork(self, files, command, *arguments, **words):
+        """Run a command of the engine that shares the work folder with the others."""
         for name in form.POINTERS:
             if self._givenRows(name):
                 write_list(form.map_list(self, name), self._givenRows(name))
-        runEngine(
-            self,
+        self._runCommand(
             files,
             command,
             *arguments,
             "--work",
             self._workFolder(),
             *form.options(self._settings()),
-            "--threads",
-            self.numberOfThreads.get(),
             **words,
         )
 
@@ -263,7 +249,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def _stageFiles(self, stage):
         """Files that are there when a stage is done."""
         if stage == "volumes":
-            return [os.path.join(self._resultFolder(), SUMMARY)]
+            return [self._summaryFile()]
         names = [stage + ".npz"] + (["values.npy"] if stage == "prepare" else [])
         return [self._workFile(name) for name in names]
 
@@ -298,46 +284,19 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
     def _workFile(self, name):
         return os.path.join(self._workFolder(), name)
 
-    def _resultFolder(self):
-        return self._getExtraPath("result")
-
     def _inputFiles(self):
         return [self._inputStar(), self._inputIds()]
-
-    def _inputStar(self):
-        return self._getExtraPath("input_particles.star")
-
-    def _inputIds(self):
-        return self._getExtraPath("input_ids.npy")
 
     # -------------------------- Information ----------------------------------
     def _validate(self):
         particles = self.inputParticles.get()
         # The form offers only what fits; a script can hand in anything.
         if not isinstance(particles, SetOfParticles):
-            return ["Input particles is a %s: give a SetOfParticles." % _className(particles)]
+            return ["Input particles is a %s: give a SetOfParticles." % class_name(particles)]
         errors = particle_input.unfit(particles, not self.noCtf.get())
-        errors += self._validateMask(self.inputMask.get()) + self._validateGiven()
+        errors += self._validateMask() + self._validateGiven()
         errors += form.unfit_jobs(self, particles.getSize())
-        try:
-            settings = self._settings()
-        except InputError as error:
-            return errors + [str(error)]
-        return errors + checks.problems(
-            settings,
-            particles.getSize(),
-            particles.getXDim() or 0,
-            particles.getSamplingRate() or 0,
-        )
-
-    def _validateMask(self, mask):
-        if mask is None:
-            return []
-        if not isinstance(mask, VolumeMask):
-            return ["The mask is a %s: give a VolumeMask." % _className(mask)]
-        if not os.path.exists(mask.getFileName() or ""):
-            return ["The mask's file %s is missing." % mask.getFileName()]
-        return []
+        return errors + self._validateSettings(particles)
 
     def _validateGiven(self):
         """Why given components, or their mean, cannot be used."""
@@ -353,7 +312,7 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
                 continue
             if not isinstance(given, classes):
                 return [
-                    "%s: this is a %s, give a %s." % (label, _className(given), classes[0].__name__)
+                    "%s: this is a %s, give a %s." % (label, class_name(given), classes[0].__name__)
                 ]
             try:
                 if not volume_rows([given]):
@@ -369,30 +328,20 @@ class PcaInitProtInitialVolumes(ProtInitialVolume):
         return []
 
     def _warnings(self):
-        particles = self.inputParticles.get()
         try:
             settings = self._settings()
         except InputError:
             return []  # _validate says it
-        return checks.cautions(
-            settings,
-            particles.getSize(),
-            particles.getXDim() or 0,
-            particles.getSamplingRate() or 0,
-        )
+        return checks.cautions(settings, *particle_input.extent(self.inputParticles.get()))
 
     def _summary(self):
-        return describe.summary(results.read_summary(self._resultFolder()))
+        return describe.summary(self._found())
 
     def _methods(self):
-        return describe.methods(results.read_summary(self._resultFolder()))
+        return describe.methods(self._found())
 
     def _citations(self):
         return describe.citations(form.method(self))
-
-
-def _className(thing):
-    return type(thing).__name__ if thing is not None else "nothing"
 
 
 def _text(path):

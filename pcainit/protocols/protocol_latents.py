@@ -9,19 +9,15 @@ from pwem.protocols import ProtInitialVolume
 from pyworkflow.constants import BETA
 from pyworkflow.protocol import params
 
-from pcainit import checks
 from pcainit.errors import InputError, shorten
-from pcainit.io.atomic import replacing
 from pcainit.io.fingerprint import file_identity
-from pcainit.output.result_folder import SUMMARY
 from pcainit.protocols import convert, form, particle_input, results
-from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import SeedProtocol
+from pcainit.protocols.base import PcaInitProtocol, class_name
 
 MIXTURE, STEPS = range(2)
 
 
-class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
+class PcaInitProtLatents(PcaInitProtocol, ProtInitialVolume):
     """Makes K initial volumes from the latent coordinates that another program gave to the
     particles: cryoDRGN, RECOVAR, HetSIREN and the other programs of Flexutils, cryoSPARC's 3D
     Flex or 3D Variability, or _pca initial volumes_ itself.
@@ -56,6 +52,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
         "mask_near",
         "mask_far",
     )
+    REFERENCES = ("Pedregosa2011", "delaRosaTrevin2016")
 
     # -------------------------- Form -----------------------------------------
     def _defineParams(self, definition):
@@ -126,15 +123,14 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
 
     # -------------------------- Steps ----------------------------------------
     def _insertAllSteps(self):
-        mask = self.inputMask.get()
         path = self.coordinatesFile.get()
         digest = self._digest(
-            convert.identity(self.inputParticles.get(), mask and mask.getFileName()),
+            convert.identity(self.inputParticles.get(), *self._maskFiles()),
             self._along(),
             file_identity([path]) if path else "",
         )
         for step in (self.writeInputStep, self.reconstructStep, self.createOutputStep):
-            self._insertFunctionStep(step, digest, needsGPU=False)
+            self._insert(step, digest)
 
     def writeInputStep(self, digest):
         """Write poses, CTFs and coordinates for the engine; images are read in place."""
@@ -148,16 +144,13 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
                 (self._inputCoordinates(), particle_input.read_coordinates(particles, ids))
             )
         for path, values in arrays:
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, values)
+            self._saveArray(path, values)
         return files
 
     def reconstructStep(self, digest):
         """Cluster the coordinates and reconstruct each cluster."""
-        summary = os.path.join(self._resultFolder(), SUMMARY)
-        runEngine(
-            self,
-            [summary],
+        self._runCommand(
+            [self._summaryFile()],
             "latents",
             self._inputStar(),
             self.coordinatesFile.get() or self._inputCoordinates(),
@@ -169,7 +162,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
             self._along(),
             *self._options(),
         )
-        return [summary]
+        return [self._summaryFile()]
 
     def createOutputStep(self, digest):
         """Register the outputs."""
@@ -191,7 +184,7 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
         if not isinstance(particles, SetOfParticles):
             return [
                 "Particles with coordinates is a %s: give a SetOfParticlesFlex."
-                % (type(particles).__name__ if particles is not None else "nothing")
+                % class_name(particles)
             ]
         errors = self._validateMask() + particle_input.unfit(particles, not self.noCtf.get())
         path = self.coordinatesFile.get()
@@ -207,36 +200,15 @@ class PcaInitProtLatents(SeedProtocol, ProtInitialVolume):
                     "Coordinate is %d, but the particles have %d: give a number from 1 "
                     "to %d." % (self._along(), dimensions, dimensions)
                 )
-        try:
-            settings = self._settings()
-        except InputError as error:
-            return errors + [str(error)]
-        return errors + checks.problems(
-            settings,
-            particles.getSize(),
-            particles.getXDim() or 0,
-            particles.getSamplingRate() or 0,
-        )
+        return errors + self._validateSettings(particles)
 
-    def _methods(self):
-        found = results.read_summary(self._resultFolder())
-        if not found:
-            return []
-        return [
+    def _paragraph(self, found):
+        return (
             "%s particles were grouped by their latent coordinates and the particles of each "
             "of %d groups reconstructed at %g A with pcainit %s, weighted by their shares."
             % (found["particles"], found["classes"], found["resolution"], found["version"])
-        ]
-
-    def _citations(self):
-        return ["Pedregosa2011", "delaRosaTrevin2016"]
+        )
 
     # -------------------------- Files ----------------------------------------
-    def _inputStar(self):
-        return self._getExtraPath("input_particles.star")
-
-    def _inputIds(self):
-        return self._getExtraPath("input_ids.npy")
-
     def _inputCoordinates(self):
         return self._getExtraPath("input_coordinates.npy")

@@ -12,13 +12,13 @@ from pyworkflow.protocol import params
 from pcainit.errors import InputError, shorten
 from pcainit.io.fingerprint import file_identity
 from pcainit.limits import MIN_VOLUMES
-from pcainit.output.result_folder import ANALYSIS, SUMMARY
+from pcainit.output.result_folder import ANALYSIS
 from pcainit.protocols import form, results
-from pcainit.protocols.engine_job import runEngine
-from pcainit.protocols.seeds import SEED_SETS, SeedProtocol, class_sizes, volume_rows, write_list
+from pcainit.protocols.base import PcaInitProtocol
+from pcainit.protocols.volume_lists import SEED_SETS, class_sizes, volume_rows, write_list
 
 
-class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
+class PcaInitProtVolumePca(PcaInitProtocol, ProtInitialVolume):
     """Makes K representative volumes of any set of volumes, as seeds of a 3D classification:
     volumes that cryoDRGN or RECOVAR sampled in their latent spaces, the frames of cryoSPARC's 3D
     Variability Display, or the classes of many runs.
@@ -43,6 +43,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
         "outputCoordinates": SetOfVolumesFlex,
     }
     SETTINGS = ("resolution", "components", "seed", "mask_threshold", "mask_near", "mask_far")
+    REFERENCES = ("Penczek2011", "Pedregosa2011", "delaRosaTrevin2016")
 
     # -------------------------- Form -----------------------------------------
     def _defineParams(self, definition):
@@ -58,13 +59,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
             "Classes count by their number of particles; together with "
             "plain sets they need a file of weights.",
         )
-        form.add_setting(
-            definition,
-            "resolution",
-            help="All volumes are filtered to this "
-            "resolution, which must not be finer than twice each sampling rate, nor "
-            "coarser than a sixth of the first volume's box.",
-        )
+        form.add_volumes_resolution(definition)
         form.add_classes(definition)
         definition.addParam(
             "alignGreyscale",
@@ -112,17 +107,15 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
             self.alignGreyscale.get(),
             file_identity(self._maskFiles()),
         )
-        self._insertFunctionStep(self.analyseStep, digest, needsGPU=False)
-        self._insertFunctionStep(self.createOutputStep, digest, needsGPU=False)
+        self._insert(self.analyseStep, digest)
+        self._insert(self.createOutputStep, digest)
 
     def analyseStep(self, digest):
         """Components, clusters, averages and the report."""
         write_list(self._listFile(), self._rows(), self._weights() or None)
-        summary = os.path.join(self._resultFolder(), SUMMARY)
         words = ["--align-greyscale"] if self.alignGreyscale.get() else []
-        runEngine(
-            self,
-            [summary],
+        self._runCommand(
+            [self._summaryFile()],
             "volumes",
             self._listFile(),
             "-o",
@@ -130,7 +123,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
             *words,
             *self._options(),
         )
-        return [summary]
+        return [self._summaryFile()]
 
     def createOutputStep(self, digest):
         """Register the outputs."""
@@ -189,11 +182,8 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
             )
         return errors
 
-    def _methods(self):
-        found = results.read_summary(self._resultFolder())
-        if not found:
-            return []
-        return [
+    def _paragraph(self, found):
+        return (
             "%d volumes at %g A were reduced to %d principal components inside a mask with "
             "pcainit %s and clustered with a Gaussian mixture [Pedregosa2011]; %d weighted "
             "averages are the representatives."
@@ -204,10 +194,7 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                 found["version"],
                 found["classes"],
             )
-        ]
-
-    def _citations(self):
-        return ["Penczek2011", "Pedregosa2011", "delaRosaTrevin2016"]
+        )
 
     # -------------------------- Files ----------------------------------------
     def _rows(self):
@@ -232,10 +219,6 @@ class PcaInitProtVolumePca(SeedProtocol, ProtInitialVolume):
                 "such volumes out." % path
             )
         return values
-
-    def _maskFiles(self):
-        mask = self.inputMask.get()
-        return [mask.getFileName()] if mask is not None else []
 
     def _listFile(self):
         return self._getExtraPath("volumes.txt")

@@ -114,7 +114,7 @@ class _MeanProjection:
 
     def ctf(self, truth: Truth, i: int) -> FloatArray:
         """CTF of a particle at the samples."""
-        out: FloatArray = evaluate_ctf(truth.particles.ctf.take(slice(i, i + 1)), self.spatial)[0]
+        out: FloatArray = evaluate_ctf(truth.ctf.take(slice(i, i + 1)), self.spatial)[0]
         return out
 
     def transform(self, image: FloatArray) -> FloatArray:

@@ -224,6 +224,12 @@ class Truth:
     gain: FloatArray
 
     @property
+    def ctf(self) -> CTF:
+        """CTF of each particle, which all simulated ones have."""
+        assert self.particles.ctf is not None
+        return self.particles.ctf
+
+    @property
     def mean_gain(self) -> float:
         """What the true maps are multiplied with to be on the images' greyscale."""
         return float(self.gain[self.state >= 0].mean()) if (self.state >= 0).any() else 1.0
@@ -339,7 +345,7 @@ def _clean_images(truth: Truth, index: IntArray) -> Iterator[tuple[int, FloatArr
             )
             * truth.contrast[i]
         )
-        ctf = evaluate_ctf(truth.particles.ctf.take(slice(i, i + 1)), spatial)[0]
+        ctf = evaluate_ctf(truth.ctf.take(slice(i, i + 1)), spatial)[0]
         yield i, fft.irfft2(fft.rfft2(image) * ctf.reshape(box, -1), s=(box, box))
 
 

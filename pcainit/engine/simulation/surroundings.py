@@ -95,14 +95,14 @@ def crowded_views(truth: Truth, crowding: float, seed: int) -> Iterator[FloatArr
         places, plane = _draw_plane(truth, rows, crowding, rng)
         for i, (x, y) in zip(rows, places):
             field = plane[np.ix_((y + around) % len(plane), (x + around) % len(plane))]
-            ctf = evaluate_ctf(truth.particles.ctf.take(slice(i, i + 1)), spatial)[0]
+            ctf = evaluate_ctf(truth.ctf.take(slice(i, i + 1)), spatial)[0]
             seen = fft.irfft2(fft.rfft2(field) * ctf.reshape(size, -1), s=(size, size))
             yield seen[inside, inside].astype(np.float64)
 
 
 def _field_size(truth: Truth) -> int:
     """Side of what is multiplied by the CTF: the box and as far as the CTF carries signal."""
-    box, sampling, ctf = truth.particles.box_px, truth.particles.sampling, truth.particles.ctf
+    box, sampling, ctf = truth.particles.box_px, truth.particles.sampling, truth.ctf
     highest = 1 / (np.sqrt(2) * sampling)  # in the corners of the transform
     carried = (
         electron_wavelength(ctf.voltage) * np.maximum(ctf.defocus_u, ctf.defocus_v) * highest

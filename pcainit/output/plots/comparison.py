@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.spectra import resolution_ticks
 from pcainit.output.plots.style import FAINT, INK, RELIEF, class_colour, new_figure, styled
 
@@ -170,7 +171,7 @@ def _by_set(rows: list[Any], what: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _dots(axes: Axes, values: np.ndarray, k: int) -> None:
+def _dots(axes: Axes, values: AnyArray, k: int) -> None:
     axes.plot(
         values,
         np.full(len(values), k),
@@ -187,7 +188,7 @@ def _note(axes: Axes, x: float, k: int, words: str) -> None:
     axes.annotate(words, (x, k), (10, 0), textcoords="offset points", va="center", fontsize=11)
 
 
-def _pairs(table: Any) -> np.ndarray:
+def _pairs(table: Any) -> AnyArray:
     """What stands above the diagonal."""
     values = np.asarray(table, float)
     return values[np.triu_indices(len(values), 1)]

@@ -4,24 +4,26 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Ellipse
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.results import Result
+from pcainit.output.plots.scatter import (
+    add_legend,
+    draw_density,
+    draw_marginals,
+    draw_points,
+    joint_axes,
+    mark_class,
+    number_class,
+)
 from pcainit.output.plots.style import FAINT, INK, class_colour, new_figure, styled
 
 MANY = 20000  # from here on, density in place of points
 MAX_NAMED = 40  # points that are labelled
-_BINS = 180
-_LEGEND = 12  # classes named in the legend
 
 
 def best_pair(result: Result) -> tuple[int, int]:
@@ -61,10 +63,10 @@ def latent_scatter(
     x, y = (result.coordinates[:, k - 1] for k in (first, second))
     if first == second:
         return _histogram(result, first, x[kept], result.labels[kept] - 1, "particles")
-    figure, axes, above, beside = _joint_axes()
+    figure, axes, above, beside = joint_axes()
     limits = _limits(x[kept], result, first), _limits(y[kept], result, second)
     if len(kept) >= many:
-        _density(axes, x[kept], y[kept], result.labels[kept] - 1, limits)
+        draw_density(axes, x[kept], y[kept], result.labels[kept] - 1, limits)
     else:
         junk = np.setdiff1d(np.arange(len(x)), kept)
         if len(junk):
@@ -78,14 +80,14 @@ def latent_scatter(
                 zorder=1,
                 rasterized=True,
             )
-        _points(
+        draw_points(
             axes,
             x[kept],
             y[kept],
             result.labels[kept] - 1,
             float(np.clip(3000 / max(len(kept), 1), 2.5, 30)),
         )
-    _marginals(above, beside, x[kept], y[kept], result.labels[kept] - 1, limits)
+    draw_marginals(above, beside, x[kept], y[kept], result.labels[kept] - 1, limits)
     _mixture(
         axes,
         result,
@@ -102,7 +104,7 @@ def latent_scatter(
         for k in range(result.n_classes)
     ]
     set_aside = 0 if result.junk is None else int(result.junk.sum())
-    _legend(figure, names, "%d set aside" % set_aside if set_aside else "")
+    add_legend(figure, names, "%d set aside" % set_aside if set_aside else "")
     return figure
 
 
@@ -130,12 +132,12 @@ def batch_scatter(result: Result, first: int | None = None, second: int | None =
             labels,
             "input volumes" if result.kind == "volumes" else "reconstructions",
         )
-    figure, axes, above, beside = _joint_axes()
+    figure, axes, above, beside = joint_axes()
     limits = _limits(x, result, first), _limits(y, result, second)
-    _points(axes, x, y, labels, float(np.clip(6000 / len(x), 8, 70)), alpha=0.8)
-    _marginals(above, beside, x, y, labels, limits)
+    draw_points(axes, x, y, labels, float(np.clip(6000 / len(x), 8, 70)), alpha=0.8)
+    draw_marginals(above, beside, x, y, labels, limits)
     for k in np.unique(labels):
-        _number(axes, x[labels == k].mean(), y[labels == k].mean(), k)
+        number_class(axes, x[labels == k].mean(), y[labels == k].mean(), k)
     axes.set(
         xlim=limits[0], ylim=limits[1], xlabel=_axis(result, first), ylabel=_axis(result, second)
     )
@@ -145,7 +147,7 @@ def batch_scatter(result: Result, first: int | None = None, second: int | None =
         )
     counts = np.bincount(labels, minlength=result.n_classes)
     what = "class" if result.kind == "volumes" else "cluster"
-    _legend(figure, ["%s %d   %d" % (what, k + 1, count) for k, count in enumerate(counts)], "")
+    add_legend(figure, ["%s %d   %d" % (what, k + 1, count) for k, count in enumerate(counts)], "")
     return figure
 
 
@@ -176,23 +178,7 @@ def _axis(result: Result, component: int) -> str:
     return text
 
 
-def _joint_axes() -> tuple[Figure, Axes, Axes, Axes]:
-    figure = new_figure(7.4, 5.6, right=1.75)
-    grid = figure.add_gridspec(
-        2, 2, width_ratios=(6, 1), height_ratios=(1, 6), wspace=0.04, hspace=0.04
-    )
-    axes = figure.add_subplot(grid[1, 0])
-    above = figure.add_subplot(grid[0, 0], sharex=axes)
-    beside = figure.add_subplot(grid[1, 1], sharey=axes)
-    for margin in (above, beside):
-        margin.set_axis_off()
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
-    axes.axvline(0, color=FAINT, linewidth=0.6, zorder=0)
-    return figure, axes, above, beside
-
-
-def _limits(values: np.ndarray, result: Result, component: int) -> tuple[float, float]:
+def _limits(values: AnyArray, result: Result, component: int) -> tuple[float, float]:
     """Range that holds nearly all points and all centres, unmoved by a few far outliers."""
     low, high = np.percentile(values, (0.1, 99.9)) if len(values) else (-1.0, 1.0)
     if (
@@ -206,67 +192,8 @@ def _limits(values: np.ndarray, result: Result, component: int) -> tuple[float, 
     return float(low - pad), float(high + pad)
 
 
-def _points(
-    axes: Axes, x: np.ndarray, y: np.ndarray, labels: np.ndarray, size: float, alpha: float = 0.55
-) -> None:
-    order = np.random.default_rng(0).permutation(len(x))  # no class on top of the others
-    colours = np.array([to_rgb(FAINT) if k < 0 else to_rgb(class_colour(k)) for k in labels])
-    axes.scatter(
-        x[order],
-        y[order],
-        s=size,
-        c=colours[order] if len(x) else None,
-        alpha=alpha,
-        linewidths=0,
-        zorder=2,
-        rasterized=len(x) > 500,
-    )
-
-
-def _density(
-    axes: Axes,
-    x: np.ndarray,
-    y: np.ndarray,
-    labels: np.ndarray,
-    limits: Sequence[tuple[float, float]],
-) -> None:
-    """Colour: mixture of the classes in a bin; strength: how many particles it holds."""
-    colour, total = np.zeros((_BINS, _BINS, 3)), np.zeros((_BINS, _BINS))
-    for k in np.unique(labels):
-        count = np.histogram2d(y[labels == k], x[labels == k], bins=_BINS, range=limits[::-1])[0]
-        colour += count[..., None] * to_rgb(class_colour(k) if k >= 0 else FAINT)
-        total += count
-    strength = np.log1p(total) / np.log1p(max(total.max(), 1))
-    image = np.dstack([colour / np.maximum(total, 1)[..., None], np.clip(strength, 0, 1)])
-    axes.imshow(
-        image,
-        origin="lower",
-        extent=(*limits[0], *limits[1]),
-        aspect="auto",
-        zorder=2,
-        interpolation="nearest",
-    )
-
-
-def _marginals(
-    above: Axes,
-    beside: Axes,
-    x: np.ndarray,
-    y: np.ndarray,
-    labels: np.ndarray,
-    limits: Sequence[tuple[float, float]],
-) -> None:
-    for axes, values, limit, turned in ((above, x, limits[0], False), (beside, y, limits[1], True)):
-        edges = np.linspace(*limit, 61 if len(x) > 1000 else 17)
-        for k in np.unique(labels[labels >= 0]):
-            count = np.histogram(values[labels == k], edges)[0]
-            side = dict(orientation="horizontal" if turned else "vertical", color=class_colour(k))
-            axes.stairs(count, edges, fill=True, alpha=0.3, **side)
-            axes.stairs(count, edges, linewidth=1.0, **side)
-
-
 def _mixture(
-    axes: Axes, result: Result, pair: list[int], points: np.ndarray, labels: np.ndarray
+    axes: Axes, result: Result, pair: list[int], points: AnyArray, labels: AnyArray
 ) -> None:
     """Numbered centres with ellipses of two standard deviations.
 
@@ -275,80 +202,16 @@ def _mixture(
     known = result.cluster_covariances
     if result.centres is not None and known is not None and max(pair) < known.shape[-1]:
         for k, centre in enumerate(result.centres):
-            _mark(axes, centre[pair], known[k][np.ix_(pair, pair)], k)
+            mark_class(axes, centre[pair], known[k][np.ix_(pair, pair)], k)
         return
     for k in range(result.n_classes):
         mine = points[labels == k + 1]
         if len(mine) > 2:
-            _mark(axes, mine.mean(axis=0), np.cov(mine.T), k)
-
-
-def _mark(axes: Axes, centre: np.ndarray, covariance: np.ndarray, k: int) -> None:
-    axes.add_patch(_ellipse(centre, covariance, k))
-    _number(axes, centre[0], centre[1], k)
-
-
-def _ellipse(centre: np.ndarray, covariance: np.ndarray, k: int) -> Ellipse:
-    variance, axes = np.linalg.eigh(covariance)
-    width, height = 4 * np.sqrt(np.maximum(variance, 0))
-    angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
-    return Ellipse(
-        centre,
-        width,
-        height,
-        angle=angle,
-        facecolor="none",
-        linewidth=2.2,
-        zorder=4,
-        edgecolor=class_colour(k),
-        path_effects=[withStroke(linewidth=4, foreground="white")],
-    )
-
-
-def _number(axes: Axes, x: float, y: float, k: int) -> None:
-    axes.plot(
-        [x],
-        [y],
-        "o",
-        markersize=19,
-        color=class_colour(k),
-        markeredgecolor="white",
-        markeredgewidth=1.8,
-        zorder=5,
-    )
-    axes.text(
-        x,
-        y,
-        str(k + 1),
-        color="white",
-        ha="center",
-        va="center",
-        fontsize=11,
-        fontweight="bold",
-        zorder=6,
-        clip_on=True,
-    )
-
-
-def _legend(figure: Figure, names: list[str], junk: str) -> None:
-    handles = [
-        Line2D([], [], linestyle="", marker="o", markersize=9, color=class_colour(k), label=name)
-        for k, name in enumerate(names[:_LEGEND])
-    ]
-    if len(names) > _LEGEND:
-        handles.append(Line2D([], [], linestyle="", label="and %d more" % (len(names) - _LEGEND)))
-    if junk:
-        handles.append(Line2D([], [], linestyle="", marker="x", color=FAINT, label=junk))
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        handletextpad=0.2,
-        bbox_to_anchor=(1 - 1.8 / figure.get_figwidth(), 1.0),
-    )
+            mark_class(axes, mine.mean(axis=0), np.cov(mine.T), k)
 
 
 def _histogram(
-    result: Result, component: int, values: np.ndarray, labels: np.ndarray, what: str
+    result: Result, component: int, values: AnyArray, labels: AnyArray, what: str
 ) -> Figure:
     """One component alone: stacked histogram by class."""
     figure = new_figure(7.4, 4.2, right=1.75)
@@ -364,5 +227,5 @@ def _histogram(
     )
     axes.set(xlabel=_axis(result, component), ylabel=what, xlim=(edges[0], edges[-1]))
     axes.tick_params(axis="y", colors=INK)
-    _legend(figure, ["class %d" % (k + 1) for k in range(result.n_classes)], "")
+    add_legend(figure, ["class %d" % (k + 1) for k in range(result.n_classes)], "")
     return figure

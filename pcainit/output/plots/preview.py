@@ -8,13 +8,14 @@ from typing import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pcainit.output.plots.slices import PLANES, SCALE_BARS
+from pcainit.engine.arrays import AnyArray
+from pcainit.output.plots.sections import PLANES, SCALE_BARS
 from pcainit.output.plots.style import INK, WARN, styled
 
 
 @styled
 def draw_preview(
-    figure: Figure, volume: np.ndarray, voxel: float, mask: np.ndarray | None = None
+    figure: Figure, volume: AnyArray, voxel: float, mask: AnyArray | None = None
 ) -> None:
     """Draw the three central sections of one volume into a figure, in place of what it held.
 
@@ -33,7 +34,7 @@ def draw_preview(
 
 @styled
 def resolution_figure(
-    volumes: Sequence[tuple[str, np.ndarray]], voxel: float, mask: np.ndarray | None = None
+    volumes: Sequence[tuple[str, AnyArray]], voxel: float, mask: AnyArray | None = None
 ) -> Figure:
     """One row of central sections for each volume.
 
@@ -51,7 +52,7 @@ def resolution_figure(
 
 
 def _draw_rows(
-    figure: Figure, volumes: Sequence[tuple[str, np.ndarray]], voxel: float, mask: np.ndarray | None
+    figure: Figure, volumes: Sequence[tuple[str, AnyArray]], voxel: float, mask: AnyArray | None
 ) -> None:
     figure.subplots_adjust(
         left=0.06,

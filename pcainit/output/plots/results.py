@@ -10,6 +10,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from pcainit.engine.components.rules import RULES
 from pcainit.output.result_folder import ANALYSIS, LATENTS, ResultFolder
 from pcainit.settings import FIXED
@@ -82,39 +83,39 @@ class Result:
 
     folder: Path
     summary: dict[str, Any] = field(default_factory=dict)
-    coordinates: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    junk: np.ndarray | None = None
-    posterior: np.ndarray | None = None
-    particle_contrast: np.ndarray | None = None
-    defocus: np.ndarray | None = None
-    view: np.ndarray | None = None
-    mean: np.ndarray | None = None
-    mask: np.ndarray | None = None
-    variance: np.ndarray | None = None
-    class_volumes: np.ndarray | None = None
-    components: np.ndarray | None = None
-    eigenvalues: np.ndarray | None = None
-    spectrum: np.ndarray | None = None
-    noise_edge: np.ndarray | None = None
-    half_set_cosines: np.ndarray | None = None
-    null_cosine: np.ndarray | None = None
-    significant: np.ndarray | None = None
-    artefact: np.ndarray | None = None
-    centres: np.ndarray | None = None
-    cluster_covariances: np.ndarray | None = None
-    class_weights: np.ndarray | None = None
-    pairwise: np.ndarray | None = None
-    class_fsc: np.ndarray | None = None
-    consensus_fsc: np.ndarray | None = None
-    frequencies: np.ndarray | None = None
-    voxel: np.ndarray | None = None
-    batch_coordinates: np.ndarray | None = None
-    batch_cluster: np.ndarray | None = None
-    copies: np.ndarray | None = None
-    tried_classes: np.ndarray | None = None
-    bic: np.ndarray | None = None
-    held_out: np.ndarray | None = None
+    coordinates: FloatArray | None = None
+    labels: IntArray | None = None
+    junk: BoolArray | None = None
+    posterior: FloatArray | None = None
+    particle_contrast: FloatArray | None = None
+    defocus: FloatArray | None = None
+    view: FloatArray | None = None
+    mean: FloatArray | None = None
+    mask: FloatArray | None = None
+    variance: FloatArray | None = None
+    class_volumes: FloatArray | None = None
+    components: FloatArray | None = None
+    eigenvalues: FloatArray | None = None
+    spectrum: FloatArray | None = None
+    noise_edge: FloatArray | None = None
+    half_set_cosines: FloatArray | None = None
+    null_cosine: FloatArray | None = None
+    significant: BoolArray | None = None
+    artefact: FloatArray | None = None
+    centres: FloatArray | None = None
+    cluster_covariances: FloatArray | None = None
+    class_weights: FloatArray | None = None
+    pairwise: FloatArray | None = None
+    class_fsc: FloatArray | None = None
+    consensus_fsc: FloatArray | None = None
+    frequencies: FloatArray | None = None
+    voxel: FloatArray | None = None
+    batch_coordinates: FloatArray | None = None
+    batch_cluster: IntArray | None = None
+    copies: BoolArray | None = None
+    tried_classes: AnyArray | None = None
+    bic: AnyArray | None = None
+    held_out: AnyArray | None = None
 
     @property
     def kind(self) -> str:
@@ -139,14 +140,14 @@ class Result:
         return 0 if self.coordinates is None else self.coordinates.shape[1]
 
     @property
-    def kept(self) -> np.ndarray | None:
+    def kept(self) -> AnyArray | None:
         """(n,) bool: particles that were not set aside."""
         if self.labels is None:
             return None
         return np.ones(len(self.labels), bool) if self.junk is None else ~self.junk
 
     @property
-    def class_sizes(self) -> np.ndarray:
+    def class_sizes(self) -> AnyArray:
         """(K,) int: particles of each class, those set aside not counted."""
         if self.labels is None:
             return np.zeros(self.n_classes, int)
@@ -154,7 +155,7 @@ class Result:
         return np.bincount(kept, minlength=self.n_classes + 1)[1:]
 
     @property
-    def spare(self) -> np.ndarray:
+    def spare(self) -> AnyArray:
         """(K,) bool: classes that show no state but a random subset of the particles."""
         return np.zeros(self.n_classes, bool) if self.copies is None else self.copies
 
@@ -202,7 +203,7 @@ def load_result(folder: str | Path, summary: Mapping[str, Any] | None = None) ->
     return Result(folder, dict(summary), **arrays)
 
 
-def _load(path: Path, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+def _load(path: Path, names: Mapping[str, str]) -> dict[str, AnyArray]:
     """Arrays of an ``.npz`` file that the figures use, under their names here."""
     try:
         with np.load(str(path), allow_pickle=False) as data:
@@ -211,7 +212,7 @@ def _load(path: Path, names: Mapping[str, str]) -> dict[str, np.ndarray]:
         return {}
 
 
-def _consistent(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _consistent(arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
     """Leave out arrays that are empty or whose length contradicts the others."""
     arrays = {name: value for name, value in arrays.items() if value.size}
     if "labels" in arrays:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.results import Result
 from pcainit.output.plots.style import (
     ACCENT,
@@ -100,7 +101,7 @@ def _eigenvalues(axes: Axes, result: Result) -> None:
     _number(axes, len(values) if longer is None else len(longer))
 
 
-def _cosines(axes: Axes, result: Result, cosines: np.ndarray) -> None:
+def _cosines(axes: Axes, result: Result, cosines: AnyArray) -> None:
     number = np.arange(1, len(cosines) + 1)
     axes.bar(number, cosines, width=0.75, color=_colours(result))
     if len(cosines) <= _LABELLED:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots import Result
 from pcainit.output.plots.style import class_colour
 
@@ -51,7 +52,7 @@ def class_rows(result: Result) -> list[dict[str, Any]]:
     return rows
 
 
-def view_dependence(membership: np.ndarray, view: np.ndarray) -> float:
+def view_dependence(membership: AnyArray, view: AnyArray) -> float:
     """Share of the spread of membership that the viewing direction explains.
 
     Chance is taken off, so that about 0 is expected where a class is seen from everywhere alike.

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.comparison import COMPARISON_PLOTS, comparison_plots
 from pcainit.output.plots.style import class_colour
 from pcainit.output.report.figures import embed
@@ -18,8 +19,8 @@ from pcainit.output.words.comparison import comparison_headline, comparison_rows
 
 def render_comparison(
     comparison: Mapping[str, Any],
-    volumes: np.ndarray | None = None,
-    mask: np.ndarray | None = None,
+    volumes: AnyArray | None = None,
+    mask: AnyArray | None = None,
     voxel: float = 1.0,
 ) -> str:
     """One self-contained page.
@@ -56,7 +57,7 @@ def render_comparison(
 
 
 def _states(
-    comparison: Mapping[str, Any], volumes: np.ndarray | None, mask: np.ndarray | None, voxel: float
+    comparison: Mapping[str, Any], volumes: AnyArray | None, mask: AnyArray | None, voxel: float
 ) -> dict[str, Any] | None:
     """The first volumes of each set, packed; in the colour of their set."""
     owners = [(k, j) for k, row in enumerate(comparison["sets"]) for j in range(len(row["files"]))]

@@ -9,6 +9,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots import Result, best_pair
 from pcainit.output.plots.style import FAINT, class_colour
 from pcainit.output.words.headline import percent
@@ -57,15 +58,15 @@ def pack_volumes(result: Result) -> dict[str, Any] | None:
 
 
 def pack_states(
-    mean: np.ndarray,
-    volumes: np.ndarray,
+    mean: AnyArray,
+    volumes: AnyArray,
     *,
-    mask: np.ndarray | None,
+    mask: AnyArray | None,
     voxel: float,
     names: Sequence[str],
     colours: Sequence[str],
     shares: Sequence[str],
-    moves: Sequence[tuple[int, float, float, np.ndarray]] = (),
+    moves: Sequence[tuple[int, float, float, AnyArray]] = (),
 ) -> dict[str, Any]:
     """Volumes as bytes: what they have in common, and how each differs from it.
 
@@ -166,7 +167,7 @@ def pack_points(result: Result) -> dict[str, Any] | None:
     )
 
 
-def shrink(volume: np.ndarray, size: int) -> np.ndarray:
+def shrink(volume: AnyArray, size: int) -> AnyArray:
     """A cube in fewer voxels, by its low frequencies; the voxel ``n // 2`` stays the origin."""
     n = len(volume)
     if size >= n:
@@ -209,7 +210,7 @@ def _size(box: int, count: int) -> int:
     return max(size - size % 2, min(box, 16))
 
 
-def _particle(mean: np.ndarray, mask: np.ndarray | None, size: int) -> tuple[slice, ...]:
+def _particle(mean: AnyArray, mask: AnyArray | None, size: int) -> tuple[slice, ...]:
     """Where there is something to show."""
     there = mean > 0.08 * mean.max()
     if mask is not None and mask.ndim == 3:
@@ -225,7 +226,7 @@ def _particle(mean: np.ndarray, mask: np.ndarray | None, size: int) -> tuple[sli
     return tuple(slices)
 
 
-def _level(mean: np.ndarray) -> int:
+def _level(mean: AnyArray) -> int:
     """Level to begin with, % of the highest density: between solvent and particle (Otsu)."""
     values = mean[mean > 0] / mean.max()
     counts, edges = np.histogram(values, 100, (0, 1))
@@ -239,7 +240,7 @@ def _level(mean: np.ndarray) -> int:
     return int(np.clip(round(100 * edges[1 + int(between.argmax())]), 5, 80))
 
 
-def _colours(result: Result, label: np.ndarray, kept: np.ndarray) -> list[dict[str, Any]]:
+def _colours(result: Result, label: AnyArray, kept: AnyArray) -> list[dict[str, Any]]:
     """What points can be coloured by."""
     count = min(int(max(result.n_classes, label.max())), 254)
     if result.labels is not None and result.junk is not None:
@@ -285,7 +286,7 @@ def _standing(result: Result, k: int) -> str:
     return "" if word == "untested" else " (%s)" % word
 
 
-def _column(values: np.ndarray) -> dict[str, Any]:
+def _column(values: AnyArray) -> dict[str, Any]:
     """Numbers in 16 bits; 65535 for none."""
     values = np.asarray(values, np.float64)
     known = np.isfinite(values)
@@ -296,10 +297,10 @@ def _column(values: np.ndarray) -> dict[str, Any]:
     return dict(low=low, high=low + span, values=_text(steps))
 
 
-def _signed(volume: np.ndarray, scale: float) -> str:
+def _signed(volume: AnyArray, scale: float) -> str:
     return _text((np.round(127 * volume / scale) + 128).clip(1, 255).astype(np.uint8))
 
 
-def _text(array: np.ndarray) -> str:
+def _text(array: AnyArray) -> str:
     """Little-endian bytes as base64."""
     return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()

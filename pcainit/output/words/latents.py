@@ -12,6 +12,8 @@ from pcainit.settings import Settings
 def verdict(results: RunResults, settings: Settings, along: int, matched_by: str) -> str:
     """What was made, in words."""
     final = results.volumes
+    assert final is not None and final.particles is not None and final.pairwise is not None
+    assert final.particles.coordinates is not None
     shares = ", ".join("%.3g" % (100 * share) for share in final.weights)
     q, count = final.particles.coordinates.shape[1], len(final.weights)
     if along:

@@ -84,7 +84,7 @@ def _left_out(summary: dict[str, Any]) -> list[str]:
             "Without them one of the given half-sets is much larger than the other: "
             "the particles were shared out anew, at random."
         )
-    return sentences + summary.get("warnings", [])
+    return [*sentences, *summary.get("warnings", [])]
 
 
 def _reproducible(summary: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.volume_sets.volume_set import VolumeComponents
 from pcainit.io.map_list import MapFile
 from pcainit.pipeline.results import RunResults
@@ -12,9 +13,7 @@ from pcainit.pipeline.results import RunResults
 NO_NOISE = 1e-3  # of the variance, at most, below the noise edge
 
 
-def coordinates_table(
-    entries: list[MapFile], posterior: np.ndarray, coordinates: np.ndarray
-) -> str:
+def coordinates_table(entries: list[MapFile], posterior: AnyArray, coordinates: AnyArray) -> str:
     """Class, probability and coordinates of each volume, as text."""
     lines = ["# class probability coordinates... file"]
     for entry, shares, point in zip(entries, posterior, coordinates):

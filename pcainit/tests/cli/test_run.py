@@ -12,7 +12,7 @@ import pytest
 
 from pcainit import __version__
 from pcainit.cli.main import main
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 COUNT, BOX, SAMPLING = 600, 32, 6.0
 BATCHES = [

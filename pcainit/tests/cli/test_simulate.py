@@ -17,7 +17,8 @@ from pcainit.engine.simulation.simulate import (
     make_states,
     simulate_images,
 )
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.particle_table import ParticleTable
+from pcainit.io.star import read_particles
 
 BOX, SAMPLING = 32, 5.0
 

@@ -19,8 +19,9 @@ from pcainit.engine.images.ctf import electron_wavelength, evaluate_ctf
 from pcainit.engine.images.particles import CTF
 from pcainit.engine.projection.reconstruction import reconstruct_consensus
 from pcainit.errors import InputError
+from pcainit.io.particle_table import ParticleTable
 from pcainit.io.stacks import read_chunks
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.star import read_particles
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 GROUPS = ["c1", "c4", "d3", "t", "o", "i", "i1", "i2", "i3", "i4"]

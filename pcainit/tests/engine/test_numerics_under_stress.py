@@ -20,7 +20,7 @@ from pcainit.cli.main import main
 from pcainit.cli.simulate import write_simulation
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.simulation.simulate import Simulation, draw_truth
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 COUNT, BOX, SAMPLING, RESOLUTION = 240, 24, 6.0, 24
 SIMULATION = Simulation(

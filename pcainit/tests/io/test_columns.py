@@ -10,7 +10,8 @@ import pcainit
 from pcainit.errors import InputError
 from pcainit.io import columns, image_optics
 from pcainit.io.columns_page import tables
-from pcainit.io.star import _CTF_LABELS, ParticleTable, read_particles
+from pcainit.io.particle_table import ParticleTable
+from pcainit.io.star import _CTF_LABELS, read_particles
 from pcainit.tests.optics_examples import write_set
 
 PAGE = Path(pcainit.__file__).parents[1] / "docs" / "particle_columns.md"

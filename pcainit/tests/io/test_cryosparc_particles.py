@@ -14,7 +14,8 @@ from pcainit.engine.geometry.poses import rotation_from_euler
 from pcainit.engine.images.particles import fair_halves, joint_groups
 from pcainit.errors import InputError
 from pcainit.io.cryosparc_particles import open_particles
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.particle_table import ParticleTable
+from pcainit.io.star import read_particles
 from pcainit.tests.cryosparc_examples import keep, rodrigues, rows_of, save, write_job
 from pcainit.tests.io.test_star import BOX, N, loop, particle_columns
 

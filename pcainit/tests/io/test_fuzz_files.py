@@ -13,8 +13,9 @@ from hypothesis import strategies as some
 from pcainit.errors import InputError
 from pcainit.io.coordinates import match_coordinates
 from pcainit.io.maps import read_map
+from pcainit.io.particle_table import ParticleTable
 from pcainit.io.stacks import stack_box
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.star import read_particles
 from pcainit.tests.robustness import hostile, hostile_files
 from pcainit.tests.robustness.hostile_files import BOX, COUNT, Nameless, good_star, mrc_file
 

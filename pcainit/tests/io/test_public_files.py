@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pcainit.errors import InputError
+from pcainit.io.particle_table import ParticleTable
 from pcainit.io.stacks import read_chunks
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.star import read_particles
 
 N, BOX, STEP = 40, 16, 4.0
 PAIRS = dict(

@@ -11,7 +11,8 @@ import pytest
 from pcainit.engine.geometry.poses import rotation_from_euler
 from pcainit.errors import InputError
 from pcainit.io.coordinates import match_coordinates
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.particle_table import ParticleTable
+from pcainit.io.star import read_particles
 
 N, BOX = 6, 16
 OPTICS = dict(

@@ -10,7 +10,8 @@ import pytest
 from pcainit.cli.main import main
 from pcainit.errors import InputError
 from pcainit.io.cryosparc_particles import open_particles
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.particle_table import ParticleTable
+from pcainit.io.star import read_particles
 from pcainit.output.result_folder import ResultFolder
 from pcainit.output.states import write_particles
 from pcainit.pipeline.results import ParticleClasses, VolumesResult

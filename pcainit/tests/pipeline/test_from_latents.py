@@ -14,7 +14,7 @@ from pcainit.cli.main import main
 from pcainit.engine.volume_sets.clusters import cluster_along, cluster_mixture, principal_axes
 from pcainit.errors import InputError
 from pcainit.io.coordinates import match_coordinates
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 from pcainit.tests.conftest import PARTICLES
 
 

@@ -8,8 +8,9 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.crop import crop_particles
 from pcainit.engine.projection.slices import extract_slices
 from pcainit.errors import InputError
+from pcainit.io.particle_table import ParticleTable
 from pcainit.io.stacks import read_chunks
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.star import read_particles
 from pcainit.settings import Settings
 from pcainit.tests.optics_examples import WIDTH, balls, projection, transfer, write_set
 

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from pcainit.cli.main import main
 from pcainit.engine.geometry.grid import Grid
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 BOX, SAMPLING, RESOLUTION = 32, 6.0, 22.0
 STAGES = ("reconstruct", "components", "cluster")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pcainit.cli.main import main
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 BAD = [3, 400, 401]
 WORDS = ["--method", "simple", "--classes", "2", "--particles-per-reconstruction", "100"]

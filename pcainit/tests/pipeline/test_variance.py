@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pcainit.cli.main import main
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 
 @pytest.fixture(scope="module")

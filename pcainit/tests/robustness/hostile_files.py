@@ -130,7 +130,8 @@ def hostile_header(rng):
 
 def star_case(rng, folder):
     """A damaged STAR file beside a good stack."""
-    from pcainit.io.star import ParticleTable, read_particles
+    from pcainit.io.particle_table import ParticleTable
+    from pcainit.io.star import read_particles
 
     stack = folder / "stack.mrcs"
     if not stack.exists():

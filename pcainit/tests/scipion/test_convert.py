@@ -12,8 +12,8 @@ pytest.importorskip("pwem", reason="scipion-em is not installed")
 pytestmark = pytest.mark.scipion
 
 from pcainit.errors import InputError  # noqa: E402
-from pcainit.io.star import ParticleTable  # noqa: E402
-from pcainit.protocols import convert  # noqa: E402
+from pcainit.io.particle_table import ParticleTable  # noqa: E402
+from pcainit.protocols import convert, read_set  # noqa: E402
 
 
 def _make_set(
@@ -92,13 +92,15 @@ def _assert_same(one, other):
 )
 def test_fast_reading_agrees_with_the_public_iterator(tmp_path, options):
     particles = _make_set(tmp_path / "set.sqlite", **options)
-    _assert_same(convert.read_particles_fast(particles), convert.read_particles_by_item(particles))
+    _assert_same(
+        read_set.read_particles_fast(particles), read_set.read_particles_by_item(particles)
+    )
 
 
 def test_imported_set_reads_the_same(scipion):
     particles = scipion.imported.outputParticles
-    fast = convert.read_particles_fast(particles)
-    _assert_same(fast, convert.read_particles_by_item(particles))
+    fast = read_set.read_particles_fast(particles)
+    _assert_same(fast, read_set.read_particles_by_item(particles))
     assert len(fast.ids) == particles.getSize()
 
 
@@ -111,8 +113,8 @@ def test_holes_and_disabled_items(tmp_path):
     with sqlite3.connect(str(tmp_path / "set.sqlite")) as database:
         database.execute("DELETE FROM Objects WHERE id IN (3, 4, 30)")
     particles.load()
-    fast = convert.read_particles_fast(particles)
-    _assert_same(fast, convert.read_particles_by_item(particles))
+    fast = read_set.read_particles_fast(particles)
+    _assert_same(fast, read_set.read_particles_by_item(particles))
     assert sorted(set(range(1, 41)) - set(fast.ids.tolist())) == [3, 4, 7, 30]
 
 
@@ -128,21 +130,21 @@ def test_one_class_as_input(tmp_path):
     )
     classes.write()
     one = classes[2]
-    fast = convert.read_particles_fast(one)
+    fast = read_set.read_particles_fast(one)
     assert fast.ids.tolist() == [number for number in range(1, 41) if number % 3 + 1 == 2]
-    _assert_same(fast, convert.read_particles_by_item(one))
+    _assert_same(fast, read_set.read_particles_by_item(one))
     assert convert.identity(one) != convert.identity(classes[1])
 
 
 def test_unexpected_layout_is_read_item_by_item(tmp_path, monkeypatch):
     particles = _make_set(tmp_path / "set.sqlite")
-    expected = convert.read_particles_fast(particles)
+    expected = read_set.read_particles_fast(particles)
 
     def fail(*_):
         raise sqlite3.OperationalError("no such table")
 
-    monkeypatch.setattr(convert, "_connect", fail)
-    _assert_same(convert.read_particles(particles), expected)
+    monkeypatch.setattr(read_set, "_connect", fail)
+    _assert_same(read_set.read_particles(particles), expected)
 
 
 def test_reading_is_fast(tmp_path):
@@ -158,7 +160,7 @@ def test_reading_is_fast(tmp_path):
         )
     particles.load()
     start = time.process_time()
-    assert len(convert.read_particles_fast(particles).ids) == 100000
+    assert len(read_set.read_particles_fast(particles).ids) == 100000
     assert time.process_time() - start < 3
 
 

@@ -63,7 +63,7 @@ def test_classes_hold_each_particle_once(scipion, finished):
 
 def test_classes_are_matched_by_id(scipion, finished):
     """The class of each particle is that of the row of the engine's STAR file with its id."""
-    from pcainit.io.star import ParticleTable
+    from pcainit.io.particle_table import ParticleTable
 
     table = ParticleTable(finished._getExtraPath("result", "particles.star"))
     expected = dict(zip(table.text("rlnImageId"), table.text("rlnClassNumber")))
