@@ -28,7 +28,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import llvmlite
 import llvmlite.binding
@@ -288,7 +288,7 @@ def compile_here(names: list[str], claims: str) -> None:
     shutil.rmtree(claims, ignore_errors=True)
 
 
-def keep(kernel, folder: Path, made: list[Path]) -> None:
+def keep(kernel: Any, folder: Path, made: list[Path]) -> None:
     """Compile a kernel and keep it in a folder; `made` names what is not yet in its place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=str(folder.parent)))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from pcainit.engine.arrays import AnyArray
+
 INT, REAL, SINGLE, YES_NO = types.int64, types.float64, types.float32, types.boolean
 
 
@@ -48,6 +50,6 @@ def fitting(kind: Any, value: Any) -> Any:
         if not (laid_out and value.flags.writeable):
             raise TypeError("results cannot be written to %s" % kind)
         return value
-    out: np.ndarray = value.view() if laid_out else np.array(value, order="C")
+    out: AnyArray = value.view() if laid_out else np.array(value, order="C")
     out.flags.writeable = False
     return out
