@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Cluster, reconstruct, write."""
     settings = settings_from(args).at_one_resolution()
+    from pcainit.engine.compiled import kept
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.engine.geometry.poses import symmetry_matrices
     from pcainit.io.coordinates import match_coordinates
@@ -75,6 +76,7 @@ def main(args: argparse.Namespace) -> int:
     coordinates, matched_by = match_coordinates(args.coordinates, open_particles(args.particles))
     from_latents.check_axis(args.along, coordinates.shape[1], settings)
     set_threads(args.threads)
+    kept.begin()
     workspace, reporter = Workspace(None, scratch=output), Reporter()
     done: list[RunResults] = []
     with locked_folder(output):

@@ -12,7 +12,18 @@ import sys
 from typing import NoReturn
 
 from pcainit import __version__
-from pcainit.cli import compare, latents, preview, run, select, simulate, stages, variance, volumes
+from pcainit.cli import (
+    compare,
+    latents,
+    preview,
+    run,
+    select,
+    simulate,
+    stages,
+    variance,
+    volumes,
+    warm_up,
+)
 from pcainit.cli.failures import (
     Stopped,
     add_status,
@@ -63,8 +74,10 @@ def make_parser() -> argparse.ArgumentParser:
         (latents, "volumes from latent coordinates of any program"),
         (compare, "several sets of volumes side by side"),
         (simulate, "make a small set with known truth"),
+        (warm_up, "compile everything now, so that the first run starts at once"),
     ):
-        sub = command(module.__name__.rpartition(".")[2], text, module.__doc__ or "")
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
+        sub = command(name, text, module.__doc__ or "")
         module.add_arguments(sub)
         add_status(sub)
         sub.set_defaults(main=module.main)

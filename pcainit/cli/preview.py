@@ -63,6 +63,7 @@ def main(args: argparse.Namespace) -> int:
         raise InputError("most is %d: give at least 50." % args.most)
     if not 0 <= args.total <= 10**12:
         raise InputError("total is %d: give the number of particles of the whole set." % args.total)
+    from pcainit.engine.compiled import kept
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.io.atomic import replacing
     from pcainit.io.ownership import MARK, refuse_foreign
@@ -72,6 +73,7 @@ def main(args: argparse.Namespace) -> int:
     folder = Path(args.output)
     refuse_foreign(folder, ("preview.png", "preview.npz"))
     set_threads(args.threads)
+    kept.begin()
     found: list[Preview] = []
     Reporter().run(
         "preview",

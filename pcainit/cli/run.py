@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run all stages in this process."""
     settings = settings_from(args)
+    from pcainit.engine.compiled import kept
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.output.publish import publish
     from pcainit.output.result_folder import ResultFolder
@@ -56,6 +57,7 @@ def main(args: argparse.Namespace) -> int:
     output = Path(args.output)
     ResultFolder(output).refuse_overwriting(args.particles, *user_files(settings))
     set_threads(args.threads)
+    kept.begin()
     workspace, reporter = Workspace(None, scratch=output), Reporter()
     with locked_folder(output):
         reporter.run(

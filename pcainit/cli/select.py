@@ -38,12 +38,14 @@ def main(args: argparse.Namespace) -> int:
         raise InputError(
             "The work folder %s does not exist: give the one of a run's stages." % args.work
         )
+    from pcainit.engine.compiled import kept
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.io.maps import write_blocks
     from pcainit.pipeline.routes.chosen import read_rows, volume_of
     from pcainit.pipeline.store import Workspace
 
     set_threads(args.threads)
+    kept.begin()
     rows = read_rows(args.rows)
     volume, grid, count = volume_of(Workspace(Path(args.work)), rows, args.symmetry)
     with locked_folder(output.parent, "." + output.name):  # others may write beside it

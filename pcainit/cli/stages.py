@@ -67,12 +67,14 @@ def main(args: argparse.Namespace, stage: str) -> int:
     settings = settings_from(args)
     if stage == "prepare":
         return _prepare(args, settings)
+    from pcainit.engine.compiled import kept
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.output.publish import publish
     from pcainit.pipeline import runner
     from pcainit.pipeline.store import Workspace
 
     set_threads(args.threads)
+    kept.begin()
     reporter = Reporter()
     if stage == "volumes":
         refuse_same(args.output, args.work)
@@ -108,11 +110,13 @@ def _prepare(args: argparse.Namespace, settings: Settings) -> int:
             "chunk is %s and join is %d: give one of them, join once all chunks are "
             "done." % (args.chunk, args.join)
         )
+    from pcainit.engine.compiled import kept
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.pipeline import prepare as preparation
     from pcainit.pipeline.store import Workspace
 
     set_threads(args.threads)
+    kept.begin()
     folder, reporter = Path(args.work), Reporter()
     given = args.particles, args.data_dir, settings
     with contextlib.ExitStack() as stack:

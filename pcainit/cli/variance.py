@@ -60,6 +60,7 @@ def main(args: argparse.Namespace) -> int:
         raise InputError("Give either a STAR file of particles or --work.")
     if args.work:
         refuse_same(args.output, args.work)
+    from pcainit.engine.compiled import kept
     from pcainit.engine.compiled.threads import set_threads
     from pcainit.output.publish import publish_variance
     from pcainit.output.result_folder import ResultFolder
@@ -69,6 +70,7 @@ def main(args: argparse.Namespace) -> int:
 
     output = Path(args.output)
     set_threads(args.threads)
+    kept.begin()
     reporter = Reporter()
     if args.particles:
         settings = dataclasses.replace(

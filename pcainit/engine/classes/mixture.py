@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Tuple
 
-import numba
 import numpy as np
 from scipy.special import logsumexp
 
 from pcainit.engine.arrays import FloatArray
 from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.kinds import INT, REAL, YES_NO, reads, writes
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.acceleration import extrapolate, leap_length
 from pcainit.engine.model.statistics import Measurements
@@ -63,8 +63,24 @@ class Mixture:
         return out
 
 
-@kernel(parallel=True)
+@kernel(
+    INT,
+    reads("float32", 3),
+    reads("float32", 2),
+    reads("float32", 2),
+    REAL,
+    reads("float64", 1),
+    reads("float64", 2),
+    reads("int64", 1),
+    writes("float32", 2),
+    writes("float64", 4),
+    writes("float64", 3),
+    writes("float64", 2),
+    writes("float64", 1),
+    YES_NO,
+)
 def _expect(
+    block,
     precisions,
     scores,
     contrasts,
@@ -103,59 +119,63 @@ def _expect(
     that of `model.posterior.class_posterior`, for classes inside the span of the components.
     """
     n_classes, q = centres.shape
-    for block in numba.prange(len(starts) - 1):
-        logs = np.empty(n_classes)
-        first = np.empty(n_classes)  # means of the contrast's coefficient d ...
-        second = np.empty(n_classes)  # ... and of d (1 + d)
-        count = np.zeros(n_classes)
-        sum_b, sum_g = np.zeros((n_classes, q)), np.zeros((n_classes, q, q))
-        for i in range(starts[block], starts[block + 1]):
-            own = contrasts[i, q] + contrast_precision
-            alone = 0.5 * contrasts[i, q + 1] ** 2 / own
-            top = 0.0  # fast maths takes all for finite
-            for k in range(n_classes):
-                square, cross, linear = 0.0, 0.0, 0.0
+    logs = np.empty(n_classes)
+    first = np.empty(n_classes)  # means of the contrast's coefficient d ...
+    second = np.empty(n_classes)  # ... and of d (1 + d)
+    count = np.zeros(n_classes)
+    sum_b, sum_g = np.zeros((n_classes, q)), np.zeros((n_classes, q, q))
+    for i in range(starts[block], starts[block + 1]):
+        own = contrasts[i, q] + contrast_precision
+        alone = 0.5 * contrasts[i, q + 1] ** 2 / own
+        top = 0.0  # fast maths takes all for finite
+        for k in range(n_classes):
+            square, cross, linear = 0.0, 0.0, 0.0
+            for a in range(q):
+                half = 0.0
+                for b in range(q):
+                    half += precisions[i, a, b] * centres[k, b]
+                square += centres[k, a] * half
+                linear += centres[k, a] * scores[i, a]
+                cross += centres[k, a] * contrasts[i, a]
+            # In d the log-likelihood is a parabola.
+            slope = linear + contrasts[i, q + 1] - square - cross
+            bend = own + 2 * cross + square
+            value = (
+                log_weights[k]
+                + linear
+                - 0.5 * square
+                + 0.5 * slope * slope / bend
+                - alone
+                - 0.5 * np.log(bend / own)
+            )
+            first[k] = slope / bend
+            second[k] = first[k] + first[k] ** 2 + 1 / bend
+            logs[k] = value
+            top = value if k == 0 else max(top, value)
+        total = 0.0
+        for k in range(n_classes):
+            logs[k] = np.exp(logs[k] - top)
+            total += logs[k]
+        gains[i] = top + np.log(total)
+        for k in range(n_classes):
+            r = logs[k] / total
+            if r < _NEGLIGIBLE:  # and would be slow to calculate with
+                resp[i, k] = 0
+                continue
+            resp[i, k] = r
+            if accumulate:
+                count[k] += r
+                once, twice = r * (1 + first[k]), r * (1 + first[k] + second[k])
                 for a in range(q):
-                    half = 0.0
-                    for b in range(q):
-                        half += precisions[i, a, b] * centres[k, b]
-                    square += centres[k, a] * half
-                    linear += centres[k, a] * scores[i, a]
-                    cross += centres[k, a] * contrasts[i, a]
-                # In d the log-likelihood is a parabola.
-                slope = linear + contrasts[i, q + 1] - square - cross
-                bend = own + 2 * cross + square
-                value = (
-                    log_weights[k]
-                    + linear
-                    - 0.5 * square
-                    + 0.5 * slope * slope / bend
-                    - alone
-                    - 0.5 * np.log(bend / own)
-                )
-                first[k] = slope / bend
-                second[k] = first[k] + first[k] ** 2 + 1 / bend
-                logs[k] = value
-                top = value if k == 0 else max(top, value)
-            total = 0.0
-            for k in range(n_classes):
-                logs[k] = np.exp(logs[k] - top)
-                total += logs[k]
-            gains[i] = top + np.log(total)
-            for k in range(n_classes):
-                r = logs[k] / total
-                if r < _NEGLIGIBLE:  # and would be slow to calculate with
-                    resp[i, k] = 0
-                    continue
-                resp[i, k] = r
-                if accumulate:
-                    count[k] += r
-                    once, twice = r * (1 + first[k]), r * (1 + first[k] + second[k])
-                    for a in range(q):
-                        sum_b[k, a] += once * scores[i, a] - r * second[k] * contrasts[i, a]
-                        for b in range(a + 1):
-                            sum_g[k, a, b] += twice * precisions[i, a, b]
-        counts[block], sums_b[block], sums_g[block] = count, sum_b, sum_g
+                    sum_b[k, a] += once * scores[i, a] - r * second[k] * contrasts[i, a]
+                    for b in range(a + 1):
+                        sum_g[k, a, b] += twice * precisions[i, a, b]
+    for k in range(n_classes):
+        counts[block, k] = count[k]
+        for a in range(q):
+            sums_b[block, k, a] = sum_b[k, a]
+            for b in range(q):
+                sums_g[block, k, a, b] = sum_g[k, a, b]
 
 
 def responsibilities(
@@ -184,7 +204,8 @@ def _one_round(particles, log_weights, centres, accumulate):
     resp = np.empty((n, k), np.float32)
     sums_g, sums_b = np.zeros((_BLOCKS, k, q, q)), np.zeros((_BLOCKS, k, q))
     counts, gains = np.zeros((_BLOCKS, k)), np.empty(n)
-    _expect(
+    _expect.over_blocks(
+        _BLOCKS,
         particles.precision,
         particles.score,
         particles.contrast,

@@ -1,136 +1,97 @@
-"""Compiled functions, and where they are kept between runs.
+"""Compiled functions: kernels, which Python calls, and the parts that they are made of.
 
-Numba's own cache is not used as it is, for three reasons.  The process that compiles a kernel runs
-other machine code than those that find it compiled, so that the first run would be rounded
-otherwise than all later ones: here kernels are compiled by a process of their own, and only ever
-run as they were kept.  It knows of changes in a kernel's own file only: here all files with kernels
-count.  And it runs what it finds, damaged or not: here each file has a checksum.
+A kernel is compiled for the kinds of arguments that it declares, by a process of its own, and only
+ever run as it was kept (see `kept`): the process that compiles runs other machine code than those
+that find it compiled, and the first run would be rounded otherwise than all later ones.
 
-This rests on parts of numba that are private (``FunctionCache``, ``IndexDataCacheFile`` and some of
-their methods and attributes, and the dispatcher's ``_cache``).  Public ones alone give none of the
-three: where a kernel is compiled, what a change makes out of date and what is read are decided
-inside these classes.
+Kernels do a piece of the work, and `threads` spreads the pieces.  Loops that numba spreads itself
+(``parallel=True``) take three to five times as long to compile, and bring a pool of threads that
+gets in the way of others.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import contextlib
-import glob
-import hashlib
 import importlib
-import os
-import pickle
-import subprocess
-import sys
+import threading
 from pathlib import Path
 from typing import Any, Callable
 
 import numba
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+from pcainit.engine.compiled import kept
+from pcainit.engine.compiled.kinds import fitting
+from pcainit.engine.compiled.threads import spread, spread_spans
 
 OPTIONS = dict(fastmath=True, nogil=True, error_model="numpy")
-_CHECKSUM = 32  # bytes of SHA-256
-_compiling = False  # whether this is the process that compiles
-# Threads that wait for the next kernel sleep: spinning takes processors from whoever shares them.
-# OpenMP reads this when it is loaded, with the first parallel kernel.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+_PART_OPTIONS = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+_kernels: dict[str, Kernel] = {}
 
 
-def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator of a function that is compiled when it is first called; options are numba's."""
+class Kernel:
+    """A function that is compiled before it is first called.
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        made = numba.njit(**options, **OPTIONS)(function)
-        with contextlib.suppress(RuntimeError):  # a cluster's nodes may have no folder for it
-            made._cache = _Cache(function)
+    Parameters
+    ----------
+    function : callable
+    kinds : tuple
+        Of its arguments, see `kinds`.
+    """
+
+    def __init__(self, function: Callable[..., Any], kinds: tuple[Any, ...]) -> None:
+        self.py_func, self.kinds, self.__doc__ = function, kinds, function.__doc__
+        self.name = "%s.%s" % (function.__module__, function.__qualname__)
+        self._compiled: Any = None
+        self._lock = threading.Lock()
+        _kernels[self.name] = self
+
+    def __call__(self, *args: Any) -> Any:
+        """Run it once."""
+        return self.compiled(*map(fitting, self.kinds, args))
+
+    def over_blocks(self, count: int, *args: Any) -> None:
+        """Run it for each block; the number of the block is its first argument."""
+        run, args = self.compiled, tuple(map(fitting, self.kinds[1:], args))
+        spread(lambda block: run(block, *args), count)
+
+    def over_spans(self, count: int, *args: Any) -> None:
+        """Run it over so many items; the bounds of a run of them are its first two arguments.
+
+        What is done with an item must not hang on the others.
+        """
+        run, args = self.compiled, tuple(map(fitting, self.kinds[2:], args))
+        spread_spans(lambda first, last: run(first, last, *args), count)
+
+    @property
+    def compiled(self) -> Any:
+        """The machine code, as numba wraps it."""
+        with self._lock:
+            if self._compiled is None:
+                with kept.code_of(self.name) as folder:
+                    self._compiled = self.compile(folder)
+        return self._compiled
+
+    def compile(self, folder: Path | None) -> Any:
+        """Machine code that is kept in a folder, or will be; None keeps nothing."""
+        with kept.numba_folder(folder):
+            made = numba.njit(cache=folder is not None, **OPTIONS)(self.py_func)
+            made.compile(self.kinds)
+        made.disable_compile()
         return made
 
-    return decorate
+
+def kernel(*kinds: Any) -> Callable[[Callable[..., Any]], Kernel]:
+    """Decorator of a function that Python calls, with the kinds of its arguments."""
+    return lambda function: Kernel(function, kinds)
 
 
-class _Cache(FunctionCache):
-    """One function's kept machine code."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, _sources())
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Machine code for these types; made by another process if there is none."""
-        found = super().load_overload(sig, target_context)
-        if found is None and not _compiling:
-            _compile_elsewhere(self._py_func, sig)
-            found = super().load_overload(sig, target_context)
-        return found
+def part(function: Callable[..., Any]) -> Any:
+    """Decorator of a function that only kernels call: compiled with each of them."""
+    return numba.njit(**_PART_OPTIONS)(function)
 
 
-class _Files(IndexDataCacheFile):
-    """A file for each combination of types: its checksum, then the machine code."""
-
-    def load(self, key: Any) -> Any:
-        """What was kept; None if there is nothing, or it is damaged."""
-        try:
-            content = Path(self._place(key)).read_bytes()
-            if hashlib.sha256(content[_CHECKSUM:]).digest() == content[:_CHECKSUM]:
-                return pickle.loads(content[_CHECKSUM:])
-        except OSError:
-            pass
-        return None
-
-    def save(self, key: Any, data: Any) -> None:
-        """Keep machine code if there is room, in the place of what older sources gave."""
-        path, content = self._place(key), self._dump(data)
-        with contextlib.suppress(OSError):
-            with self._open_for_write(path) as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            for old in glob.glob(glob.escape(self._base) + ".*"):
-                if not old.startswith(self._stamped):
-                    os.unlink(old)
-
-    @property
-    def _base(self) -> str:
-        out: str = self._data_path(self._index_name[: -len(".nbi")])
-        return out
-
-    @property
-    def _stamped(self) -> str:
-        return "%s.%s." % (self._base, self._source_stamp)
-
-    def _place(self, key: Any) -> str:
-        # The types' names say all that tells them apart.
-        text = repr((self._version, [str(part) for part in key[0]], key[1:]))
-        return "%s%s.nbc" % (self._stamped, hashlib.sha256(text.encode()).hexdigest()[:16])
-
-
-def _sources() -> str:
-    """Digest of all files with kernels: they call each other."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        content = path.read_bytes()
-        if b"numba" in content or b"pcainit.engine.compiled.jit" in content:
-            digest.update(content)
-    return digest.hexdigest()[:8]
-
-
-def _compile_elsewhere(function: Callable[..., Any], sig: Any) -> None:
-    """Have another process compile and keep a kernel; if it cannot, this one will."""
-    code = "import sys; sys.path[:] = %r; from %s import compile_here; compile_here()" % (
-        sys.path,
-        __name__,
-    )
-    with contextlib.suppress(OSError, pickle.PicklingError):
-        subprocess.run(
-            [sys.executable or "python3", "-c", code],
-            input=pickle.dumps((function.__module__, function.__qualname__, sig)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-
-def compile_here() -> None:
-    """Compile what standard input names: module, function and types."""
-    global _compiling
-    _compiling = True
-    module, name, sig = pickle.load(sys.stdin.buffer)
-    getattr(importlib.import_module(module), name).compile(sig)
+def all_kernels() -> dict[str, Kernel]:
+    """All kernels by name."""
+    for module in kept.modules():
+        importlib.import_module(module)
+    return dict(_kernels)

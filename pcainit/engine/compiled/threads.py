@@ -7,13 +7,31 @@ import collections
 import concurrent.futures
 import contextlib
 import importlib
+import os
 from typing import Callable, Iterable, Iterator, TypeVar
 
-import numba
 import threadpoolctl
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+_SPANS = 4  # for each thread: none waits long for the last
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    with contextlib.suppress(AttributeError):  # not everywhere
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Threads:
+    count = processors()
+
+
+def thread_count() -> int:
+    """How many threads work."""
+    return _Threads.count
 
 
 def set_threads(threads: int) -> None:
@@ -22,7 +40,7 @@ def set_threads(threads: int) -> None:
     BLAS rounds differently on another number of threads: with one the result hangs on no setting
     of the environment.
     """
-    numba.set_num_threads(max(1, min(int(threads), numba.config.NUMBA_NUM_THREADS)))
+    _Threads.count = max(1, min(int(threads), processors()))
     importlib.import_module("scipy.linalg")  # brings a BLAS of its own: only loaded ones obey
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
 
@@ -37,12 +55,30 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+def spread(work: Callable[[int], object], count: int) -> None:
+    """Do pieces of work 0 to count - 1, which hold no interpreter, on all threads."""
+    threads = min(thread_count(), count)
+    if threads < 2:
+        for number in range(count):
+            work(number)
+        return
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, range(count)):
+            pass
+
+
+def spread_spans(work: Callable[[int, int], object], count: int) -> None:
+    """Do work on items 0 to count - 1, a run of neighbours at a time, on all threads."""
+    spans = min(count, _SPANS * thread_count() if thread_count() > 1 else 1)
+    spread(lambda k: work(k * count // spans, (k + 1) * count // spans), spans)
+
+
 def parallel_map(work: Callable[[Item], Outcome], items: Iterable[Item]) -> list[Outcome]:
     """Results of independent calls, in order; as many at a time as `set_threads` allows.
 
     For work that numpy, scipy or BLAS do without holding the interpreter.
     """
-    with concurrent.futures.ThreadPoolExecutor(numba.get_num_threads()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(thread_count()) as pool:
         return list(pool.map(work, items))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from pcainit.engine.arrays import BoolArray, FloatArray
 from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.kinds import INT, reads, writes
 from pcainit.errors import InputError
 
 # Of the variance inside: what is left of a constant after rounding.  Images without noise have
@@ -244,7 +245,7 @@ def measure_surroundings(images: FloatArray) -> FloatArray:
     return table
 
 
-@kernel()
+@kernel(reads("float32", 3), reads("int64", 2), reads("int64", 2), INT, writes("float64", 2))
 def _measure(images, rim, core, step, table):
     zero = np.float32(0)
     for i in range(len(images)):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from pcainit.engine.arrays import FloatArray
-from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.jit import part
 from pcainit.engine.compiled.lanes import LANES, padded, to_rows
 from pcainit.engine.model.posterior import NUISANCES
 from pcainit.engine.projection.slices import read_cell
@@ -23,19 +23,19 @@ from pcainit.engine.projection.slices import read_cell
 FIXED = 4  # volumes read for the nuisances: the mean and its three moments
 
 
-@kernel()
+@part
 def row_count(q):
     """Rows that inner products are taken of."""
     return q + NUISANCES + 1 + (q + NUISANCES + 1) % 2
 
 
-@kernel()
+@part
 def empty_rows(q, n_samples):
     """Room for one particle's rows, zero where no sample lies."""
     return np.zeros((row_count(q) + FIXED, 2 * (-(-n_samples // LANES) * LANES)), np.float32)
 
 
-@kernel()
+@part
 def row_starts(q, channels, width):
     """Where each channel of `read_rows` goes among the rows, (channels,) int64."""
     starts = np.full(channels, (row_count(q) + FIXED - 1) * width, np.int64)
@@ -47,7 +47,7 @@ def row_starts(q, channels, width):
     return starts
 
 
-@kernel()
+@part
 def component_starts(count, channels, rows):
     """Where each channel of the first components lies among the rows, (channels,) int64."""
     starts = np.full(channels, (rows.shape[0] - 1) * rows.shape[1], np.int64)
@@ -56,7 +56,7 @@ def component_starts(count, channels, rows):
     return starts
 
 
-@kernel()
+@part
 def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, rows):
     """Rows of the components and the mean, and the mean's moments.
 
@@ -79,7 +79,7 @@ def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, ro
             to_rows(model, s, channels, out, starts, s, group, scale, signed)
 
 
-@kernel()
+@part
 def nuisance_rows(rotation, kx, ky, loss, pixel, q, moments, rows):
     """Rows of the nuisances, from those of the mean and its moments.
 
@@ -111,7 +111,7 @@ def nuisance_rows(rotation, kx, ky, loss, pixel, q, moments, rows):
         weaker[k] = loss[k] * mean[k]
 
 
-@kernel()
+@part
 def residual_row(values, root, q, rows):
     """What the mean leaves of the image; `root` is the whitening times sqrt(multiplicity)."""
     half, mean, rest = rows.shape[1] // 2, rows[q], rows[q + NUISANCES]
@@ -121,7 +121,7 @@ def residual_row(values, root, q, rows):
         rest[half + k] = values[2 * k + 1] * root[k] - mean[half + k]
 
 
-@kernel()
+@part
 def inner_products(rows, out):
     """``out = rows rows'``, in blocks of two by two; lower triangle of blocks."""
     zero = np.float32(0)

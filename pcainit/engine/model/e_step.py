@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
+from pcainit.engine.compiled.threads import thread_count
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.model.columns import along_rows
 from pcainit.engine.model.e_step_kernels import (
@@ -141,11 +141,13 @@ def posterior_statistics(
     """
     m, t = len(index), len(volumes) + NUISANCES
     out = ParticleStatistics(np.zeros((m, t, t), np.float32), np.zeros((m, t), np.float32))
-    measure_particles(
+    blocks = _blocks(background.grid, sum_channels(len(volumes), False), m)
+    measure_particles.over_blocks(
+        blocks,
         _images(background),
         _volumes(background, volumes),
         np.asarray(precision, np.float64),
-        _visits(background, index, _blocks(background.grid, sum_channels(len(volumes), False), m)),
+        _visits(background, index, blocks),
         out.grams,
         out.scores,
     )
@@ -197,7 +199,7 @@ def component_e_step(
         moments,
         squares,
         found.gains,
-        _complete(gather(found.sums, 2 * free), free),
+        _complete(_gathered(found.sums, 2 * free), free),
         _cell_means(found.local.sum(axis=0), grid, total, n),
     )
 
@@ -241,7 +243,9 @@ def class_e_step(
     """
     found = _expect_classes(background, differences, weights, precision, index, with_sums=True)
     k = len(differences)
-    return ClassSums(found.responsibilities, found.gains, _complete(gather(found.sums, 3 * k), k))
+    return ClassSums(
+        found.responsibilities, found.gains, _complete(_gathered(found.sums, 3 * k), k)
+    )
 
 
 def unexplained_slices(background: Background, model: LatentModel, index: IntArray) -> ComplexArray:
@@ -261,7 +265,8 @@ def unexplained_slices(background: Background, model: LatentModel, index: IntArr
     """
     precision = np.concatenate([np.ones(model.q), model.nuisance.precision])
     out = np.empty((len(index), 2 * len(background.grid.frequencies)), np.float32)
-    residual_slices(
+    residual_slices.over_spans(
+        len(index),
         _images(background),
         _volumes(background, model.scaled),
         model.q,
@@ -294,7 +299,8 @@ def _expect(
         np.zeros((blocks, t)),
         np.zeros(len(index)),
     )
-    expect_components(
+    expect_components.over_blocks(
+        blocks,
         _images(background),
         _volumes(background, scaled),
         n_free,
@@ -326,7 +332,8 @@ def _expect_classes(
         np.zeros((n, k), np.float32),
         np.zeros(n),
     )
-    expect_classes(
+    expect_classes.over_blocks(
+        blocks,
         _images(background),
         _volumes(background, differences),
         np.log(np.maximum(weights, 1e-12)),
@@ -341,6 +348,13 @@ def _expect_classes(
 def _moments(found: ComponentBlocks, n: int) -> tuple[FloatArray, FloatArray]:
     """Means over n particles."""
     return found.moments.sum(axis=0) / n, found.squares.sum(axis=0) / n
+
+
+def _gathered(sums: FloatArray, channels: int) -> FloatArray:
+    """The blocks' sums added up: (z, y, x, channels)."""
+    out = np.zeros(sums.shape[1:4] + (channels,), np.float32)
+    gather.over_spans(len(out), sums, out)
+    return out
 
 
 def _blocks(grid: Grid, channels: int, n: int) -> int:
@@ -378,7 +392,7 @@ def _images(background: Background) -> Images:
 
 def _volumes(background: Background, scaled: FloatArray) -> FloatArray:
     """Transforms of the mean, its moments and the components; see `columns.read_rows`."""
-    grid, threads = background.grid, numba.get_num_threads()
+    grid, threads = background.grid, thread_count()
     transforms = background.transforms + grid.transforms(scaled, threads)
     return grid.side_by_side(transforms, channel_count(len(transforms)), threads).view(np.float32)
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from pcainit.engine.arrays import FloatArray, IntArray
-from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.jit import kernel, part
+from pcainit.engine.compiled.kinds import INT, YES_NO, reads, record, writes
 from pcainit.engine.compiled.lanes import LANES, add_scaled, from_rows, padded
 from pcainit.engine.model.columns import component_starts
 from pcainit.engine.model.particle_kernels import (
+    IMAGES,
     make_scratch,
     make_work,
     measure_particle,
@@ -82,7 +83,21 @@ class ClassBlocks(NamedTuple):
     gains: FloatArray
 
 
-@kernel()
+VISITS = record(Visits, reads("int64", 1), reads("int64", 1), reads("int64", 1))
+_COMPONENT_BLOCKS = record(
+    ComponentBlocks,
+    writes("float32", 5),
+    writes("float32", 3),
+    writes("float64", 3),
+    writes("float64", 2),
+    writes("float64", 1),
+)
+_CLASS_BLOCKS = record(
+    ClassBlocks, writes("float32", 5), writes("float32", 2), writes("float64", 1)
+)
+
+
+@part
 def _numerators(ctf, back, q, sought, scratch, mean, moment, starts, add):
     """What one particle adds to the numerators: samples times `LANES` channels, in `add`.
 
@@ -114,7 +129,7 @@ def _numerators(ctf, back, q, sought, scratch, mean, moment, starts, add):
             from_rows(flat, starts, s, k, scratch.scale, scratch.signed, add, k * width + s, width)
 
 
-@kernel()
+@part
 def _class_weights(images, i, sought, moment, width, add):
     """What one particle adds to the classes' weights, behind the numerators in `add`."""
     ctf = images.ctf[i]
@@ -124,7 +139,7 @@ def _class_weights(images, i, sought, moment, width, add):
             add[k * width + 2 * sought + a] = square * moment[a, a]
 
 
-@kernel()
+@part
 def _scatter(images, scratch, add, sums):
     """Add one particle's `add` (samples times channels) to `sums` (z, y, x, channels)."""
     total = sums.shape[3]
@@ -143,7 +158,7 @@ def _scatter(images, scratch, add, sums):
                     add_scaled(flat, place + total + s, add, k * total + s, far)
 
 
-@kernel()
+@part
 def _add_moment(images, i, scratch, cells, packed, out):
     """Add one particle's second moment, times each sample's weight, to the sample's cell.
 
@@ -190,8 +205,20 @@ def moment_channels(q: int) -> int:
     return padded(1 + q * (q + 1) // 2)
 
 
-@kernel()
-def _measure_block(block, images, volumes, precision, visits, grams, scores):
+@kernel(
+    INT,
+    IMAGES,
+    reads("float32", 4),
+    reads("float64", 1),
+    VISITS,
+    writes("float32", 3),
+    writes("float32", 2),
+)
+def measure_particles(block, images, volumes, precision, visits, grams, scores):
+    """Statistics of every particle: `grams` (m, t, t) and `scores` (m, t), in `Visits.rows`.
+
+    `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.
+    """
     t, n_samples = len(precision), images.ctf.shape[1]
     scratch = make_scratch(t - NUISANCES, n_samples, volumes.shape[3], 0)
     work = make_work(t)
@@ -206,18 +233,23 @@ def _measure_block(block, images, volumes, precision, visits, grams, scores):
                 grams[row, b, a] = gram[a, b]
 
 
-@kernel(parallel=True)
-def measure_particles(images, volumes, precision, visits, grams, scores):
-    """Statistics of every particle: `grams` (m, t, t) and `scores` (m, t), in `Visits.rows`.
+@kernel(
+    INT,
+    IMAGES,
+    reads("float32", 4),
+    INT,
+    reads("float64", 1),
+    VISITS,
+    reads("int32", 1),
+    _COMPONENT_BLOCKS,
+)
+def expect_components(block, images, volumes, n_free, precision, visits, cells, out):
+    """Moments of every particle's coefficients, and the normal equations of the free components.
 
-    `volumes` (z, y, x, channels) are as `columns.read_rows` takes them.
+    Of the components in `volumes` the first `n_free` are free; where none is, no sums are made.
+    `out` is a `ComponentBlocks`; sums of a block are set, moments are added to.  Moments have what
+    was corrected before added.
     """
-    for block in numba.prange(len(visits.starts) - 1):
-        _measure_block(block, images, volumes, precision, visits, grams, scores)
-
-
-@kernel()
-def _component_block(block, images, volumes, n_free, precision, visits, cells, out):
     t, n_samples = len(precision), images.ctf.shape[1]
     q, width = t - NUISANCES, out.sums.shape[4]
     scratch = make_scratch(q, n_samples, volumes.shape[3], out.local.shape[1])
@@ -252,21 +284,22 @@ def _component_block(block, images, volumes, n_free, precision, visits, cells, o
         _scatter(images, scratch, add, out.sums[block])
 
 
-@kernel(parallel=True)
-def expect_components(images, volumes, n_free, precision, visits, cells, out):
-    """Moments of every particle's coefficients, and the normal equations of the free components.
+@kernel(
+    INT,
+    IMAGES,
+    reads("float32", 4),
+    reads("float64", 1),
+    reads("float64", 1),
+    VISITS,
+    YES_NO,
+    _CLASS_BLOCKS,
+)
+def expect_classes(block, images, volumes, log_weights, precision, visits, with_sums, out):
+    """Responsibilities of every particle for the classes, and sums for new volumes of theirs.
 
-    Of the components in `volumes` the first `n_free` are free; where none is, no sums are made.
-    `out` is a `ComponentBlocks`; sums of a block are set, moments are added to.  Moments have what
-    was corrected before added.
+    `volumes` are the classes' differences from the mean, `log_weights` (K,) the logarithms of
+    their weights, `out` a `ClassBlocks`; its sums are set if `with_sums`.
     """
-    # What a parallel loop itself writes to members of a tuple, numba takes for dead.
-    for block in numba.prange(len(visits.starts) - 1):
-        _component_block(block, images, volumes, n_free, precision, visits, cells, out)
-
-
-@kernel()
-def _class_block(block, images, volumes, log_weights, precision, visits, with_sums, out):
     t, n_samples = len(precision), images.ctf.shape[1]
     q, width = t - NUISANCES, out.sums.shape[4]
     scratch = make_scratch(q, n_samples, volumes.shape[3], 0)
@@ -290,57 +323,51 @@ def _class_block(block, images, volumes, log_weights, precision, visits, with_su
             _scatter(images, scratch, add, out.sums[block])
 
 
-@kernel(parallel=True)
-def expect_classes(images, volumes, log_weights, precision, visits, with_sums, out):
-    """Responsibilities of every particle for the classes, and sums for new volumes of theirs.
-
-    `volumes` are the classes' differences from the mean, `log_weights` (K,) the logarithms of
-    their weights, `out` a `ClassBlocks`; its sums are set if `with_sums`.
-    """
-    for block in numba.prange(len(visits.starts) - 1):
-        _class_block(block, images, volumes, log_weights, precision, visits, with_sums, out)
-
-
-@kernel(parallel=True)
-def gather(sums, channels):
-    """The blocks' sums added up, without empty channels: (z, y, x, channels)."""
-    out = np.zeros((sums.shape[1], sums.shape[2], sums.shape[3], channels), np.float32)
-    for z in numba.prange(sums.shape[1]):
+@kernel(INT, INT, reads("float32", 5), writes("float32", 4))
+def gather(first, last, sums, out):
+    """The blocks' sums added up, without empty channels, in `out` (z, y, x, channels)."""
+    for z in range(first, last):
         for block in range(sums.shape[0]):
             for y in range(sums.shape[2]):
                 for x in range(sums.shape[3]):
                     row, part = out[z, y, x], sums[block, z, y, x]
-                    for m in range(channels):
+                    for m in range(out.shape[3]):
                         row[m] += part[m]
-    return out
 
 
-@kernel(parallel=True)
-def residual_slices(images, volumes, q, precision, index, out):
+@kernel(
+    INT,
+    INT,
+    IMAGES,
+    reads("float32", 4),
+    INT,
+    reads("float64", 1),
+    reads("int64", 1),
+    writes("float32", 2),
+)
+def residual_slices(first, last, images, volumes, q, precision, index, out):
     """What the model's posterior means leave of each particle, times CTF over noise variance.
 
     `out` (m, 2p) gets it as real and imaginary parts; `volumes` and `precision` are as
     `measure_particles` takes them, `index` (m,) are the particles.
     """
     n_samples, t = images.ctf.shape[1], q + NUISANCES
-    blocks = min(16, len(index))
-    for block in numba.prange(blocks):
-        scratch = make_scratch(q, n_samples, volumes.shape[3], 0)
-        gram = np.empty((t, t), np.float32)
-        score = np.empty(t, np.float32)
-        covariance = np.empty((t, t))
-        mean, room = np.empty(t), np.empty(t)
-        half = scratch.rows.shape[1] // 2
-        for place in range(block * len(index) // blocks, (block + 1) * len(index) // blocks):
-            i = index[place]
-            measure_particle(images, i, volumes, q, precision, scratch, gram, score)
-            invert_posterior(gram, precision, score, covariance, mean, room)
-            rest = scratch.rows[t]
-            for a in range(t):
-                row, m = scratch.rows[a], np.float32(mean[a])
-                for k in range(2 * half):
-                    rest[k] -= m * row[k]
-            for k in range(n_samples):
-                factor = images.ctf[i, k] * images.back[k]
-                out[place, 2 * k] = factor * rest[k]
-                out[place, 2 * k + 1] = factor * rest[half + k]
+    scratch = make_scratch(q, n_samples, volumes.shape[3], 0)
+    gram = np.empty((t, t), np.float32)
+    score = np.empty(t, np.float32)
+    covariance = np.empty((t, t))
+    mean, room = np.empty(t), np.empty(t)
+    half = scratch.rows.shape[1] // 2
+    for place in range(first, last):
+        i = index[place]
+        measure_particle(images, i, volumes, q, precision, scratch, gram, score)
+        invert_posterior(gram, precision, score, covariance, mean, room)
+        rest = scratch.rows[t]
+        for a in range(t):
+            row, m = scratch.rows[a], np.float32(mean[a])
+            for k in range(2 * half):
+                rest[k] -= m * row[k]
+        for k in range(n_samples):
+            factor = images.ctf[i, k] * images.back[k]
+            out[place, 2 * k] = factor * rest[k]
+            out[place, 2 * k + 1] = factor * rest[half + k]

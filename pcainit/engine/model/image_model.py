@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Iterator
 
-import numba
 import numpy as np
 
 from pcainit.buffers import Reused
 from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
+from pcainit.engine.compiled.threads import thread_count
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.poses import view_rank
 from pcainit.engine.images.particles import Slices
@@ -156,7 +156,7 @@ class Background:
     @cached_property
     def transforms(self) -> list[ComplexArray]:
         """Those of the mean and its moments; see `Grid.transforms`."""
-        return self.grid.transforms([self.mean, *self.moments], numba.get_num_threads())
+        return self.grid.transforms([self.mean, *self.moments], thread_count())
 
 
 def make_background(

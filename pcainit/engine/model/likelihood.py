@@ -3,20 +3,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from pcainit.engine.arrays import ComplexArray, FloatArray
 from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.kinds import INT, reads, writes
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.projection.slices import empty_places, in_lanes, locate, read_cell, slice_data
+from pcainit.engine.projection.slices import (
+    SLICE_DATA,
+    empty_places,
+    in_lanes,
+    locate,
+    read_cell,
+    slice_data,
+)
 
 
-@kernel(parallel=True)
-def _log_likelihoods(data, multiplicity, volumes, out):
+@kernel(INT, INT, SLICE_DATA, reads("float32", 1), reads("float32", 4), writes("float64", 2))
+def _log_likelihoods(first, last, data, multiplicity, volumes, out):
     flat, channels, n_classes = volumes.ravel(), volumes.shape[3], out.shape[1]
     values, ctf, whitening, reach = data.values, data.ctf, data.whitening, data.reach
-    for i in numba.prange(values.shape[0]):
+    for i in range(first, last):
         places = empty_places(len(whitening))
         cells, fractions, signs = places
         model = np.empty(channels, np.float32)
@@ -32,7 +39,8 @@ def _log_likelihoods(data, multiplicity, volumes, out):
                 total[m] += w * (
                     values[i, 2 * k] * re + values[i, 2 * k + 1] * im - 0.5 * (re * re + im * im)
                 )
-        out[i] = total
+        for m in range(n_classes):
+            out[i, m] = total[m]
 
 
 def log_likelihoods(slices: Slices, transforms: ComplexArray, whitening: FloatArray) -> FloatArray:
@@ -55,9 +63,10 @@ def log_likelihoods(slices: Slices, transforms: ComplexArray, whitening: FloatAr
     """
     grid = slices.grid
     out = np.empty((len(slices), transforms.shape[-1]), np.float64)
-    _log_likelihoods(
+    _log_likelihoods.over_spans(
+        len(slices),
         slice_data(slices.values, slices.ctf, slices.rotations, grid, whitening),
-        grid.multiplicity,
+        np.asarray(grid.multiplicity, np.float32),
         in_lanes(transforms),
         out,
     )

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from typing import Iterable
 
-import numba
 import numpy as np
 
 from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
 from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.kinds import INT, reads, writes
 from pcainit.engine.compiled.threads import parallel_map
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import solvent_level
 from pcainit.engine.model.e_step import ComponentSums
 from pcainit.engine.model.image_model import Background
 from pcainit.engine.projection.slices import (
+    SLICE_DATA,
     block_starts,
     complete_half_space,
     empty_places,
@@ -29,28 +30,27 @@ PRIOR_OVER_NOISE = 12.0
 _BLOCKS = 8
 
 
-@kernel(parallel=True)
-def _add_weights(data, order, starts, sums):
+@kernel(INT, SLICE_DATA, reads("int64", 1), reads("int64", 1), writes("float32", 4))
+def _add_weights(block, data, order, starts, sums):
     ctf, whitening, reach = data.ctf, data.whitening, data.reach
     step_y = reach + 1
     step_z = (2 * reach + 1) * step_y
-    for g in numba.prange(len(starts) - 1):
-        out = sums[g].ravel()
-        places = empty_places(len(whitening))
-        cells, fractions = places.cells, places.fractions
-        for j in range(starts[g], starts[g + 1]):
-            i = order[j]
-            locate(data.rotations[i], data, places)
-            for k in range(len(whitening)):
-                fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
-                c = ctf[i, k] * whitening[k]
-                near, far = c * c * (1 - fx), c * c * fx
-                for dz in range(2):
-                    for dy in range(2):
-                        share = (fz if dz else 1 - fz) * (fy if dy else 1 - fy)
-                        place = cells[k] + dz * step_z + dy * step_y
-                        out[place] += share * near
-                        out[place + 1] += share * far
+    out = sums[block].ravel()
+    places = empty_places(len(whitening))
+    cells, fractions = places.cells, places.fractions
+    for j in range(starts[block], starts[block + 1]):
+        i = order[j]
+        locate(data.rotations[i], data, places)
+        for k in range(len(whitening)):
+            fx, fy, fz = fractions[0, k], fractions[1, k], fractions[2, k]
+            c = ctf[i, k] * whitening[k]
+            near, far = c * c * (1 - fx), c * c * fx
+            for dz in range(2):
+                for dy in range(2):
+                    share = (fz if dz else 1 - fz) * (fy if dy else 1 - fy)
+                    place = cells[k] + dz * step_z + dy * step_y
+                    out[place] += share * near
+                    out[place + 1] += share * far
 
 
 def total_weight(background: Background, index: IntArray) -> FloatArray:
@@ -58,7 +58,8 @@ def total_weight(background: Background, index: IntArray) -> FloatArray:
     slices, grid = background.slices, background.grid
     order = index[np.argsort(background.rank[index], kind="stable")]
     sums = np.zeros((_BLOCKS,) + grid.half_shape, np.float32)
-    _add_weights(
+    _add_weights.over_blocks(
+        _BLOCKS,
         slice_data(slices.values, slices.ctf, slices.rotations, grid, background.whitening),
         order,
         block_starts(len(order), _BLOCKS),
@@ -124,7 +125,8 @@ def maximise(
     known = [weight * found.local[:, place][grid.cells] for place in diagonal]
     prior = _prior(background, scaled, mask, known) * damping
     out = np.empty(grid.half_shape + (q,), np.complex64)
-    solve_voxels(
+    solve_voxels.over_spans(
+        len(out),
         found.sums,
         weight,
         grid.cells,
@@ -198,8 +200,18 @@ def _masked(transforms: ComplexArray, grid: Grid, mask: FloatArray) -> FloatArra
     return np.stack(parallel_map(volume, range(transforms.shape[-1])))
 
 
-@kernel(parallel=True)
-def solve_voxels(numerators, weight, cells, local, prior, shell_map, out):
+@kernel(
+    INT,
+    INT,
+    reads("float32", 4),
+    reads("float32", 3),
+    reads("int32", 3),
+    reads("float32", 2),
+    reads("float64", 2),
+    reads("int32", 3),
+    writes("complex64", 4),
+)
+def solve_voxels(first, last, numerators, weight, cells, local, prior, shell_map, out):
     """Solve each voxel's normal equations ``(weight M + diag(prior)) u = numerator``.
 
     Derivation.  The expected log-posterior of the components U is, with the free ones' slices
@@ -234,7 +246,7 @@ def solve_voxels(numerators, weight, cells, local, prior, shell_map, out):
     out : (z, y, x, q) complex64
     """
     q = prior.shape[0]
-    for z in numba.prange(numerators.shape[0]):
+    for z in range(first, last):
         low = np.zeros((q, q))
         re = np.zeros(q)
         im = np.zeros(q)

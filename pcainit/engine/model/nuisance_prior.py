@@ -18,6 +18,7 @@ from pcainit.engine.model.statistics import Latents, marginalise, measurements
 
 MAX_LEARNT = 20000  # particles tell the spread of all
 TELLING = 8000  # of them tell it well enough between two rounds
+_BLOCKS = 16
 SETTLED = 1e-3  # relative change of a variance that ends an iteration
 _OWN = [0, 1, 3, 6]  # coefficients of which each has a spread of its own
 _FARTHEST = 4.0  # of a leap, in steps: farther ones overshoot
@@ -73,9 +74,14 @@ def learn_spread(
     before = np.zeros(scores.shape) if offsets is None else offsets.astype(np.float64)
     plain = scores + start.precision * before  # the pass took the offsets' prior off
     grams = np.ascontiguousarray(grams)
+    starts = np.arange(_BLOCKS + 1) * len(grams) // _BLOCKS
     spread, trail = start, [start]
     for _ in range(rounds):
-        second, squares = moments(grams, plain, before, trail[-1].precision)
+        second, squares = np.zeros((2, _BLOCKS, len(spread.precision)))
+        moments.over_blocks(
+            _BLOCKS, starts, grams, plain, before, trail[-1].precision, second, squares
+        )
+        second, squares = second.sum(axis=0), squares.sum(axis=0)
         spread = trail[-1].improved(second / len(grams), squares / len(grams))
         if np.allclose(spread.precision, trail[-1].precision, rtol=SETTLED, atol=0):
             break

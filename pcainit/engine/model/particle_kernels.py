@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pcainit.engine.arrays import FloatArray
-from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.jit import part
+from pcainit.engine.compiled.kinds import INT, SINGLE, reads, record
 from pcainit.engine.compiled.lanes import LANES
 from pcainit.engine.model.columns import (
     empty_rows,
@@ -60,6 +61,23 @@ class Images(NamedTuple):
     pixel: np.float32
 
 
+IMAGES = record(
+    Images,
+    reads("float32", 2),
+    reads("float32", 2),
+    reads("float32", 3),
+    reads("float32", 2),
+    reads("float32", 1),
+    reads("float32", 1),
+    reads("float32", 1),
+    reads("float32", 1),
+    reads("float32", 1),
+    SINGLE,
+    INT,
+    SINGLE,
+)
+
+
 class Work(NamedTuple):
     """One particle's statistics and posterior, as single precision too where sums need it."""
 
@@ -90,7 +108,7 @@ class Scratch(NamedTuple):
     weights: FloatArray
 
 
-@kernel()
+@part
 def make_scratch(q, n_samples, channels, n_cells):
     """Room for one particle's columns, and for `n_cells` cells where second moments go."""
     rows = empty_rows(q, n_samples)
@@ -112,7 +130,7 @@ def make_scratch(q, n_samples, channels, n_cells):
     )
 
 
-@kernel()
+@part
 def make_work(t):
     """Room for one particle's statistics and posterior."""
     return Work(
@@ -126,7 +144,7 @@ def make_work(t):
     )
 
 
-@kernel()
+@part
 def measure_particle(images, i, volumes, q, precision, scratch, gram, score):
     """Rows of one particle, ``gram = A' A`` (lower triangle) and ``score = A' r``."""
     rotation, rows = images.rotations[i], scratch.rows
@@ -156,7 +174,7 @@ def measure_particle(images, i, volumes, q, precision, scratch, gram, score):
         score[q + a] -= precision[q + a] * images.offsets[i, a]
 
 
-@kernel()
+@part
 def set_scale(ctf, factor, scratch):
     """Factors of the samples' real and imaginary parts."""
     for k in range(len(ctf)):

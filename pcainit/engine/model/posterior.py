@@ -21,16 +21,16 @@ of ``L_aa^2 / D_aa``.
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.jit import kernel, part
+from pcainit.engine.compiled.kinds import INT, reads, writes
 
 # Contrast; shift x, y; rotation about x, y, z (image's frame); fall-off with resolution.
 NUISANCES = 7
 
 
-@kernel()
+@part
 def _root_of_inverse(gram, precision, root, room):
     """Upper triangle T of ``T T' = (gram + diag(precision))^-1``, in `root` and its diagonal.
 
@@ -60,7 +60,7 @@ def _root_of_inverse(gram, precision, root, room):
     return log_det
 
 
-@kernel()
+@part
 def _turn(root, vector, out):
     """``out = T' vector`` of an upper triangle T."""
     for b in range(len(out)):
@@ -69,7 +69,7 @@ def _turn(root, vector, out):
             out[b] += root[a, b] * vector[a]
 
 
-@kernel()
+@part
 def _posterior_mean(root, score, room, mean):
     """``mean = T T' score`` of an upper triangle T; returns ``score' mean``."""
     t, size = len(score), 0.0
@@ -82,7 +82,7 @@ def _posterior_mean(root, score, room, mean):
     return size
 
 
-@kernel()
+@part
 def invert_posterior(gram, precision, score, covariance, mean, room):
     """Covariance and mean of the coefficients; returns the log marginal likelihood ratio.
 
@@ -103,7 +103,7 @@ def invert_posterior(gram, precision, score, covariance, mean, room):
     return 0.5 * (gain - log_det)
 
 
-@kernel()
+@part
 def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     """Responsibilities of K classes, column k of A being class k's difference from the mean.
 
@@ -199,26 +199,32 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     return top + np.log(total)
 
 
-@kernel(parallel=True)
-def moments(grams, plain, before, precision):
+@kernel(
+    INT,
+    reads("int64", 1),
+    reads("float32", 3),
+    reads("float64", 2),
+    reads("float64", 2),
+    reads("float64", 1),
+    writes("float64", 2),
+    writes("float64", 2),
+)
+def moments(block, starts, grams, plain, before, precision, second, squares):
     """Sums over particles of the coefficients' second moments, and of their means squared.
 
     `grams` (n, t, t) float32, `plain` and `before` (n, t) float64: scores without the prior's mean,
-    and what was corrected before; returns two (t,) float64.
+    and what was corrected before; `second` and `squares` (blocks, t) float64 are added to.
     """
-    t, blocks = len(precision), 16
-    second, squares = np.zeros((blocks, t)), np.zeros((blocks, t))
-    for block in numba.prange(blocks):
-        root, room, mean, score = np.empty((t, t)), np.empty(t), np.empty(t), np.empty(t)
-        for i in range(block * len(grams) // blocks, (block + 1) * len(grams) // blocks):
-            for a in range(t):
-                score[a] = plain[i, a] - precision[a] * before[i, a]
-            _root_of_inverse(grams[i], precision, root, room)
-            _posterior_mean(root, score, room, mean)
-            for a in range(t):
-                whole, variance = (mean[a] + before[i, a]) ** 2, 0.0
-                for k in range(a, t):
-                    variance += root[a, k] * root[a, k]
-                squares[block, a] += whole
-                second[block, a] += whole + variance
-    return second.sum(axis=0), squares.sum(axis=0)
+    t = len(precision)
+    root, room, mean, score = np.empty((t, t)), np.empty(t), np.empty(t), np.empty(t)
+    for i in range(starts[block], starts[block + 1]):
+        for a in range(t):
+            score[a] = plain[i, a] - precision[a] * before[i, a]
+        _root_of_inverse(grams[i], precision, root, room)
+        _posterior_mean(root, score, room, mean)
+        for a in range(t):
+            whole, variance = (mean[a] + before[i, a]) ** 2, 0.0
+            for k in range(a, t):
+                variance += root[a, k] * root[a, k]
+            squares[block, a] += whole
+            second[block, a] += whole + variance

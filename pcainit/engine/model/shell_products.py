@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.kinds import INT, reads, writes
+from pcainit.engine.compiled.threads import thread_count
 from pcainit.engine.model.image_model import Background
 from pcainit.engine.projection.slices import (
+    SLICE_DATA,
     block_starts,
     channel_count,
     empty_places,
@@ -22,30 +24,39 @@ _BLOCKS = 16
 _NEGLIGIBLE = 1e-4  # of a weight
 
 
-@kernel(parallel=True)
-def _shell_products(data, volumes, shell, index, starts, weights, products, squares):
+@kernel(
+    INT,
+    SLICE_DATA,
+    reads("float32", 4),
+    reads("int32", 1),
+    reads("int64", 1),
+    reads("int64", 1),
+    reads("float32", 2),
+    writes("float64", 3),
+    writes("float64", 3),
+)
+def _shell_products(block, data, volumes, shell, index, starts, weights, products, squares):
     flat, channels, reach = volumes.ravel(), volumes.shape[3], data.reach
     values, ctf, whitening = data.values, data.ctf, data.whitening
-    for block in numba.prange(len(starts) - 1):
-        places = empty_places(len(shell))
-        cells, fractions, signs = places
-        view = np.empty(channels, np.float32)
-        for j in range(starts[block], starts[block + 1]):
-            i = index[j]
-            locate(data.rotations[i], data, places)
-            for k in range(len(shell)):
-                read_cell(flat, channels, reach, cells, fractions, k, view, 0)
-                factor = ctf[i, k]
-                scale = factor * whitening[k] * whitening[k]
-                re = values[i, 2 * k] - factor * view[0]
-                im = signs[k] * values[i, 2 * k + 1] - factor * view[1]
-                for m in range(weights.shape[1]):
-                    if weights[j, m] < _NEGLIGIBLE:
-                        continue
-                    a, b = view[2 * m + 2], view[2 * m + 3]
-                    share = weights[j, m] * scale
-                    products[block, m, shell[k]] += share * (a * re + b * im)
-                    squares[block, m, shell[k]] += share * factor * (a * a + b * b)
+    places = empty_places(len(shell))
+    cells, fractions, signs = places
+    view = np.empty(channels, np.float32)
+    for j in range(starts[block], starts[block + 1]):
+        i = index[j]
+        locate(data.rotations[i], data, places)
+        for k in range(len(shell)):
+            read_cell(flat, channels, reach, cells, fractions, k, view, 0)
+            factor = ctf[i, k]
+            scale = factor * whitening[k] * whitening[k]
+            re = values[i, 2 * k] - factor * view[0]
+            im = signs[k] * values[i, 2 * k + 1] - factor * view[1]
+            for m in range(weights.shape[1]):
+                if weights[j, m] < _NEGLIGIBLE:
+                    continue
+                a, b = view[2 * m + 2], view[2 * m + 3]
+                share = weights[j, m] * scale
+                products[block, m, shell[k]] += share * (a * re + b * im)
+                squares[block, m, shell[k]] += share * factor * (a * a + b * b)
 
 
 def shell_products(
@@ -71,9 +82,10 @@ def shell_products(
     """
     slices, grid = background.slices, background.grid
     volumes = np.concatenate([background.mean[None], differences])
-    transforms = grid.to_fourier(volumes, channel_count(len(volumes)), numba.get_num_threads())
+    transforms = grid.to_fourier(volumes, channel_count(len(volumes)), thread_count())
     products, squares = np.zeros((2, _BLOCKS, len(differences), grid.n_shells))
-    _shell_products(
+    _shell_products.over_blocks(
+        _BLOCKS,
         slice_data(slices.values, slices.ctf, slices.rotations, grid, background.whitening),
         transforms.view(np.float32),
         grid.shell,

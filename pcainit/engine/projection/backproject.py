@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import numba
 import numpy as np
 from scipy import fft
 
 from pcainit.engine.arrays import ComplexArray, FloatArray
-from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.jit import kernel, part
+from pcainit.engine.compiled.kinds import INT, reads, writes
+from pcainit.engine.compiled.threads import thread_count
 from pcainit.engine.geometry.grid import Grid
 
 _TOGETHER = 16  # images whose values are written side by side
@@ -33,7 +34,7 @@ def weight_kernel(weight: FloatArray, grid: Grid) -> FloatArray:
     return out
 
 
-@kernel()
+@part
 def _read_image(image, size, x, y, out):
     """Linear interpolation of a periodic image (size squared,) at places from its origin."""
     size, zero, one = np.int32(size), np.int32(0), np.int32(1)
@@ -49,26 +50,24 @@ def _read_image(image, size, x, y, out):
         )
 
 
-@kernel(parallel=True)
-def _back_project(images, rotations, points, out):
+@kernel(INT, reads("float32", 3), reads("float32", 3), reads("float32", 2), writes("float32", 2))
+def _back_project(block, images, rotations, points, out):
     size, count = images.shape[1], points.shape[1]
-    blocks = (images.shape[0] + _TOGETHER - 1) // _TOGETHER
     px, py, pz = points[0], points[1], points[2]
-    for block in numba.prange(blocks):
-        first = block * _TOGETHER
-        last = min(first + _TOGETHER, images.shape[0])
-        x, y = np.empty(count, np.float32), np.empty(count, np.float32)
-        values = np.empty((_TOGETHER, count), np.float32)
-        for i in range(first, last):
-            turn = rotations[i]
-            for v in range(count):
-                x[v] = turn[0, 0] * px[v] + turn[0, 1] * py[v] + turn[0, 2] * pz[v]
-            for v in range(count):
-                y[v] = turn[1, 0] * px[v] + turn[1, 1] * py[v] + turn[1, 2] * pz[v]
-            _read_image(images[i].ravel(), size, x, y, values[i - first])
+    first = block * _TOGETHER
+    last = min(first + _TOGETHER, images.shape[0])
+    x, y = np.empty(count, np.float32), np.empty(count, np.float32)
+    values = np.empty((_TOGETHER, count), np.float32)
+    for i in range(first, last):
+        turn = rotations[i]
         for v in range(count):
-            for i in range(first, last):
-                out[v, i] = values[i - first, v]
+            x[v] = turn[0, 0] * px[v] + turn[0, 1] * py[v] + turn[0, 2] * pz[v]
+        for v in range(count):
+            y[v] = turn[1, 0] * px[v] + turn[1, 1] * py[v] + turn[1, 2] * pz[v]
+        _read_image(images[i].ravel(), size, x, y, values[i - first])
+    for v in range(count):
+        for i in range(first, last):
+            out[v, i] = values[i - first, v]
 
 
 def back_project(
@@ -97,10 +96,11 @@ def back_project(
     plane[:, ky, kx] = samples * gain.astype(np.float32)
     column = (kx == 0) & (ky > 0)
     plane[:, -ky[column], 0] = np.conj(plane[:, ky[column], 0])
-    images = fft.irfft2(plane, s=(size, size), workers=numba.get_num_threads())
+    images = fft.irfft2(plane, s=(size, size), workers=thread_count())
     images *= np.float32(size**2 * grid._scale)
     out = np.empty((len(points), len(samples)), np.float32)
-    _back_project(
+    _back_project.over_blocks(
+        -(-len(images) // _TOGETHER),
         images.astype(np.float32),
         np.asarray(rotations, np.float32),
         np.ascontiguousarray(np.float32(fine) * points.T),

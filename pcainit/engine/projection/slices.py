@@ -14,7 +14,8 @@ import numpy as np
 
 from pcainit.buffers import aligned_array
 from pcainit.engine.arrays import AnyArray, ComplexArray, FloatArray, IntArray
-from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.jit import OPTIONS, kernel, part
+from pcainit.engine.compiled.kinds import INT, SINGLE, reads, record, writes
 from pcainit.engine.compiled.lanes import LANES, add_sample, padded, weighted_corners
 from pcainit.engine.geometry.grid import Grid
 
@@ -72,7 +73,7 @@ class SliceData(NamedTuple):
     whitening : (p,) float32
         One over the noise's standard deviation at each sample.
     rotations, kx, ky, oversampling, reach
-        As of `SlicePlanes`: numba's parallel loops take no tuple inside a tuple.
+        As of `SlicePlanes`: kernels take no tuple inside a tuple.
     """
 
     values: FloatArray
@@ -83,6 +84,22 @@ class SliceData(NamedTuple):
     ky: FloatArray
     oversampling: np.float32
     reach: int
+
+
+SLICE_PLANES = record(
+    SlicePlanes, reads("float32", 3), reads("float32", 1), reads("float32", 1), SINGLE, INT
+)
+SLICE_DATA = record(
+    SliceData,
+    reads("float32", 2),
+    reads("float32", 2),
+    reads("float32", 1),
+    reads("float32", 3),
+    reads("float32", 1),
+    reads("float32", 1),
+    SINGLE,
+    INT,
+)
 
 
 class Places(NamedTuple):
@@ -141,7 +158,7 @@ def slice_data(
     )
 
 
-@kernel()
+@part
 def empty_places(n_samples):
     """Room for what `locate` finds."""
     return Places(
@@ -151,7 +168,7 @@ def empty_places(n_samples):
     )
 
 
-@kernel()
+@part
 def locate(rotation, planes, places):
     """Find where each sample of one slice lies in the stored half-space.
 
@@ -189,7 +206,7 @@ def locate(rotation, planes, places):
         z[k] -= np.floor(z[k])
 
 
-@kernel(inline="always")
+@numba.njit(inline="always", **OPTIONS)
 def read_cell(flat, channels, reach, cells, fractions, k, out, start):
     """Trilinear value of every channel at sample k: ``out[start:start + channels]``.
 
@@ -221,41 +238,48 @@ def read_cell(flat, channels, reach, cells, fractions, k, out, start):
         )
 
 
-@kernel(parallel=True)
-def _insert(data, symmetry, weights, order, starts, sums):
+@kernel(
+    INT,
+    SLICE_DATA,
+    reads("float32", 3),
+    reads("float32", 2),
+    reads("int64", 1),
+    reads("int64", 1),
+    writes("float32", 6),
+)
+def _insert(block, data, symmetry, weights, order, starts, sums):
     """Sums (blocks, volumes, z, y, x, 4): real and imaginary part, weight, nothing."""
     values, ctf, whitening, reach = data.values, data.ctf, data.whitening, data.reach
     step_y = 4 * (reach + 1)
     step_z = (2 * reach + 1) * step_y
     size = (2 * reach + 1) * step_z
-    for g in numba.prange(len(starts) - 1):
-        sums[g] = 0  # numpy's zeros would come in small pages, which threads wait for
-        flat = sums[g].ravel()
-        places = empty_places(len(whitening))
-        cells, fractions, signs = places
-        for j in range(starts[g], starts[g + 1]):
-            i = order[j]
-            for s in range(symmetry.shape[0]):
-                locate(data.rotations[i] @ symmetry[s], data, places)
-                for m in range(weights.shape[1]):
-                    w = weights[i, m]
-                    if w == 0:
-                        continue
-                    for k in range(len(whitening)):
-                        c = ctf[i, k] * whitening[k]
-                        cw = c * whitening[k] * w
-                        add_sample(
-                            flat,
-                            m * size + 4 * cells[k],
-                            step_y,
-                            step_z,
-                            fractions[0, k],
-                            fractions[1, k],
-                            fractions[2, k],
-                            values[i, 2 * k] * cw,
-                            values[i, 2 * k + 1] * cw * signs[k],
-                            c * c * w,
-                        )
+    sums[block] = 0  # numpy's zeros would come in small pages, which threads wait for
+    flat = sums[block].ravel()
+    places = empty_places(len(whitening))
+    cells, fractions, signs = places
+    for j in range(starts[block], starts[block + 1]):
+        i = order[j]
+        for s in range(symmetry.shape[0]):
+            locate(data.rotations[i] @ symmetry[s], data, places)
+            for m in range(weights.shape[1]):
+                w = weights[i, m]
+                if w == 0:
+                    continue
+                for k in range(len(whitening)):
+                    c = ctf[i, k] * whitening[k]
+                    cw = c * whitening[k] * w
+                    add_sample(
+                        flat,
+                        m * size + 4 * cells[k],
+                        step_y,
+                        step_z,
+                        fractions[0, k],
+                        fractions[1, k],
+                        fractions[2, k],
+                        values[i, 2 * k] * cw,
+                        values[i, 2 * k + 1] * cw * signs[k],
+                        c * c * w,
+                    )
 
 
 def complete_half_space(sums: AnyArray) -> AnyArray:
@@ -322,7 +346,8 @@ def insert_slices(
         order = np.concatenate([np.asarray(g, np.int64) for g in groups])
         starts = np.concatenate([[0], np.cumsum([len(g) for g in groups])])
     sums = aligned_array((blocks,) + shape, np.float32)
-    _insert(
+    _insert.over_blocks(
+        blocks,
         slice_data(values, ctf, rotations, grid, whitening),
         np.asarray(symmetry, np.float32),
         np.asarray(weights, np.float32),
@@ -337,10 +362,10 @@ def insert_slices(
     return complete_half_space(numerator), complete_half_space(weight)
 
 
-@kernel(parallel=True)
-def _extract(volumes, planes, out):
+@kernel(INT, INT, reads("float32", 4), SLICE_PLANES, writes("float32", 3))
+def _extract(first, last, volumes, planes, out):
     flat, channels, reach = volumes.ravel(), volumes.shape[3], planes.reach
-    for i in numba.prange(planes.rotations.shape[0]):
+    for i in range(first, last):
         places = empty_places(out.shape[1])
         cells, fractions, signs = places
         view = np.empty(channels, np.float32)
@@ -367,26 +392,33 @@ def extract_slices(transforms: ComplexArray, rotations: FloatArray, grid: Grid) 
     (n, p, c) complex64
     """
     out = np.empty((len(rotations), len(grid.frequencies), 2 * transforms.shape[3]), np.float32)
-    _extract(in_lanes(transforms), slice_planes(rotations, grid), out)
+    _extract.over_spans(len(rotations), in_lanes(transforms), slice_planes(rotations, grid), out)
     return out.view(np.complex64)
 
 
-@kernel(parallel=True)
-def _residual_power(data, volume, shell, chosen, starts, power):
+@kernel(
+    INT,
+    SLICE_DATA,
+    reads("float32", 4),
+    reads("int32", 1),
+    reads("int64", 1),
+    reads("int64", 1),
+    writes("float64", 2),
+)
+def _residual_power(block, data, volume, shell, chosen, starts, power):
     flat, channels, reach = volume.ravel(), volume.shape[3], data.reach
     values, ctf = data.values, data.ctf
-    for b in numba.prange(len(starts) - 1):
-        places = empty_places(len(shell))
-        cells, fractions, signs = places
-        model = np.empty(channels, np.float32)
-        for j in range(starts[b], starts[b + 1]):
-            i = chosen[j]
-            locate(data.rotations[i], data, places)
-            for k in range(len(shell)):
-                read_cell(flat, channels, reach, cells, fractions, k, model, 0)
-                re = values[i, 2 * k] - ctf[i, k] * model[0]
-                im = values[i, 2 * k + 1] - ctf[i, k] * signs[k] * model[1]
-                power[b, shell[k]] += re * re + im * im
+    places = empty_places(len(shell))
+    cells, fractions, signs = places
+    model = np.empty(channels, np.float32)
+    for j in range(starts[block], starts[block + 1]):
+        i = chosen[j]
+        locate(data.rotations[i], data, places)
+        for k in range(len(shell)):
+            read_cell(flat, channels, reach, cells, fractions, k, model, 0)
+            re = values[i, 2 * k] - ctf[i, k] * model[0]
+            im = values[i, 2 * k + 1] - ctf[i, k] * signs[k] * model[1]
+            power[block, shell[k]] += re * re + im * im
 
 
 def residual_power(
@@ -413,7 +445,8 @@ def residual_power(
     """
     blocks = 16
     power = np.zeros((blocks, grid.n_shells), np.float64)
-    _residual_power(
+    _residual_power.over_blocks(
+        blocks,
         slice_data(values, ctf, rotations, grid),
         in_lanes(transform),
         grid.shell,

@@ -1,6 +1,7 @@
 """Slice kernels against plain numpy: adjointness, brute force, additivity, threads."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
+import numba
 import numpy as np
 import pytest
 import threadpoolctl
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pcainit.engine.compiled.jit import kernel
+from pcainit.engine.compiled.jit import OPTIONS
 from pcainit.engine.compiled.lanes import LANES, from_rows, to_rows
 from pcainit.engine.compiled.threads import set_threads
 from pcainit.engine.geometry.grid import Grid
@@ -266,7 +267,7 @@ def test_one_thread_in_blas_whatever_the_kernels_have():
     assert len(found) >= 1 and all(lib["num_threads"] == 1 for lib in found)
 
 
-@kernel()
+@numba.njit(**OPTIONS)
 def _there_and_back(values, start, step, targets, first, place, even, odd, rows, back):
     to_rows(values, start, step, rows, targets, first, place, even, odd)
     from_rows(rows, targets, first, place, even, odd, back, start, step)

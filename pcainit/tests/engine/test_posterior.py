@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import dataclasses
 
+import numba
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -19,7 +20,8 @@ from pcainit.engine.model.e_step import (
     posterior_statistics,
 )
 from pcainit.engine.model.image_model import make_background
-from pcainit.engine.model.posterior import NUISANCES, invert_posterior
+from pcainit.engine.model.posterior import NUISANCES
+from pcainit.engine.model.posterior import invert_posterior as _invert_posterior
 from pcainit.engine.model.statistics import marginalise
 from pcainit.engine.projection.reconstruction import Consensus
 from pcainit.engine.projection.slices import extract_slices
@@ -310,6 +312,12 @@ def test_a_nuisance_is_read_as_what_it_is(phantom, column, step):
     assert cosine == pytest.approx(np.ones(n), abs=0.01)
     assert np.sqrt(power / gram) == pytest.approx(np.full(n, abs(step)), rel=0.03)
     assert read[:, column] == pytest.approx(np.full(n, step), rel=0.1)
+
+
+@numba.njit
+def invert_posterior(gram, precision, score, covariance, mean, room):
+    """As a kernel would call it."""
+    return _invert_posterior(gram, precision, score, covariance, mean, room)
 
 
 def test_invert_posterior_and_marginalise():
