@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: an offline Scipion project with imported particles."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
+import fcntl
 import os
 import shlex
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 import pytest
 
 SAMPLING = 6.0
@@ -43,11 +45,38 @@ def pytest_configure(config):
         NO_COLOR="1",
         PATH=os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
     )
+    # The same examples each time, however slow the machine is just then.
+    hypothesis.settings.register_profile(
+        "suite",
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("suite")
 
 
 def pytest_unconfigure(config):
     """Remove what the tests left in Scipion's home."""
     shutil.rmtree(config.scipion_home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_compiled_once(tmp_path_factory):
+    """Of two workers that need the same kernel, one waits until the other has compiled it."""
+    from pcainit.engine.compiled import jit
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
+    compile_elsewhere = jit._compile_elsewhere
+
+    def in_turn(function, sig):
+        with open(str(folder / (function.__qualname__ + ".lock")), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            compile_elsewhere(function, sig)
+
+    with mock.patch.object(jit, "_compile_elsewhere", in_turn):
+        yield
 
 
 @pytest.fixture(scope="session")
