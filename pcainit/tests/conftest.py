@@ -79,6 +79,12 @@ def kernels_compiled_once(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def no_report(monkeypatch):
+    """Runs in this process write no report: its plots take seconds."""
+    monkeypatch.setattr("pcainit.output.report.write_report", lambda folder, summary: None)
+
+
 @pytest.fixture(scope="session")
 def simulated_set(tmp_path_factory):
     """Folder of a small simulated set: particles.star, particles.mrcs, truth/."""

@@ -38,11 +38,7 @@ SIMPLE = [
 ]
 PARTS = 3
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    """Its figures take seconds."""
-    monkeypatch.setattr("pcainit.output.report.write_report", lambda folder, summary: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def run(*words):
