@@ -13,6 +13,17 @@ from unittest import mock
 import hypothesis
 import pytest
 
+# Files that go to one worker, one after another.  With so many tests they come first: while one
+# worker compiles most of the kernels, the other does what needs few of them and waits a lot.
+TOGETHER = (
+    ("engine/test_numerics_under_stress.py", "robustness/test_faults.py"),
+    (
+        "scipion/test_form.py",
+        "scipion/test_continue.py",
+        "scipion/test_queue.py",
+        "scipion/test_kills.py",
+    ),
+)
 SAMPLING = 6.0
 PARTICLES = 1000  # the fewest that cryoSPARC's 3D classification takes
 HOSTS = """[localhost]
@@ -58,6 +69,21 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     """Remove what the tests left in Scipion's home."""
     shutil.rmtree(config.scipion_home, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Whole files for each worker, and those in `TOGETHER` for the same one; most tests first."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return next((files[0] for files in TOGETHER if file.endswith(files)), file)
+
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
