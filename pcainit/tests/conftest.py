@@ -2,6 +2,7 @@
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 import fcntl
+import inspect
 import os
 import shlex
 import shutil
@@ -87,18 +88,15 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kernels_compiled_once(tmp_path_factory):
+def kernels_compiled_once():
     """Of two workers that need the same kernel, one waits until the other has compiled it."""
     from pcainit.engine.compiled import jit
 
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all workers
     compile_elsewhere = jit._compile_elsewhere
 
     def in_turn(function, sig):
-        with open(str(folder / (function.__qualname__ + ".lock")), "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with open(inspect.getfile(function), "rb") as source:
+            fcntl.flock(source, fcntl.LOCK_EX)
             compile_elsewhere(function, sig)
 
     with mock.patch.object(jit, "_compile_elsewhere", in_turn):
