@@ -42,6 +42,8 @@ test: $(READY)
 	$(BIN)/python $(PYTEST)
 
 # Two further environments, where there is such a Python; else it is said and nothing is done.
+# What libraries of other versions warn of is listed there, and is no error.
+OTHERS := $(PYTEST) -q -o filterwarnings=ignore::DeprecationWarning
 OLDEST := $(shell .ci/find-python 3.8)
 NEWEST := $(shell .ci/find-python 3.14 || .ci/find-python 3.13)
 PIP     = -m pip install --quiet --disable-pip-version-check
@@ -53,7 +55,7 @@ else
 	@$(OLDEST) --version
 	test -d $(VENV)-oldest || $(OLDEST) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python $(PIP) --constraint .ci/oldest.txt --editable ".[test]"
-	$(VENV)-oldest/bin/python $(PYTEST) -q -m "not display and not relion"
+	$(VENV)-oldest/bin/python $(OTHERS) -m "not display and not relion"
 endif
 
 test-newest:
@@ -64,7 +66,7 @@ else
 	test -d $(VENV)-newest || $(NEWEST) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python $(PIP) --upgrade --upgrade-strategy eager --editable . \
 		pytest pytest-xdist hypothesis setuptools
-	$(VENV)-newest/bin/python $(PYTEST) -q -m "not scipion and not display and not relion"
+	$(VENV)-newest/bin/python $(OTHERS) -m "not scipion and not display and not relion"
 endif
 
 lint: $(READY)
