@@ -36,6 +36,7 @@ from pcainit.engine.projection.slices import (
     block_count,
     block_starts,
     channel_count,
+    read_only,
     sample_frequencies,
 )
 
@@ -361,9 +362,9 @@ def _images(background: Background) -> Images:
     loss = (kx**2 + ky**2) / (kx**2 + ky**2).max()
     root = np.sqrt(grid.multiplicity)
     return Images(
-        slices.values.view(np.float32),
-        slices.ctf,
-        slices.rotations,
+        read_only(slices.values.view(np.float32)),
+        read_only(slices.ctf),
+        read_only(slices.rotations),
         background.offsets,
         background.whitening * root,
         background.whitening / root,

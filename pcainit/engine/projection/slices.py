@@ -133,12 +133,20 @@ def slice_data(
     """
     if whitening is None:
         whitening = np.ones(values.shape[1], np.float32)
+    planes = slice_planes(rotations, grid)
     return SliceData(
-        _floats(values),
-        np.asarray(ctf),
+        read_only(_floats(values)),
+        read_only(np.asarray(ctf)),
         np.asarray(whitening, np.float32),
-        *slice_planes(rotations, grid),
+        *planes._replace(rotations=read_only(planes.rotations)),
     )
+
+
+def read_only(array: FloatArray) -> FloatArray:
+    """The same array, read-only: else each kernel is compiled for either, files being read-only."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @kernel()

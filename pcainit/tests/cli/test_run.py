@@ -16,18 +16,10 @@ from pcainit.cli.main import main
 from pcainit.io.star import ParticleTable
 
 COUNT, BOX, SAMPLING = 600, 32, 6.0
-BATCHES = [
-    "--method",
-    "batches",
-    "--classes",
-    "3",
-    "--reconstructions",
-    "20",
-    "--particles-per-reconstruction",
-    "30",
-    "--components",
-    "3",
-]
+BATCHES = (
+    "--method batches --classes 3 --reconstructions 20 --particles-per-reconstruction 30 "
+    "--components 3"
+).split()
 SIMPLE = ["--method", "simple", "--classes", "4", "--particles-per-reconstruction", "100"]
 METHODS = {"batches": BATCHES, "simple": SIMPLE}
 # What design and documentation promise in summary.json.
@@ -60,25 +52,8 @@ KEYS = {
 def data(tmp_path_factory):
     """A small simulated set, its rows shuffled and with a few blank images."""
     folder = tmp_path_factory.mktemp("data")
-    assert (
-        main(
-            [
-                "simulate",
-                str(folder),
-                "--particles",
-                str(COUNT),
-                "--box",
-                str(BOX),
-                "--sampling",
-                str(SAMPLING),
-                "--seed",
-                "7",
-                "--snr",
-                "0.3",
-            ]
-        )
-        == 0
-    )
+    words = "--particles %d --box %d --sampling %s --seed 7 --snr 0.3" % (COUNT, BOX, SAMPLING)
+    assert main(["simulate", str(folder), *words.split()]) == 0
     with mrcfile.open(str(folder / "particles.mrcs"), "r+") as mrc:
         mrc.data[[5, 99]] = 0
     star = folder / "particles.star"
