@@ -1,4 +1,4 @@
-"""Names for arrays in annotations, by what they hold; shapes and widths stand in docstrings."""
+"""Arrays by what they hold, for annotations; shapes and widths stand in docstrings."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -20,3 +20,10 @@ if TYPE_CHECKING:
     AnyArray: TypeAlias = NDArray[Any]
 else:  # Python 3.8 cannot subscript numpy's scalar types
     FloatArray = ComplexArray = IntArray = BoolArray = AnyArray = np.ndarray
+
+
+def read_only(array: FloatArray) -> FloatArray:
+    """The same array, read-only: else each kernel is compiled for either, files being read-only."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

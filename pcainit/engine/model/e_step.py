@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray
+from pcainit.engine.arrays import ComplexArray, FloatArray, IntArray, read_only
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.model.columns import along_rows
 from pcainit.engine.model.e_step_kernels import (
@@ -36,7 +36,6 @@ from pcainit.engine.projection.slices import (
     block_count,
     block_starts,
     channel_count,
-    read_only,
     sample_frequencies,
 )
 

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from pcainit.buffers import aligned_array
-from pcainit.engine.arrays import AnyArray, ComplexArray, FloatArray, IntArray
+from pcainit.engine.arrays import AnyArray, ComplexArray, FloatArray, IntArray, read_only
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.lanes import LANES, add_sample, padded, weighted_corners
 from pcainit.engine.geometry.grid import Grid
@@ -133,20 +133,13 @@ def slice_data(
     """
     if whitening is None:
         whitening = np.ones(values.shape[1], np.float32)
-    planes = slice_planes(rotations, grid)
     return SliceData(
         read_only(_floats(values)),
         read_only(np.asarray(ctf)),
         np.asarray(whitening, np.float32),
-        *planes._replace(rotations=read_only(planes.rotations)),
+        read_only(np.asarray(rotations, np.float32)),
+        *slice_planes(rotations, grid)[1:],
     )
-
-
-def read_only(array: FloatArray) -> FloatArray:
-    """The same array, read-only: else each kernel is compiled for either, files being read-only."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 @kernel()

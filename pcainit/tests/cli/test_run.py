@@ -16,10 +16,8 @@ from pcainit.cli.main import main
 from pcainit.io.star import ParticleTable
 
 COUNT, BOX, SAMPLING = 600, 32, 6.0
-BATCHES = (
-    "--method batches --classes 3 --reconstructions 20 --particles-per-reconstruction 30 "
-    "--components 3"
-).split()
+BATCHES = ["--method", "batches", "--classes", "3", "--components", "3"]
+BATCHES += ["--reconstructions", "20", "--particles-per-reconstruction", "30"]
 SIMPLE = ["--method", "simple", "--classes", "4", "--particles-per-reconstruction", "100"]
 METHODS = {"batches": BATCHES, "simple": SIMPLE}
 # What design and documentation promise in summary.json.
