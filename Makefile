@@ -7,10 +7,16 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 DEMO   ?= demo
+WORKERS ?= 2
+# Each worker takes whole files, and has one thread for what it computes.
+PYTEST  = -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # With two cores, more threads only get in each other's way.
 export OMP_NUM_THREADS      ?= 2
 export OPENBLAS_NUM_THREADS ?= 2
+
+test test-oldest test-newest: export OMP_NUM_THREADS = 1
+test test-oldest test-newest: export OPENBLAS_NUM_THREADS = 1
 
 .PHONY: demo test test-oldest test-newest lint venv clean
 
@@ -32,9 +38,12 @@ demo: $(READY)
 	@echo "Report: $(DEMO)/result/report.html"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	@$(BIN)/python --version
+	$(BIN)/python $(PYTEST)
 
 # Two further environments, where there is such a Python; else it is said and nothing is done.
+# What libraries of other versions warn of is listed there, and is no error.
+OTHERS := $(PYTEST) -q -o filterwarnings=ignore::DeprecationWarning
 OLDEST := $(shell .ci/find-python 3.8)
 NEWEST := $(shell .ci/find-python 3.14 || .ci/find-python 3.13)
 PIP     = -m pip install --quiet --disable-pip-version-check
@@ -43,19 +52,21 @@ test-oldest:
 ifeq ($(OLDEST),)
 	@echo "No Python 3.8 here: the oldest versions are not tested."
 else
+	@$(OLDEST) --version
 	test -d $(VENV)-oldest || $(OLDEST) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python $(PIP) --constraint .ci/oldest.txt --editable ".[test]"
-	$(VENV)-oldest/bin/python -m pytest -q -m "not display and not relion"
+	$(VENV)-oldest/bin/python $(OTHERS) -m "not display and not relion"
 endif
 
 test-newest:
 ifeq ($(NEWEST),)
 	@echo "No Python 3.13 or newer here: the newest versions are not tested."
 else
+	@$(NEWEST) --version
 	test -d $(VENV)-newest || $(NEWEST) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python $(PIP) --upgrade --upgrade-strategy eager --editable . \
-		pytest hypothesis setuptools
-	$(VENV)-newest/bin/python -m pytest -q -m "not scipion and not display and not relion"
+		pytest pytest-xdist hypothesis setuptools
+	$(VENV)-newest/bin/python $(OTHERS) -m "not scipion and not display and not relion"
 endif
 
 lint: $(READY)

@@ -88,6 +88,7 @@ setup(
             "scipion-em-flexutils",
             "scipion-em-xmipp",
             "pytest",
+            "pytest-xdist",
             "hypothesis",
             "ruff",
             "mypy",

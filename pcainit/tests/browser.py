@@ -27,7 +27,7 @@ OPTIONS = (
     "--enable-unsafe-swiftshader",
     "--remote-debugging-pipe",
 )
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds
 
 
 def find_chromium():

@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: an offline Scipion project with imported particles."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
+import fcntl
 import os
 import shlex
 import shutil
@@ -9,8 +10,20 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 import pytest
 
+# Files that go to one worker, one after another.  With so many tests they come first: while one
+# worker compiles most of the kernels, the other does what needs few of them and waits a lot.
+TOGETHER = (
+    ("engine/test_numerics_under_stress.py", "robustness/test_faults.py"),
+    (
+        "scipion/test_form.py",
+        "scipion/test_continue.py",
+        "scipion/test_queue.py",
+        "scipion/test_kills.py",
+    ),
+)
 SAMPLING = 6.0
 PARTICLES = 1000  # the fewest that cryoSPARC's 3D classification takes
 HOSTS = """[localhost]
@@ -43,11 +56,51 @@ def pytest_configure(config):
         NO_COLOR="1",
         PATH=os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
     )
+    # The same examples each time, however slow the machine is just then.
+    hypothesis.settings.register_profile(
+        "suite",
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("suite")
 
 
 def pytest_unconfigure(config):
     """Remove what the tests left in Scipion's home."""
     shutil.rmtree(config.scipion_home, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Whole files for each worker, and those in `TOGETHER` for the same one; most tests first."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return next((files[0] for files in TOGETHER if file.endswith(files)), file)
+
+    return Together(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_compiled_once():
+    """One worker has all kernels compiled before its first test, the others wait for it."""
+    from pcainit.engine.compiled import kept
+
+    with open(kept.__file__, "rb") as source:
+        fcntl.flock(source, fcntl.LOCK_EX)
+        kept.begin()
+        kept.finish()
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Runs in this process write no report: its plots take seconds."""
+    monkeypatch.setattr("pcainit.output.report.write_report", lambda folder, summary: None)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import mrcfile
 import numpy as np
@@ -15,18 +16,8 @@ from pcainit.cli.main import main
 from pcainit.io.particle_table import ParticleTable
 
 COUNT, BOX, SAMPLING = 600, 32, 6.0
-BATCHES = [
-    "--method",
-    "batches",
-    "--classes",
-    "3",
-    "--reconstructions",
-    "20",
-    "--particles-per-reconstruction",
-    "30",
-    "--components",
-    "3",
-]
+BATCHES = ["--method", "batches", "--classes", "3", "--components", "3"]
+BATCHES += ["--reconstructions", "20", "--particles-per-reconstruction", "30"]
 SIMPLE = ["--method", "simple", "--classes", "4", "--particles-per-reconstruction", "100"]
 METHODS = {"batches": BATCHES, "simple": SIMPLE}
 # What design and documentation promise in summary.json.
@@ -59,25 +50,8 @@ KEYS = {
 def data(tmp_path_factory):
     """A small simulated set, its rows shuffled and with a few blank images."""
     folder = tmp_path_factory.mktemp("data")
-    assert (
-        main(
-            [
-                "simulate",
-                str(folder),
-                "--particles",
-                str(COUNT),
-                "--box",
-                str(BOX),
-                "--sampling",
-                str(SAMPLING),
-                "--seed",
-                "7",
-                "--snr",
-                "0.3",
-            ]
-        )
-        == 0
-    )
+    words = "--particles %d --box %d --sampling %s --seed 7 --snr 0.3" % (COUNT, BOX, SAMPLING)
+    assert main(["simulate", str(folder), *words.split()]) == 0
     with mrcfile.open(str(folder / "particles.mrcs"), "r+") as mrc:
         mrc.data[[5, 99]] = 0
     star = folder / "particles.star"
@@ -89,16 +63,22 @@ def data(tmp_path_factory):
     return folder
 
 
-def run(data, output, *options):
+def run_with_report(data, output, *options):
     assert main(["run", str(data / "particles.star"), "-o", str(output), *options]) == 0
     return output
+
+
+def run(*words):
+    """The same without the report, whose plots take seconds."""
+    with mock.patch("pcainit.output.report.write_report"):
+        return run_with_report(*words)
 
 
 @pytest.fixture(scope="module", params=list(METHODS))
 def result(request, data, tmp_path_factory):
     """Method and output folder of a finished run."""
     output = tmp_path_factory.mktemp(request.param) / "new" / "folder"
-    return request.param, run(data, output, *METHODS[request.param])
+    return request.param, run_with_report(data, output, *METHODS[request.param])
 
 
 def results(folder):
@@ -236,7 +216,7 @@ def test_relion_reads_the_particles(result, tmp_path):
 
 
 def test_what_is_printed(data, tmp_path, capsys):
-    run(data, tmp_path / "out", *BATCHES)
+    run_with_report(data, tmp_path / "out", *BATCHES)
     printed, progress = capsys.readouterr()
     assert "does not test whether the particles are heterogeneous" in printed
     assert printed.count("class_00") == 3 and printed.rstrip().endswith("report.html")
@@ -259,7 +239,7 @@ def test_same_seed_same_result_on_any_number_of_threads(data, tmp_path, method):
     assert other["components/mean.mrc"] == one["components/mean.mrc"]
 
 
-def test_stage_by_stage_is_the_same_as_run(data, tmp_path, result):
+def test_stage_by_stage_is_the_same_as_run(data, tmp_path, result, no_report):
     options = METHODS[result[0]]
     work = ["--work", str(tmp_path / "work")]
     assert main(["prepare", str(data / "particles.star"), *work, *options]) == 0
@@ -272,7 +252,7 @@ def test_stage_by_stage_is_the_same_as_run(data, tmp_path, result):
         assert summary[name] == whole[name], name
 
 
-def test_stages_are_redone_only_when_something_they_need_changed(data, tmp_path):
+def test_stages_are_redone_only_when_something_they_need_changed(data, tmp_path, no_report):
     work = ["--work", str(tmp_path / "work")]
     options = [
         "--method",

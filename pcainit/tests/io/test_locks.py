@@ -18,7 +18,7 @@ import sys, time
 from pcainit.io.locks import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -28,11 +28,7 @@ RUN = [
     "24",
 ]
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    """Its figures take seconds."""
-    monkeypatch.setattr("pcainit.output.report.write_report", lambda folder, summary: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture(scope="module")

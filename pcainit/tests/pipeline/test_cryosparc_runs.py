@@ -2,6 +2,7 @@
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 import re
+from unittest import mock
 
 import mrcfile
 import numpy as np
@@ -21,7 +22,9 @@ OPTIONS = ["--classes", "2", "--resolution", "24", "--no-local-search", "--threa
 
 
 def run(particles, output, *more):
-    assert main(["run", str(particles), "-o", str(output), *OPTIONS, *more]) == 0
+    """Run without the report, whose plots take seconds."""
+    with mock.patch("pcainit.output.report.write_report"):
+        assert main(["run", str(particles), "-o", str(output), *OPTIONS, *more]) == 0
     return output
 
 

@@ -77,7 +77,7 @@ def test_states_come_out(simulated_set, states, cloud, tmp_path, words):
     assert "Particles in latent space" in (out / "report.html").read_text()
 
 
-def test_images_that_cannot_be_used_do_not_count(simulated_set, tmp_path, capsys):
+def test_images_that_cannot_be_used_do_not_count(simulated_set, tmp_path, capsys, no_report):
     """They keep a class in the STAR file, but in name only."""
     images = mrcfile.read(str(simulated_set / "particles.mrcs")).copy()
     images[:180] = 0
@@ -113,7 +113,7 @@ def test_steps_along_an_axis(simulated_set, states, tmp_path):
     assert "even steps along dimension 2" in (out / "report.html").read_text()
 
 
-def test_cryosparcs_file(simulated_set, cloud, tmp_path):
+def test_cryosparcs_file(simulated_set, cloud, tmp_path, no_report):
     """3D Variability's .cs file: a structured array with one field for each component."""
     table = np.zeros(
         PARTICLES,

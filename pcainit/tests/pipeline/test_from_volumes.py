@@ -137,7 +137,7 @@ def test_states_and_coordinates_are_recovered(tmp_path, boxes, greyscale):
     assert "Reconstructions" not in text and "consensus" not in text
 
 
-def test_number_of_classes_and_weights(tmp_path):
+def test_number_of_classes_and_weights(tmp_path, no_report):
     """Three tight states: BIC finds three, and the shares follow the weights."""
     rng = np.random.default_rng(8)
     state = np.repeat([0, 1, 2], [40, 30, 20])
@@ -166,7 +166,7 @@ def test_number_of_classes_and_weights(tmp_path):
     assert sorted(match.argmax(axis=1)) == [0, 1, 2] and match.max(axis=1).min() > 0.9
 
 
-def test_the_same_seed_gives_the_same(tmp_path):
+def test_the_same_seed_gives_the_same(tmp_path, no_report):
     maps = write_set(tmp_path / "maps", _shares(20)[0], noise=1.0)
     for name in "ab":
         assert (
@@ -268,7 +268,7 @@ def test_more_components_than_the_mask_has_voxels(tmp_path, capsys):
         ((1, -1), "does not look like the others"),
     ],
 )
-def test_greyscales_that_were_not_aligned_are_noticed(tmp_path, scales, said):
+def test_greyscales_that_were_not_aligned_are_noticed(tmp_path, scales, said, no_report):
     """A quarter of the volumes on another scale: with the wish to align them nothing is said."""
     pairs = [(scales[k % 4 == 3], 0) for k in range(12)]
     maps = write_set(tmp_path / "maps", np.eye(3)[np.arange(12) % 3], noise=0.3, scales=pairs)
@@ -289,7 +289,7 @@ def _into_itself(maps, capsys):
     return capsys.readouterr().err
 
 
-def test_three_obvious_pairs_are_three_classes(tmp_path):
+def test_three_obvious_pairs_are_three_classes(tmp_path, no_report):
     """Few volumes: groups that stand apart are found, and each point is named in the figure."""
     from pcainit.output.plots import PLOTS, load_result
 
@@ -307,7 +307,7 @@ def test_three_obvious_pairs_are_three_classes(tmp_path):
     assert {"volume_%04d" % k for k in range(6)} <= shown
 
 
-def test_one_state_with_noise_is_one_class(tmp_path):
+def test_one_state_with_noise_is_one_class(tmp_path, no_report):
     """Few volumes of one state fall into groups no more often than chance would have it."""
     found = []
     for seed in range(4):

@@ -75,8 +75,9 @@ def test_work_of_the_stages_is_shown_as_it_is(look, tmp_path):
 
 def test_work_is_shown_without_replacing_files_of_others(look, tmp_path, capsys):
     star, work = str(look / "data" / "particles.star"), str(tmp_path / "work")
-    assert main(["prepare", star, "--work", work, "--no-local-search"]) == 0
-    words = ["variance", "--work", work, "--no-local-search", "-o"]
+    alike = ["--no-local-search", "--analysis-resolution", "20"]
+    assert main(["prepare", star, "--work", work, *alike]) == 0
+    words = ["variance", "--work", work, *alike, "-o"]
     for name in ("report.html", "volumes/class_averages.mrc", "components/variance.mrc"):
         path = tmp_path / name.replace("/", "_") / name
         path.parent.mkdir(parents=True)

@@ -38,11 +38,7 @@ SIMPLE = [
 ]
 PARTS = 3
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    """Its figures take seconds."""
-    monkeypatch.setattr("pcainit.output.report.write_report", lambda folder, summary: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def run(*words):
@@ -245,7 +241,7 @@ def test_too_little_memory_does_not_hang(example, tmp_path, megabytes):
         [sys.executable, "-m", "pcainit", *map(str, example.run(tmp_path))],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
         stderr=subprocess.PIPE,
-        timeout=120,
+        timeout=600,
         env=environment(OPENBLAS_NUM_THREADS="1"),
     )
     assert done.returncode == 1 and done.stderr.startswith(b"pcainit: Not enough memory")

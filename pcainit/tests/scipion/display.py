@@ -65,7 +65,7 @@ def on_a_display(code, folder, *words):
             cwd=str(folder),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
         )
     finally:
         display.terminate()

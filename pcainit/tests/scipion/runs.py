@@ -9,7 +9,7 @@ import mrcfile
 import numpy as np
 import psutil
 
-PATIENCE = 180  # seconds until a run that hangs is given up
+PATIENCE = 600  # seconds until a run that hangs is given up
 
 
 def results(protocol):
@@ -40,7 +40,7 @@ def until(condition, what):
         if found:
             return found
         assert time.time() < last, "waited in vain for %s" % what
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def end(scipion, protocol):

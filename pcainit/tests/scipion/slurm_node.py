@@ -79,7 +79,7 @@ class SlurmNode:
         A daemon does not start: its last words.
     """
 
-    def __init__(self, patience=30):
+    def __init__(self, patience=180):
         self.folder = Path(tempfile.mkdtemp(prefix="pcainit-slurm-", dir="/tmp"))  # short: sockets
         self.folder.chmod(0o755)  # munged wants its socket to be in reach
         self.daemons = []
@@ -153,20 +153,20 @@ class SlurmNode:
         self._start("slurmctld", "-D", "-c")
         self._wait(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), patience)
 
-    def forget(self, patience=60):
+    def forget(self, patience=180):
         """Lose all jobs and all memory of them, as when machines break down."""
         for process in self.processes():  # first who would tell of the others' end
             process.kill()
         _, controller = self.daemons.pop()
         controller.terminate()
-        controller.wait(15)
+        controller.wait(60)
         self._start_controller(patience)
 
     def ask(self, *command):
         """What one of SLURM's commands prints; empty if it fails or does not answer."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=15
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60
             ).stdout
         return ""
 

@@ -148,20 +148,26 @@ def test_unexpected_layout_is_read_item_by_item(tmp_path, monkeypatch):
 
 
 def test_reading_is_fast(tmp_path):
+    """Against Scipion's own iterator, whatever else the machine does meanwhile."""
+
+    def rate(read):
+        start = time.process_time()
+        return len(read(particles).ids) / (time.process_time() - start)
+
     path = tmp_path / "set.sqlite"
     particles = _make_set(path, count=50)
+    slow = max(rate(convert.read_particles_by_item) for _ in range(3))
     with sqlite3.connect(str(path)) as database:
         names = ", ".join(
             row[1] for row in database.execute("PRAGMA table_info(Objects)") if row[1] != "id"
         )
         database.execute(
             "INSERT INTO Objects (%s) WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL "
-            "SELECT k + 1 FROM n WHERE k < 1999) SELECT %s FROM Objects, n" % (names, names)
+            "SELECT k + 1 FROM n WHERE k < 399) SELECT %s FROM Objects, n" % (names, names)
         )
     particles.load()
-    start = time.process_time()
-    assert len(read_set.read_particles_fast(particles).ids) == 100000
-    assert time.process_time() - start < 3
+    assert particles.getSize() == 20000
+    assert max(rate(read_set.read_particles_fast) for _ in range(3)) > 3 * slow
 
 
 # ------------------------------- STAR ---------------------------------------

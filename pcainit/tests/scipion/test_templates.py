@@ -186,7 +186,7 @@ def test_command_line_makes_the_project(simulated_set):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=600,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout[-2000:]
@@ -218,7 +218,7 @@ def test_scripted_project_of_the_documentation(simulated_set):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert "components are reproducible" in done.stdout and "particle 1: [" in done.stdout
