@@ -95,8 +95,9 @@ DECISIONS = (
         ZERNIKE,
     ),
     Decision(
-        REFUSED,
-        "the images were multiplied by their CTF, where not 0: noise and signal are others",
+        USED,
+        "the images were multiplied by their CTF, where not 0: they are taken as that of images "
+        "with white noise, whose power the CTF's zeros show",
         PREMULTIPLIED,
     ),
     Decision(REFUSED, "the phases of the images were flipped, where not 0", FLIPPED),
@@ -257,11 +258,6 @@ def problems(flags: dict[str, Any], use_ctf: bool = True) -> list[str]:
         )
     if found:
         return found
-    if use_ctf and _set(flags, PREMULTIPLIED):
-        found.append(
-            "holds CTF-premultiplied images (%s): extract the particles without premultiplication."
-            % _set(flags, PREMULTIPLIED)
-        )
     if use_ctf and _set(flags, FLIPPED):
         found.append(
             "holds phase-flipped images (%s): extract the particles without phase flipping."
@@ -283,6 +279,12 @@ def _numbers(flags: dict[str, Any], label: str) -> list[float]:
         except ValueError:
             values.append(1.0 if str(value).lower() in ("true", "yes") else 0.0)
     return values
+
+
+def is_set(cells: list[str]) -> np.ndarray:
+    """Which of some flags, numbers or words, are set, (n,) bool."""
+    seen = {cell: any(_numbers({"": [cell]}, "")) for cell in set(cells)}
+    return np.array([seen[cell] for cell in cells], bool)
 
 
 def _set(flags: dict[str, Any], labels: tuple[str, ...]) -> str:

@@ -291,7 +291,17 @@ def read_particles(
         aside=aside.code if aside.reasons else None,
         reasons=tuple(aside.reasons),
         notes=(*aside.notes(), *notes),
+        premultiplied=_premultiplied(table) if use_ctf else None,
     )
+
+
+def _premultiplied(table: ParticleTable) -> np.ndarray | None:
+    """Which images were multiplied by their CTF, (n,) bool; None for none."""
+    found = np.zeros(len(table), bool)
+    for label in columns.PREMULTIPLIED:
+        if table.has(label):
+            found |= columns.is_set(table.cells(label))
+    return found if found.any() else None
 
 
 def _refuse_one_view(angles: list[np.ndarray], path: Path) -> None:

@@ -61,7 +61,27 @@ def image(places, box, sampling, matrix, origin, defocus, weights=1.0, ctf=True)
     return np.fft.ifft2(values).real / sampling**2
 
 
-def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row=False, tag=""):
+def multiplied(picture, sampling, matrix, defocus):
+    """An image (box, box) times its CTF, all of it."""
+    f = np.fft.fftfreq(len(picture), sampling)
+    fy, fx = np.meshgrid(f, f, indexing="ij")
+    gx, gy = np.einsum("ij,jyx->iyx", matrix, [fx, fy])
+    return np.fft.ifft2(np.fft.fft2(picture) * transfer(gx, gy, *defocus)).real
+
+
+def write_set(
+    folder,
+    groups,
+    count,
+    *,
+    noise=0.0,
+    seed=0,
+    weights=None,
+    per_row=False,
+    tag="",
+    premultiplied=(),
+    around=0,
+):
     """STAR file and stacks of particles that take turns in some optics groups.
 
     Parameters
@@ -75,6 +95,10 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
         Of each ball in each particle.
     per_row : bool
         Magnifications in the rows, not in the optics table.
+    premultiplied : sequence of int
+        Groups whose images are multiplied by their CTF.
+    around : int
+        Pixels on each side that are cut off after that; 0 keeps the box that it was done in.
 
     Returns
     -------
@@ -102,7 +126,7 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
             [
                 image(
                     points @ turned[k, :2].T,
-                    box,
+                    box + 2 * around,
                     sampling,
                     np.asarray(matrix, float),
                     origin[k],
@@ -115,6 +139,9 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
         if noise:  # the dose of a pixel goes with its area
             stack *= 1 / (noise * stack.std() * groups[0][1] / sampling)
             stack += np.random.default_rng([seed, 7, g]).normal(size=stack.shape)
+        if g in premultiplied:
+            stack = [multiplied(one, sampling, matrix, defocus[k]) for one, k in zip(stack, mine)]
+        stack = np.array(stack)[:, around : around + box, around : around + box]
         with mrcfile.new(str(folder / ("g%d.mrcs" % g)), overwrite=True) as mrc:
             mrc.set_data(stack.astype(np.float32))
             mrc.set_image_stack()
@@ -122,13 +149,15 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
     names = "".join("_rlnMagMat%s\n" % name for name in ("00", "01", "10", "11"))
     text = "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnVoltage\n_rlnSphericalAberration\n"
     text += "_rlnAmplitudeContrast\n_rlnImagePixelSize\n_rlnImageSize\n"
+    text += "_rlnCtfDataAreCtfPremultiplied\n" if premultiplied else ""
     text += "" if per_row else names
     matrices = [" ".join("%.9f" % x for x in np.ravel(matrix)) for _, _, matrix in groups]
     for g, (box, sampling, _) in enumerate(groups):
-        text += "%d 300 2.7 0.1 %.6f %d %s\n" % (
+        text += "%d 300 2.7 0.1 %.6f %d %s %s\n" % (
             g + 1,
             sampling,
             box,
+            int(g in premultiplied) if premultiplied else "",
             "" if per_row else matrices[g],
         )
     text += "\ndata_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n_rlnAngleRot\n"

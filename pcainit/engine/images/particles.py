@@ -15,6 +15,10 @@ from pcainit.engine.arrays import AnyArray, BoolArray, ComplexArray, FloatArray,
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.kinds import ImageKinds
 
+_PER_PARTICLE = (
+    *("stack", "row", "rotations", "shifts_px", "half", "dark", "source", "aside"),
+    "premultiplied",
+)
 _ROWS = 4096  # of a large array that are copied at a time
 
 
@@ -84,6 +88,10 @@ class Particles:
     reasons : tuple of str
     notes : tuple of str
         Sentences on what is unusual about the particles.
+    premultiplied : (n,) bool or None
+        Images that were multiplied by their CTF; None when none were.
+    leak : float
+        See `pcainit.engine.images.premultiplied`.
     """
 
     stacks: tuple[str, ...]
@@ -101,6 +109,8 @@ class Particles:
     aside: IntArray | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    premultiplied: BoolArray | None = None
+    leak: float = 0.0
 
     def __len__(self) -> int:
         return len(self.row)
@@ -122,14 +132,13 @@ class Particles:
         """Some of the particles."""
         some = {
             name: getattr(self, name)[index]
-            for name in ("stack", "row", "rotations", "shifts_px", "half", "dark", "source")
+            for name in _PER_PARTICLE
             if getattr(self, name) is not None
         }
         return dataclasses.replace(
             self,
             ctf=self.ctf and self.ctf.take(index),
             kinds=self.kinds and self.kinds.take(index),
-            aside=None if self.aside is None else self.aside[index],
             **some,
         )
 

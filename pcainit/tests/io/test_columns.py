@@ -69,8 +69,6 @@ def star_with(folder, optics="", rows=None, count=24):
 
 
 REFUSED = {
-    "premultiplied": "rlnCtfDataAreCtfPremultiplied 1",
-    "premultiplied, older": "rlnCtfPremultiplied 1",
     "phase-flipped": "rlnCtfDataArePhaseFlipped 1",
     "mirrored": "rlnIsFlip 1",
     "subtomograms": "rlnImageDimensionality 3",
@@ -101,6 +99,16 @@ def test_without_the_ctf_subtomograms_are_refused_all_the_same(tmp_path):
         read_particles(ParticleTable(star_with(tmp_path, rows=tomo)), use_ctf=False)
     premultiplied = star_with(tmp_path, "rlnCtfDataAreCtfPremultiplied 1")
     assert read_particles(ParticleTable(premultiplied), use_ctf=False).ctf is None
+
+
+@pytest.mark.parametrize("label", ["rlnCtfDataAreCtfPremultiplied", "rlnCtfPremultiplied"])
+def test_premultiplied_images_are_known_row_by_row(tmp_path, label):
+    """Of an optics group, of single rows, or of none."""
+    cells = ["%d" % (k in (3, 20)) for k in range(24)]
+    some = read_particles(ParticleTable(star_with(tmp_path, rows=(label, cells))))
+    assert np.flatnonzero(some.premultiplied).tolist() == [3, 20]
+    assert read_particles(ParticleTable(star_with(tmp_path, label + " 1"))).premultiplied.all()
+    assert read_particles(ParticleTable(star_with(tmp_path, label + " 0"))).premultiplied is None
 
 
 def phase_of_tilt(tilt_mrad, resolution):
