@@ -90,7 +90,7 @@ def write_set(
     groups : list of (box, sampling, matrix)
     count : int
     noise : float
-        Standard deviation of the noise over that of the images.
+        Standard deviation of the noise over that of the first group's images.
     weights : (count, balls), optional
         Of each ball in each particle.
     per_row : bool
@@ -120,6 +120,7 @@ def write_set(
     defocus = np.stack([u, u - 300, rng.uniform(0, 180, count).round(2)], axis=1)
     group = np.arange(count) % len(groups)
     rows = ["%d@g%d.mrcs" % (k // len(groups) + 1, group[k]) for k in range(count)]
+    unit = 1.0
     for g, (box, sampling, matrix) in enumerate(groups):
         mine = np.flatnonzero(group == g)
         stack = np.array(
@@ -136,8 +137,9 @@ def write_set(
                 for k in mine
             ]
         )
-        if noise:  # the dose of a pixel goes with its area
-            stack *= 1 / (noise * stack.std() * groups[0][1] / sampling)
+        unit = stack.std() if g == 0 else unit
+        if noise:  # the dose of a pixel goes with its area; the specimen is one in all groups
+            stack *= 1 / (noise * unit * groups[0][1] / sampling)
             stack += np.random.default_rng([seed, 7, g]).normal(size=stack.shape)
         if g in premultiplied:
             stack = [multiplied(one, sampling, matrix, defocus[k]) for one, k in zip(stack, mine)]
