@@ -2,8 +2,8 @@
 
 A homogeneous set has to have no certified component, and two states have to be told apart as
 well as in images of one kind: within 0.01 of the adjusted Rand index, in the median over some
-seeds.  Particles, poses and states of a seed are the same in all kinds, the noise is not.  The images are made exactly, from RELION's definitions alone
-(`pcainit.tests.optics_examples`).
+seeds.  Particles, poses and states of a seed are the same in all kinds, the noise is not.  The
+images are made exactly, from RELION's definitions alone (`pcainit.tests.optics_examples`).
 
 Usage: python benchmarks/optics_groups.py FOLDER [--particles 3000] [--noise 5] [--seeds 3]
 """

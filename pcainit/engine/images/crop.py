@@ -359,7 +359,11 @@ def _transfer(
 ) -> tuple[ComplexArray, FloatArray]:
     """CTF of images of one kind at the specimen's frequencies; see `_transfer_kinds`."""
     assert particles.ctf is not None
-    transfer = evaluate_ctf(particles.ctf.take(index), places)
+    offset = None
+    if particles.aberrations is not None:
+        own_aberrations = particles.aberrations.take(index)
+        crops, offset = own_aberrations.turn_back(crops, places), own_aberrations.offset(places)
+    transfer = evaluate_ctf(particles.ctf.take(index), places, offset)
     if particles.premultiplied is not None:
         own = np.flatnonzero(particles.premultiplied[index])
         if len(own):

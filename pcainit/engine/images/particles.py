@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -14,6 +14,9 @@ from scipy.sparse.csgraph import connected_components
 from pcainit.engine.arrays import AnyArray, BoolArray, ComplexArray, FloatArray, IntArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.kinds import ImageKinds
+
+if TYPE_CHECKING:
+    from pcainit.engine.images.aberrations import Aberrations
 
 _PER_PARTICLE = (
     *("stack", "row", "rotations", "shifts_px", "half", "dark", "source", "aside"),
@@ -92,6 +95,8 @@ class Particles:
         Images that were multiplied by their CTF; None when none were.
     leak : float
         See `pcainit.engine.images.premultiplied`.
+    aberrations : Aberrations or None
+        None when there are none.
     """
 
     stacks: tuple[str, ...]
@@ -111,6 +116,7 @@ class Particles:
     notes: tuple[str, ...] = ()
     premultiplied: BoolArray | None = None
     leak: float = 0.0
+    aberrations: Aberrations | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -139,6 +145,7 @@ class Particles:
             self,
             ctf=self.ctf and self.ctf.take(index),
             kinds=self.kinds and self.kinds.take(index),
+            aberrations=self.aberrations and self.aberrations.take(index),
             **some,
         )
 
