@@ -160,6 +160,10 @@ class ParticleTable:
             if decision.what == columns.REFUSED and self.has(label)
         }
 
+    def notes(self, resolution: float) -> list[str]:
+        """Sentences on what the file says and is left out, at a resolution in Angstrom."""
+        return []
+
     def _match_optics(self) -> np.ndarray:
         width, column = self._optics.width(), self._optics_columns["rlnOpticsGroup"]
         groups = [self._optics.values[k * width + column] for k in range(self._optics.length())]
@@ -264,6 +268,8 @@ def read_particles(
     judge_shifts(aside, shifts, boxes)
     plausible.check_shifts(shifts, boxes, table.path)
     notes = image_optics.header_notes(headers, stack, sampling)
+    if resolution is not None:
+        notes += table.notes(resolution)
     ctf = _read_ctf(table, aside) if use_ctf else None
     rotations = rotation_from_euler(*angles)
     kinds = image_optics.image_kinds(boxes, sampling, image_optics.magnifications(table))
