@@ -103,7 +103,8 @@ def write_set(
     Returns
     -------
     dict
-        Path of the STAR file, rotations, defocus, group.
+        Path of the STAR file; rotations, defocus, group and origin of each particle; factor on the
+        images of each group.
     """
     rng = np.random.default_rng([seed, 6])
     points = balls()
@@ -120,7 +121,7 @@ def write_set(
     defocus = np.stack([u, u - 300, rng.uniform(0, 180, count).round(2)], axis=1)
     group = np.arange(count) % len(groups)
     rows = ["%d@g%d.mrcs" % (k // len(groups) + 1, group[k]) for k in range(count)]
-    unit = 1.0
+    unit, greys = 1.0, []
     for g, (box, sampling, matrix) in enumerate(groups):
         mine = np.flatnonzero(group == g)
         stack = np.array(
@@ -138,8 +139,10 @@ def write_set(
             ]
         )
         unit = stack.std() if g == 0 else unit
-        if noise:  # the dose of a pixel goes with its area; the specimen is one in all groups
-            stack *= 1 / (noise * unit * groups[0][1] / sampling)
+        # The dose of a pixel goes with its area; the specimen is one in all groups.
+        greys.append(sampling / (noise * unit * groups[0][1]) if noise else 1.0)
+        if noise:
+            stack *= greys[g]
             stack += np.random.default_rng([seed, 7, g]).normal(size=stack.shape)
         if g in premultiplied:
             stack = [multiplied(one, sampling, matrix, defocus[k]) for one, k in zip(stack, mine)]
@@ -175,4 +178,6 @@ def write_set(
         )
     path = folder / ("particles%s.star" % tag)
     path.write_text(text)
-    return dict(path=path, rotations=turned, defocus=defocus, group=group)
+    return dict(
+        path=path, rotations=turned, defocus=defocus, group=group, origin=origin, greys=greys
+    )
