@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from pcainit.engine.arrays import AnyArray
-from pcainit.engine.images.ctf import electron_wavelength
 from pcainit.errors import InputError, shorten
 
-USED, BOUNDED, REFUSED, IGNORED = "used", "bounded", "refused", "ignored"
+USED, REFUSED, IGNORED = "used", "refused", "ignored"
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,7 @@ class Decision:
     Parameters
     ----------
     what : str
-        ``used``: it changes what is computed. ``bounded``: its effect is computed, named where it
-        is not small, and refused where it is large. ``refused``: particles with it are no input.
+        ``used``: it changes what is computed. ``refused``: particles with it are no input.
         ``ignored``: it says nothing about the images that could change a result.
     why : str
     labels : tuple of str
@@ -84,20 +82,16 @@ DECISIONS = (
     ),
     Decision(USED, "the half-sets, where there are two of about one size", ("rlnRandomSubset",)),
     Decision(
-        BOUNDED,
-        "beam tilt turns phases with the third power of the frequency: by 0.008 radians for each "
-        "mrad at 300 kV, 2.7 mm and 20 A, by 0.07 at 10 A",
+        USED,
+        "beam tilt turns phases with the third power of the frequency (by 0.008 radians for each "
+        "mrad at 300 kV, 2.7 mm and 20 A, by 0.07 at 10 A): they are turned back",
         TILT,
     ),
+    Decision(USED, "higher aberrations: phases of the images (odd) and of the CTF (even)", ZERNIKE),
     Decision(
-        BOUNDED,
-        "higher aberrations: the largest phase that the polynomials can reach up to the "
-        "resolution is computed",
-        ZERNIKE,
-    ),
-    Decision(
-        REFUSED,
-        "the images were multiplied by their CTF, where not 0: noise and signal are others",
+        USED,
+        "the images were multiplied by their CTF, where not 0: they are taken as that of images "
+        "with white noise, whose power the CTF's zeros show",
         PREMULTIPLIED,
     ),
     Decision(REFUSED, "the phases of the images were flipped, where not 0", FLIPPED),
@@ -234,7 +228,7 @@ SCIPION = (
 BY_LABEL = {label: decision for decision in DECISIONS for label in decision.labels}
 # Columns that have to come along when a set is written anew, beside those of its own objects.
 CARRIED = (*MATRIX, *TILT, *ZERNIKE, *PREMULTIPLIED, *FLIPPED, "rlnIsFlip")
-NAMED_PHASE, MOST_PHASE = 0.2, 1.0  # radians at the resolution: said, and refused
+MOST_PHASE = 20.0  # radians at the resolution: no microscope was used that is so far off
 TOMOGRAPHY = ("rlnTomoParticleName", "rlnTomoVisibleFrames")
 _SHOWN = 3  # of offenders
 
@@ -258,11 +252,6 @@ def problems(flags: dict[str, Any], use_ctf: bool = True) -> list[str]:
         )
     if found:
         return found
-    if use_ctf and _set(flags, PREMULTIPLIED):
-        found.append(
-            "holds CTF-premultiplied images (%s): extract the particles without premultiplication."
-            % _set(flags, PREMULTIPLIED)
-        )
     if use_ctf and _set(flags, FLIPPED):
         found.append(
             "holds phase-flipped images (%s): extract the particles without phase flipping."
@@ -286,56 +275,15 @@ def _numbers(flags: dict[str, Any], label: str) -> list[float]:
     return values
 
 
+def is_set(cells: list[str]) -> AnyArray:
+    """Which of some flags, numbers or words, are set, (n,) bool."""
+    seen = {cell: any(_numbers({"": [cell]}, "")) for cell in set(cells)}
+    return np.array([seen[cell] for cell in cells], bool)
+
+
 def _set(flags: dict[str, Any], labels: tuple[str, ...]) -> str:
     """The first of some labels that is set for any particle; empty if none is."""
     return next((label for label in labels if any(_numbers(flags, label))), "")
-
-
-def tilt_phase(
-    tilt: AnyArray, voltage: AnyArray, aberration: AnyArray, resolution: float
-) -> AnyArray:
-    """By how much beam tilt (n, 2) in mrad turns the phase at a resolution, (n,) radians."""
-    wave = electron_wavelength(voltage)
-    strength = 2 * np.pi * aberration * 1e7 * wave**2 * 1e-3
-    phase: AnyArray = strength * np.hypot(*np.asarray(tilt, np.float64).T) / resolution**3
-    return phase
-
-
-def zernike_phase(coefficients: list[float], odd: bool, resolution: float) -> float:
-    """Largest phase that aberrations can reach up to a resolution, radians.
-
-    Parameters
-    ----------
-    coefficients : list of float
-        In RELION's order, the radius in 1/Angstrom.
-    odd : bool
-        Antisymmetric or symmetric ones.
-    resolution : float
-        Angstrom.
-    """
-    radius = np.linspace(0, 1 / resolution, 33)[:, None]
-    angle = np.linspace(0, 2 * np.pi, 73)
-    total = np.zeros((33, 73))
-    for i, coefficient in enumerate(coefficients):
-        if odd:
-            k = int((np.sqrt(1 + 4 * i) - 1) / 2 + 1e-9)
-            n = 2 * k + 1
-            m = 2 * (i - k * (k + 1)) - n
-        else:
-            k = int(np.sqrt(i) + 1e-9)
-            n, m = 2 * k, 2 * (i - k * k - k)
-        turn = np.cos(m * angle) if m >= 0 else np.sin(-m * angle)
-        total += coefficient * _radial(n, abs(m), radius) * turn
-    return float(np.abs(total).max())
-
-
-def _radial(n: int, m: int, radius: AnyArray) -> AnyArray:
-    """Radial part of a Zernike polynomial."""
-    value, factorial = np.zeros(radius.shape), np.cumprod([1.0, *range(1, n + 1)])
-    for k in range((n - m) // 2 + 1):
-        share = factorial[k] * factorial[(n + m) // 2 - k] * factorial[(n - m) // 2 - k]
-        value += (-1) ** k * factorial[n - k] / share * radius ** (n - 2 * k)
-    return value
 
 
 def numbers_of(cell: str, where: object, label: str) -> list[float]:

@@ -3,24 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from pcainit.io.columns import (
-    BOUNDED,
-    DECISIONS,
-    IGNORED,
-    MOST_PHASE,
-    NAMED_PHASE,
-    REFUSED,
-    SCIPION,
-    USED,
-)
+from pcainit.io.columns import DECISIONS, IGNORED, REFUSED, SCIPION, USED
 
-WORDS = {
-    USED: "used",
-    BOUNDED: "harmless up to a bound that is computed; named from %g radians on, refused from %g on"
-    % (NAMED_PHASE, MOST_PHASE),
-    REFUSED: "refused",
-    IGNORED: "not looked at",
-}
+WORDS = {USED: "used", REFUSED: "refused", IGNORED: "not looked at"}
 
 
 def tables() -> str:

@@ -12,9 +12,12 @@ from scipy.spatial.transform import Rotation
 
 from pcainit.engine.arrays import AnyArray
 from pcainit.engine.geometry.poses import euler_from_rotation
+from pcainit.engine.images.ctf import electron_wavelength
 from pcainit.errors import InputError, shorten
+from pcainit.io.columns import rows as rows_of
 from pcainit.io.cryosparc_files import JoinedRows
 
+NAMED_PHASE = 0.2  # radians that aberrations turn phases by and are left out without a word
 MAX_SHIFT = 1.0  # Angstrom: what `ctf/shift_A` may be and still be left to the pose errors
 _WHERE = {
     "blob": "its images are named in",
@@ -35,9 +38,14 @@ _CTF = {  # column -> field, factor
 
 
 def _field(
-    rows: JoinedRows, name: str, shape: tuple[int, ...] = (), default: float | None = None
+    rows: JoinedRows,
+    name: str,
+    shape: tuple[int, ...] = (),
+    default: float | None = None,
+    *,
+    finite: bool = True,
 ) -> AnyArray:
-    """One field of all particles as float64, checked."""
+    """One field of all particles as float64, checked; NaN where it is none and need not be."""
     if name not in rows.fields:
         if default is not None:
             return np.full((len(rows), *shape), default)
@@ -60,20 +68,32 @@ def _field(
             )
         )
     values = values.astype(np.float64)
+    if not finite:  # particles that have none are set aside later, as those of STAR files are
+        return np.where(np.isfinite(values), values, np.nan)
     bad = ~np.isfinite(values).reshape(len(rows), -1).all(axis=1)
     if bad.any():
         raise InputError(
-            "%s: %s of %d particles is not a finite number (row %d is the first, unique id %d): "
-            "leave them out."
-            % (
-                rows.path,
-                name,
-                int(bad.sum()),
-                int(np.argmax(bad)) + 1,
-                rows.fields["uid"][np.argmax(bad)],
-            )
+            "%s: %s is not a finite number in %s (the first has the unique id %d): leave them out."
+            % (rows.path, name, rows_of(bad), rows.fields["uid"][np.argmax(bad)])
         )
     return values
+
+
+def aberration_notes(rows: JoinedRows, values: dict[str, AnyArray], resolution: float) -> list[str]:
+    """Sentences on trefoil and tetrafoil where they are not small."""
+    found = []
+    for name, power, count in (("ctf/trefoil_A", 3, 2), ("ctf/tetra_A", 4, 4)):
+        if name in rows.fields and "rlnVoltage" in values:
+            size = np.linalg.norm(_field(rows, name, (count,)), axis=1)
+            wave = electron_wavelength(values["rlnVoltage"])
+            phase = 2 * np.pi * size * wave ** (power - 1) / resolution**power
+            if phase.max() > NAMED_PHASE:
+                found.append(
+                    "%s turns phases by up to %.2g radians at %g A in %s, which is not "
+                    "corrected: the finest details are weakened."
+                    % (name, phase.max(), resolution, rows_of(phase > NAMED_PHASE))
+                )
+    return found
 
 
 def relion_columns(rows: JoinedRows) -> dict[str, AnyArray]:
@@ -101,7 +121,7 @@ def _ctf(rows: JoinedRows) -> dict[str, AnyArray]:
     """Columns of the CTF, its aberrations and the magnification."""
     needed = ("ctf/accel_kv", "ctf/cs_mm", "ctf/df1_A", "ctf/df2_A")
     values = {
-        label: _field(rows, field) * factor
+        label: _field(rows, field, finite=not field.startswith("ctf/df")) * factor
         for label, (field, factor) in _CTF.items()
         if field in rows.fields or field in needed
     }
@@ -140,8 +160,8 @@ def alignment_of(rows: JoinedRows) -> tuple[AnyArray, AnyArray, AnyArray]:
     images = _field(rows, "blob/psize_A")
     if "alignments3D/pose" in rows.fields:
         return (
-            _field(rows, "alignments3D/pose", (3,)),
-            _field(rows, "alignments3D/shift", (2,)),
+            _field(rows, "alignments3D/pose", (3,), finite=False),
+            _field(rows, "alignments3D/shift", (2,), finite=False),
             _positive(rows, "alignments3D/psize_A", images),
         )
     multi = rows.fields.get("alignments3D_multi/pose")

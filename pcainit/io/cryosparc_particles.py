@@ -12,7 +12,13 @@ from pcainit import __version__
 from pcainit.engine.arrays import AnyArray
 from pcainit.errors import InputError, shorten
 from pcainit.io.atomic import replacing
-from pcainit.io.cryosparc_fields import dark_images, expanded_from, relion_columns, relion_names
+from pcainit.io.cryosparc_fields import (
+    aberration_notes,
+    dark_images,
+    expanded_from,
+    relion_columns,
+    relion_names,
+)
 from pcainit.io.cryosparc_files import JoinedRows, is_cryosparc, read_joined
 from pcainit.io.ownership import MARK
 from pcainit.io.particle_table import ParticleTable
@@ -105,6 +111,10 @@ class CryosparcTable(ParticleTable):
         if default is None:
             return super().numbers(label, finite=finite)
         return np.full(len(self), float(default))
+
+    def notes(self, resolution: float) -> list[str]:
+        """Trefoil and tetrafoil where they are not small: their axes are not documented."""
+        return aberration_notes(self.rows, self._values, resolution)
 
     def write_with(self, path: str | Path, columns: dict[str, AnyArray]) -> None:
         """Write a RELION STAR file of all rows in order with some columns added.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcainit.engine.arrays import AnyArray
+from pcainit.engine.images.aberrations import Aberrations, with_tilt
 from pcainit.engine.images.kinds import ImageKinds
 from pcainit.errors import InputError
 from pcainit.io import columns, plausible
@@ -141,49 +142,71 @@ def header_notes(headers: list[MrcLayout], stack: AnyArray, sampling: AnyArray) 
     ]
 
 
-def aberration_notes(table: ParticleTable, resolution: float) -> list[str]:
-    """What beam tilt and aberrations do to the images at a resolution, where it is not small.
+def read_aberrations(table: ParticleTable, resolution: float | None) -> Aberrations | None:
+    """Beam tilt and Zernike polynomials of each particle; None where there are none.
+
+    Parameters
+    ----------
+    table : ParticleTable
+    resolution : float or None
+        Finest one that the images are used at, Angstrom: how large phases are is judged there.
 
     Raises
     ------
     InputError
-        They turn phases by more than can be left out.
+        They turn phases by more than any microscope does.
     """
-    reached: dict[str, AnyArray] = {}
-    tilts = [
-        table.numbers(label, 0.0) if table.has(label) else np.zeros(len(table))
-        for label in columns.TILT
-    ]
-    if np.any(tilts):
-        reached["beam tilt (rlnBeamTiltX, rlnBeamTiltY)"] = columns.tilt_phase(
-            np.stack(tilts, axis=1),
+    count = len(table)
+    odd, even = (_coefficients(table, label) for label in columns.ZERNIKE)
+    tilt = np.zeros((count, 2))
+    for axis, label in enumerate(columns.TILT):
+        if table.has(label):
+            tilt[:, axis] = table.numbers(label)
+    if not (odd.any() or even.any() or tilt.any()):
+        return None
+    if tilt.any():
+        odd = np.pad(odd, [(0, 0), (0, max(0, 5 - odd.shape[1]))])
+        odd = with_tilt(
+            odd,
+            tilt,
             table.numbers("rlnVoltage", 300.0),
             table.numbers("rlnSphericalAberration", 2.7),
-            resolution,
         )
-    for label in columns.ZERNIKE:
-        if table.has(label):
-            cells = table.cells(label)
-            phase = {
-                cell: columns.zernike_phase(
-                    columns.numbers_of(cell, table.path, label), "Odd" in label, resolution
-                )
-                for cell in set(cells)
-            }
-            reached["aberrations (%s)" % label] = np.array([phase[cell] for cell in cells])
-    notes = []
-    for what, phases in reached.items():
-        largest = float(phases.max())
-        bad = ~(phases <= columns.MOST_PHASE)
+    groups, of = np.unique(np.hstack([odd, even]), axis=0, return_inverse=True)
+    found = Aberrations(
+        groups[:, : odd.shape[1]], groups[:, odd.shape[1] :], of.ravel().astype(np.int32)
+    )
+    if resolution is not None:
+        largest = found.largest(resolution)
+        bad = ~(largest <= columns.MOST_PHASE)
         if bad.any():
             raise InputError(
-                "%s: %s turns phases by up to %.2g radians at %g A in %s, which is not corrected: "
-                "choose a coarser resolution, or leave these particles out."
-                % (table.path, what, largest, resolution, columns.rows(bad))
+                "%s: beam tilt and aberrations (%s) turn phases by up to %.3g radians at %g A in "
+                "%s, as no microscope does: correct the columns, or leave these particles out."
+                % (
+                    table.path,
+                    ", ".join(x for x in (*columns.TILT, *columns.ZERNIKE) if table.has(x)),
+                    largest.max(),
+                    resolution,
+                    columns.rows(bad),
+                )
             )
-        if largest > columns.NAMED_PHASE:
-            notes.append(
-                "%s turns phases by up to %.2g radians at %g A, which is not corrected: the finest "
-                "details are weakened." % (what[0].upper() + what[1:], largest, resolution)
-            )
-    return notes
+    return found
+
+
+def _coefficients(table: ParticleTable, label: str) -> AnyArray:
+    """One list of numbers per particle as (n, c) float64, the shorter ones filled with 0."""
+    if not table.has(label):
+        return np.zeros((len(table), 0))
+    cells = table.cells(label)
+    lists = {cell: columns.numbers_of(cell, table.path, label) for cell in set(cells)}
+    width = max(len(values) for values in lists.values())
+    out = np.zeros((len(table), width))
+    for row, cell in enumerate(cells):
+        out[row, : len(lists[cell])] = lists[cell]
+    if not np.isfinite(out).all():
+        raise InputError(
+            "%s: %s of %s holds what is not a finite number."
+            % (table.path, label, columns.rows(~np.isfinite(out).all(axis=1)))
+        )
+    return out

@@ -139,6 +139,10 @@ class ParticleTable:
             if decision.what == columns.REFUSED and self.has(label)
         }
 
+    def notes(self, resolution: float) -> list[str]:
+        """Sentences on what the file says and is left out, at a resolution in Angstrom."""
+        return []
+
     def _match_optics(self) -> AnyArray:
         width, column = self._optics.width(), self._optics_columns["rlnOpticsGroup"]
         groups = [self._optics.values[k * width + column] for k in range(self._optics.length())]

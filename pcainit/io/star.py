@@ -56,8 +56,8 @@ def read_particles(
     use_ctf : bool
         False leaves the CTF out.
     resolution : float, optional
-        Finest resolution that the images are used at, Angstrom: what beam tilt and aberrations do
-        there is named.
+        Finest resolution that the images are used at, Angstrom: how large aberrations are is judged
+        there.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def read_particles(
     plausible.check_shifts(shifts, boxes, table.path)
     notes = image_optics.header_notes(headers, stack, sampling)
     if resolution is not None:
-        notes += image_optics.aberration_notes(table, resolution)
+        notes += table.notes(resolution)
     ctf = _read_ctf(table, aside) if use_ctf else None
     rotations = rotation_from_euler(*angles)
     kinds = image_optics.image_kinds(boxes, sampling, image_optics.magnifications(table))
@@ -126,7 +126,18 @@ def read_particles(
         aside=aside.code if aside.reasons else None,
         reasons=tuple(aside.reasons),
         notes=(*aside.notes(), *notes),
+        aberrations=image_optics.read_aberrations(table, resolution) if use_ctf else None,
+        premultiplied=_premultiplied(table) if use_ctf else None,
     )
+
+
+def _premultiplied(table: ParticleTable) -> AnyArray | None:
+    """Which images were multiplied by their CTF, (n,) bool; None for none."""
+    found = np.zeros(len(table), bool)
+    for label in columns.PREMULTIPLIED:
+        if table.has(label):
+            found |= columns.is_set(table.cells(label))
+    return found if found.any() else None
 
 
 def _refuse_one_view(angles: list[AnyArray], path: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import fit_mask
 from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.images.census import Surroundings
-from pcainit.engine.images.crop import Census, chunk_length, crop_particles
+from pcainit.engine.images.crop import Census, Chunk, chunk_length, crop_particles, with_leak
 from pcainit.engine.images.particles import Particles, Slices, fair_halves
 from pcainit.errors import DamagedResult, InputError
 from pcainit.io.cryosparc_particles import open_particles
@@ -81,15 +81,12 @@ class Source:
         progress: Progress,
     ) -> tuple[Slices, Census, Checksums | None]:
         """Crop the images of some particles into the workspace; they and their checksums."""
-        some = self.particles.take(rows)
-        chunks = read_chunks(
-            some.stacks, some.stack, some.row, chunk_length(some.box_px), some.boxes()
-        )
+        some = with_leak(self.particles, self.grid, chunks_of).take(rows)
         try:
             slices, census = crop_particles(
                 some,
                 self.grid,
-                chunks,
+                chunks_of(some),
                 invert=settings.invert_contrast,
                 normalise=settings.normalise,
                 threads=threads,
@@ -135,6 +132,17 @@ class Source:
             aside=self.particles.aside,
             reasons=list(self.particles.reasons),
         )
+
+
+def chunks_of(particles: Particles) -> Iterator[Chunk]:
+    """Read the images of particles, some at a time."""
+    return read_chunks(
+        particles.stacks,
+        particles.stack,
+        particles.row,
+        chunk_length(particles.box_px),
+        particles.boxes(),
+    )
 
 
 def check_reach(particles: Particles, grid: Grid) -> None:

@@ -61,7 +61,27 @@ def image(places, box, sampling, matrix, origin, defocus, weights=1.0, ctf=True)
     return np.fft.ifft2(values).real / sampling**2
 
 
-def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row=False, tag=""):
+def multiplied(picture, sampling, matrix, defocus):
+    """An image (box, box) times its CTF, all of it."""
+    f = np.fft.fftfreq(len(picture), sampling)
+    fy, fx = np.meshgrid(f, f, indexing="ij")
+    gx, gy = np.einsum("ij,jyx->iyx", matrix, [fx, fy])
+    return np.fft.ifft2(np.fft.fft2(picture) * transfer(gx, gy, *defocus)).real
+
+
+def write_set(
+    folder,
+    groups,
+    count,
+    *,
+    noise=0.0,
+    seed=0,
+    weights=None,
+    per_row=False,
+    tag="",
+    premultiplied=(),
+    around=0,
+):
     """STAR file and stacks of particles that take turns in some optics groups.
 
     Parameters
@@ -70,16 +90,21 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
     groups : list of (box, sampling, matrix)
     count : int
     noise : float
-        Standard deviation of the noise over that of the images.
+        Standard deviation of the noise over that of the first group's images.
     weights : (count, balls), optional
         Of each ball in each particle.
     per_row : bool
         Magnifications in the rows, not in the optics table.
+    premultiplied : sequence of int
+        Groups whose images are multiplied by their CTF.
+    around : int
+        Pixels on each side that are cut off after that; 0 keeps the box that it was done in.
 
     Returns
     -------
     dict
-        Path of the STAR file, rotations, defocus, group.
+        Path of the STAR file; rotations, defocus, group and origin of each particle; factor on the
+        images of each group.
     """
     rng = np.random.default_rng([seed, 6])
     points = balls()
@@ -96,13 +121,14 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
     defocus = np.stack([u, u - 300, rng.uniform(0, 180, count).round(2)], axis=1)
     group = np.arange(count) % len(groups)
     rows = ["%d@g%d.mrcs" % (k // len(groups) + 1, group[k]) for k in range(count)]
+    unit, greys = 1.0, []
     for g, (box, sampling, matrix) in enumerate(groups):
         mine = np.flatnonzero(group == g)
         stack = np.array(
             [
                 image(
                     points @ turned[k, :2].T,
-                    box,
+                    box + 2 * around,
                     sampling,
                     np.asarray(matrix, float),
                     origin[k],
@@ -112,9 +138,15 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
                 for k in mine
             ]
         )
-        if noise:  # the dose of a pixel goes with its area
-            stack *= 1 / (noise * stack.std() * groups[0][1] / sampling)
+        unit = stack.std() if g == 0 else unit
+        # The dose of a pixel goes with its area; the specimen is one in all groups.
+        greys.append(sampling / (noise * unit * groups[0][1]) if noise else 1.0)
+        if noise:
+            stack *= greys[g]
             stack += np.random.default_rng([seed, 7, g]).normal(size=stack.shape)
+        if g in premultiplied:
+            stack = [multiplied(one, sampling, matrix, defocus[k]) for one, k in zip(stack, mine)]
+        stack = np.array(stack)[:, around : around + box, around : around + box]
         with mrcfile.new(str(folder / ("g%d.mrcs" % g)), overwrite=True) as mrc:
             mrc.set_data(stack.astype(np.float32))
             mrc.set_image_stack()
@@ -122,13 +154,15 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
     names = "".join("_rlnMagMat%s\n" % name for name in ("00", "01", "10", "11"))
     text = "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnVoltage\n_rlnSphericalAberration\n"
     text += "_rlnAmplitudeContrast\n_rlnImagePixelSize\n_rlnImageSize\n"
+    text += "_rlnCtfDataAreCtfPremultiplied\n" if premultiplied else ""
     text += "" if per_row else names
     matrices = [" ".join("%.9f" % x for x in np.ravel(matrix)) for _, _, matrix in groups]
     for g, (box, sampling, _) in enumerate(groups):
-        text += "%d 300 2.7 0.1 %.6f %d %s\n" % (
+        text += "%d 300 2.7 0.1 %.6f %d %s %s\n" % (
             g + 1,
             sampling,
             box,
+            int(g in premultiplied) if premultiplied else "",
             "" if per_row else matrices[g],
         )
     text += "\ndata_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n_rlnAngleRot\n"
@@ -144,4 +178,6 @@ def write_set(folder, groups, count, *, noise=0.0, seed=0, weights=None, per_row
         )
     path = folder / ("particles%s.star" % tag)
     path.write_text(text)
-    return dict(path=path, rotations=turned, defocus=defocus, group=group)
+    return dict(
+        path=path, rotations=turned, defocus=defocus, group=group, origin=origin, greys=greys
+    )

@@ -22,7 +22,8 @@ from pcainit.engine.images.census import (
 )
 from pcainit.engine.images.ctf import evaluate_ctf
 from pcainit.engine.images.kinds import cut
-from pcainit.engine.images.particles import Particles, Slices, fair_halves, is_varying
+from pcainit.engine.images.particles import Particles, Slices, fair_halves, is_varying, subsample
+from pcainit.engine.images.premultiplied import TELLING, leak_of, measure_leak, restore
 from pcainit.errors import InputError
 from pcainit.limits import MIN_PARTICLES
 
@@ -186,6 +187,40 @@ def prepare_slices(
     return dataclasses.replace(slices, usable=usable, half=fair_halves(particles, usable))
 
 
+def with_leak(
+    particles: Particles, grid: Grid, read: Callable[[Particles], Iterable[Chunk]]
+) -> Particles:
+    """Particles with their leak, where any are premultiplied; a few are read for that.
+
+    Parameters
+    ----------
+    particles : Particles
+    grid : Grid
+    read : callable
+        Gives the chunks of some particles, see `crop_particles`.
+
+    Raises
+    ------
+    InputError
+        As for `crop_particles`; or the images were not multiplied by their CTF.
+    """
+    if particles.premultiplied is None or particles.ctf is None:
+        return particles
+    chosen = np.flatnonzero(particles.premultiplied & particles.fit())
+    some = particles.take(subsample(chosen, TELLING))
+    assert some.ctf is not None  # only with a CTF can images be premultiplied by it
+    plain = dataclasses.replace(some, premultiplied=None)
+    slices, census = crop_particles(plain, grid, read(plain))
+    places = grid.frequencies / (grid.box_px * grid.sampling)
+    good = np.flatnonzero(census.varied)
+    return dataclasses.replace(
+        particles,
+        leak=measure_leak(
+            slices.values[good], slices.ctf[good], grid.shell, some.ctf.take(good), places
+        ),
+    )
+
+
 def _in_memory(name: str, shape: tuple[int, ...], dtype: type) -> AnyArray:
     return np.empty(shape, dtype)
 
@@ -258,6 +293,9 @@ def crop_particles(
             )
         powers[index], varied[index] = strength, is_varying(crops)
         unit = measured[:, 1] if normalise else 1.0
+        crops, transfer = _transfer_kinds(crops, particles, index, grid)
+        if particles.premultiplied is not None:  # the noise is white only now
+            powered = power(crops[:, 1:])
         surroundings.table[index] = np.column_stack(
             [measured, unit * powered[:, lowest].mean(axis=1, dtype=np.float64)]
         )
@@ -266,7 +304,6 @@ def crop_particles(
         values[index] = multiply(
             -crops if invert else crops, shift_phases(particles.shifts_px[index], grid)
         )
-        transfer = _transfer_kinds(particles, index, grid)
         ctf[index] = transfer
         return len(index), float(np.abs(transfer).max())
 
@@ -293,18 +330,44 @@ def _crop_kinds(
     return crops
 
 
-def _transfer_kinds(particles: Particles, index: IntArray, grid: Grid) -> FloatArray:
-    """CTF of some particles at the grid's samples, (m, p) or, without a CTF, (1, 1) float32."""
+def _transfer_kinds(
+    crops: ComplexArray, particles: Particles, index: IntArray, grid: Grid
+) -> tuple[ComplexArray, FloatArray]:
+    """Crops of some particles with white noise, and what the CTF is in them.
+
+    Returns
+    -------
+    crops : (m, p) complex64
+    transfer : (m, p) or, without a CTF, (1, 1) float32
+    """
     spatial, kinds = grid.frequencies / (grid.box_px * grid.sampling), particles.kinds
     if kinds is None:
         if particles.ctf is None:
-            return np.ones((1, 1), np.float32)
-        return evaluate_ctf(particles.ctf.take(index), spatial)
+            return crops, np.ones((1, 1), np.float32)
+        return _transfer(crops, particles, index, spatial)
     transfer = np.ones((len(index), len(spatial)), np.float32)
     for kind in np.unique(kinds.of[index]):
         mine = np.flatnonzero(kinds.of[index] == kind)
         if particles.ctf is not None:  # at the specimen's frequencies, as RELION has it
             places = spatial @ kinds.rest[kind].T
-            transfer[mine] = evaluate_ctf(particles.ctf.take(index[mine]), places)
+            crops[mine], transfer[mine] = _transfer(crops[mine], particles, index[mine], places)
         transfer[mine] *= np.float32(kinds.amplitude(kind, grid))
-    return transfer
+    return crops, transfer
+
+
+def _transfer(
+    crops: ComplexArray, particles: Particles, index: IntArray, places: FloatArray
+) -> tuple[ComplexArray, FloatArray]:
+    """CTF of images of one kind at the specimen's frequencies; see `_transfer_kinds`."""
+    assert particles.ctf is not None
+    offset = None
+    if particles.aberrations is not None:
+        own_aberrations = particles.aberrations.take(index)
+        crops, offset = own_aberrations.turn_back(crops, places), own_aberrations.offset(places)
+    transfer = evaluate_ctf(particles.ctf.take(index), places, offset)
+    if particles.premultiplied is not None:
+        own = np.flatnonzero(particles.premultiplied[index])
+        if len(own):
+            leak = leak_of(particles.ctf.take(index[own]), places, particles.leak)
+            crops[own], transfer[own] = restore(crops[own], transfer[own], leak)
+    return crops, transfer

@@ -15,7 +15,7 @@ def electron_wavelength(voltage: FloatArray) -> FloatArray:
     return 12.2643247 / np.sqrt(volts * (1.0 + volts * 0.978466e-6))
 
 
-def evaluate_ctf(ctf: CTF, frequencies: FloatArray) -> FloatArray:
+def evaluate_ctf(ctf: CTF, frequencies: FloatArray, offset: FloatArray | None = None) -> FloatArray:
     """CTF of each particle at each spatial frequency.
 
     ``sin(pi lambda u^2 dz - pi/2 Cs lambda^3 u^4 + phase shift + asin(Q))``: underfocus is
@@ -27,6 +27,8 @@ def evaluate_ctf(ctf: CTF, frequencies: FloatArray) -> FloatArray:
         Of n particles.
     frequencies : (p, 2) float
         (x, y) spatial frequencies, 1/Angstrom.
+    offset : (n, p) float64, optional
+        Taken from the phase: even aberrations.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def evaluate_ctf(ctf: CTF, frequencies: FloatArray) -> FloatArray:
     phase = np.pi * wavelength[:, None] * defocus * u2
     phase -= (np.pi / 2 * ctf.spherical_aberration * 1e7 * wavelength**3)[:, None] * u2**2
     phase += (np.radians(ctf.phase_shift) + np.arcsin(ctf.amplitude_contrast))[:, None]
-    value = np.sin(phase)
+    value = np.sin(phase if offset is None else phase - offset)
     if np.any(ctf.b_factor):
         value *= np.exp(-ctf.b_factor[:, None] / 4 * u2)
     out: FloatArray = (value * ctf.scale[:, None]).astype(np.float32)

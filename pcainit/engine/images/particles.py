@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -15,6 +15,13 @@ from pcainit.engine.arrays import AnyArray, BoolArray, ComplexArray, FloatArray,
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.kinds import ImageKinds
 
+if TYPE_CHECKING:
+    from pcainit.engine.images.aberrations import Aberrations
+
+_PER_PARTICLE = (
+    *("stack", "row", "rotations", "shifts_px", "half", "dark", "source", "aside"),
+    "premultiplied",
+)
 _ROWS = 4096  # of a large array that are copied at a time
 
 
@@ -84,6 +91,12 @@ class Particles:
     reasons : tuple of str
     notes : tuple of str
         Sentences on what is unusual about the particles.
+    premultiplied : (n,) bool or None
+        Images that were multiplied by their CTF; None when none were.
+    leak : float
+        See `pcainit.engine.images.premultiplied`.
+    aberrations : Aberrations or None
+        None when there are none.
     """
 
     stacks: tuple[str, ...]
@@ -101,6 +114,9 @@ class Particles:
     aside: IntArray | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    premultiplied: BoolArray | None = None
+    leak: float = 0.0
+    aberrations: Aberrations | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -122,14 +138,14 @@ class Particles:
         """Some of the particles."""
         some = {
             name: getattr(self, name)[index]
-            for name in ("stack", "row", "rotations", "shifts_px", "half", "dark", "source")
+            for name in _PER_PARTICLE
             if getattr(self, name) is not None
         }
         return dataclasses.replace(
             self,
             ctf=self.ctf and self.ctf.take(index),
             kinds=self.kinds and self.kinds.take(index),
-            aside=None if self.aside is None else self.aside[index],
+            aberrations=self.aberrations and self.aberrations.take(index),
             **some,
         )
 

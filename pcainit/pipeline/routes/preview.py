@@ -14,15 +14,15 @@ from scipy import fft
 from pcainit.checks import problems
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import auto_mask
-from pcainit.engine.images.crop import chunk_length, prepare_slices
+from pcainit.engine.images.crop import prepare_slices, with_leak
 from pcainit.engine.projection.reconstruction import reconstruct_consensus
 from pcainit.errors import InputError, shorten
 from pcainit.io.atomic import write_arrays
 from pcainit.io.coordinates import ARRAY_FAULTS
 from pcainit.io.cryosparc_particles import open_particles
 from pcainit.io.ownership import MARK
-from pcainit.io.stacks import read_chunks
 from pcainit.io.star import read_particles
+from pcainit.pipeline.prepare import chunks_of
 from pcainit.settings import Settings
 
 PARTICLES = 1000  # enough for 10 A of a ribosome, read in seconds
@@ -138,17 +138,11 @@ def make_preview(
     reach = particles.finest * (1.1 if particles.kinds else 1.0)
     finest = max(FINEST, reach, 2.25 * length / LARGEST_BOX)
     grid = Grid(particles.box_px, particles.sampling, finest)
-    chunks = read_chunks(
-        particles.stacks,
-        particles.stack,
-        particles.row,
-        chunk_length(particles.box_px),
-        particles.boxes(),
-    )
+    particles = with_leak(particles, grid, chunks_of)
     slices = prepare_slices(
         particles,
         grid,
-        chunks,
+        chunks_of(particles),
         invert=settings.invert_contrast,
         normalise=settings.normalise,
         threads=threads,

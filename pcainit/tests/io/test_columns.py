@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import pcainit
+from pcainit.engine.images.aberrations import total
 from pcainit.errors import InputError
-from pcainit.io import columns, image_optics
+from pcainit.io import columns
 from pcainit.io.columns_page import tables
 from pcainit.io.particle_table import ParticleTable
 from pcainit.io.star import _CTF_LABELS, read_particles
@@ -70,8 +71,6 @@ def star_with(folder, optics="", rows=None, count=24):
 
 
 REFUSED = {
-    "premultiplied": "rlnCtfDataAreCtfPremultiplied 1",
-    "premultiplied, older": "rlnCtfPremultiplied 1",
     "phase-flipped": "rlnCtfDataArePhaseFlipped 1",
     "mirrored": "rlnIsFlip 1",
     "subtomograms": "rlnImageDimensionality 3",
@@ -104,38 +103,56 @@ def test_without_the_ctf_subtomograms_are_refused_all_the_same(tmp_path):
     assert read_particles(ParticleTable(premultiplied), use_ctf=False).ctf is None
 
 
+@pytest.mark.parametrize("label", ["rlnCtfDataAreCtfPremultiplied", "rlnCtfPremultiplied"])
+def test_premultiplied_images_are_known_row_by_row(tmp_path, label):
+    """Of an optics group, of single rows, or of none."""
+    cells = ["%d" % (k in (3, 20)) for k in range(24)]
+    some = read_particles(ParticleTable(star_with(tmp_path, rows=(label, cells))))
+    assert np.flatnonzero(some.premultiplied).tolist() == [3, 20]
+    assert read_particles(ParticleTable(star_with(tmp_path, label + " 1"))).premultiplied.all()
+    assert read_particles(ParticleTable(star_with(tmp_path, label + " 0"))).premultiplied is None
+
+
 def phase_of_tilt(tilt_mrad, resolution):
     """From the wave aberration 2 pi/lambda Cs theta^3 tilt at the angle theta = lambda k."""
     wave = 0.0196875
     return 2 * np.pi / wave * 2.7e7 * (wave / resolution) ** 3 * tilt_mrad * 1e-3
 
 
-def test_beam_tilt_is_bounded(tmp_path):
-    found = columns.tilt_phase(
-        np.array([[3.0, 4.0]]), np.array([300.0]), np.array([2.7]), resolution=10.0
-    )
-    assert found[0] == pytest.approx(phase_of_tilt(5.0, 10.0), rel=1e-3)
-    table = ParticleTable(star_with(tmp_path, "rlnBeamTiltX 0.5"))
-    assert image_optics.aberration_notes(table, 12.0) == []
-    table = ParticleTable(star_with(tmp_path, "rlnBeamTiltX -5"))
-    (note,) = image_optics.aberration_notes(table, 10.0)
-    assert "rlnBeamTiltX" in note and "0.33 radians at 10 A" in note
-    with pytest.raises(InputError, match="24 rows .*coarser resolution"):
-        image_optics.aberration_notes(table, 6.0)
-    assert note in read_particles(table, resolution=10.0).notes
+def test_beam_tilt_is_read_of_each_row(tmp_path):
+    """Coma: at (k, 0), minus its phase for a tilt along x, and nothing for one along y."""
+    cells = ["%g" % (5 if k == 4 else 0) for k in range(24)]
+    table = ParticleTable(star_with(tmp_path, rows=("rlnBeamTiltX", cells)))
+    found = read_particles(table).aberrations
+    assert found.take(np.array([0])).largest(8.0) == 0
+    assert found.largest(8.0)[4] == pytest.approx(phase_of_tilt(5.0, 8.0), rel=1e-3)
+    along = total(found.odd[found.of[[4]]], True, np.array([[0.1, 0.0], [0.0, 0.1]]))[0]
+    assert along == pytest.approx([-phase_of_tilt(5.0, 10.0), 0.0], rel=1e-3, abs=1e-9)
+    assert read_particles(table, use_ctf=False).aberrations is None
+    absurd = ParticleTable(star_with(tmp_path, "rlnBeamTiltX -700"))
+    with pytest.raises(InputError, match="rlnBeamTiltX.* in 24 rows .1, 2, 3, ..*no microscope"):
+        read_particles(absurd, resolution=10.0)
 
 
-def test_aberrations_are_bounded(tmp_path):
-    """Two polynomials with known maxima: 3 r^3 - 2 r (times cosine), and r^4 (times cosine)."""
-    r = np.linspace(0, 1 / 8.0, 2000)
-    odd = columns.zernike_phase([0, 0, 0, 5.0, 0], True, 8.0)  # n = 3, m = -1
-    assert odd == pytest.approx(5 * np.abs(3 * r**3 - 2 * r).max(), rel=1e-2)
-    even = columns.zernike_phase([0] * 8 + [900.0], False, 8.0)  # n = 4, m = 4
-    assert even == pytest.approx(900 / 8.0**4, rel=1e-2)
+def test_aberrations_are_relions_polynomials(tmp_path):
+    """Written out by hand: 3 r^3 - 2 r times sine, r^2 times cosine of twice the angle, r^4."""
+    place = np.array([[0.06, 0.03], [-0.02, 0.09]])
+    r, angle = np.hypot(*place.T), np.arctan2(place[:, 1], place[:, 0])
+    one = np.eye(9)
+    odd = [total(one[[k]], True, place)[0] for k in range(6)]
+    even = [total(one[[k]], False, place)[0] for k in range(9)]
+    assert np.allclose(odd[0], place[:, 1]) and np.allclose(odd[1], place[:, 0])
+    assert np.allclose(odd[2], r**3 * np.sin(3 * angle))
+    assert np.allclose(odd[3], (3 * r**3 - 2 * r) * np.sin(angle))
+    assert np.allclose(odd[5], r**3 * np.cos(3 * angle))
+    assert np.allclose(even[0], 1) and np.allclose(even[2], 2 * r**2 - 1)
+    assert np.allclose(even[3], r**2 * np.cos(2 * angle))
+    assert np.allclose(even[6], 6 * r**4 - 6 * r**2 + 1)
+    assert np.allclose(even[8], r**4 * np.cos(4 * angle))
     table = ParticleTable(star_with(tmp_path, "rlnOddZernike [0,0,0,2.0,0]"))
-    (note,) = image_optics.aberration_notes(table, 8.0)
-    assert "Aberrations (rlnOddZernike)" in note
+    found = read_particles(table).aberrations
+    assert found.odd.tolist() == [[0, 0, 0, 2.0, 0]] and found.even.size == 0
     with pytest.raises(InputError, match="no list of numbers"):
-        image_optics.aberration_notes(
-            ParticleTable(star_with(tmp_path, "rlnOddZernike [0,x]")), 8.0
-        )
+        read_particles(ParticleTable(star_with(tmp_path, "rlnOddZernike [0,x]")))
+    with pytest.raises(InputError, match="rlnEvenZernike of 24 rows .*finite"):
+        read_particles(ParticleTable(star_with(tmp_path, "rlnEvenZernike [0,nan]")))

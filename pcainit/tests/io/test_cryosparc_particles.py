@@ -154,6 +154,23 @@ def test_tilt_and_anisotropic_magnification_become_relions(star, tmp_path):
     assert not plain.has("rlnMagMat00") and not plain.has("rlnBeamTiltX")
 
 
+def test_trefoil_is_named_where_it_is_not_small(star, tmp_path):
+    """By 2 pi times the coefficient times wavelength^2 over resolution^3."""
+
+    def change(rows):
+        rows = set_field(rows, "ctf/trefoil_A", [0, 0])
+        rows["ctf/trefoil_A"][[1, 4], 0] = 2e5
+        return rows
+
+    job, _ = write_job(star, tmp_path, change=change)
+    table = open_particles(job)
+    (note,) = table.notes(10.0)
+    phase = 2 * np.pi * 2e5 * 0.0196875**2 / 10.0**3
+    assert "ctf/trefoil_A" in note and "2 rows (2, 5)" in note and "%.2g radians" % phase in note
+    assert note in read_particles(table, resolution=10.0).notes
+    assert table.notes(20.0) == []
+
+
 def test_a_moved_exposure_group_is_refused(star, tmp_path):
     job, _ = write_job(star, tmp_path, change=lambda rows: set_field(rows, "ctf/shift_A", 2.0))
     with pytest.raises(InputError, match="ctf/shift_A is up to 2"):
@@ -368,12 +385,27 @@ def test_a_header_beyond_numpys_limit_is_read(star, tmp_path):
     assert_twin(load(save(tmp_path / "J9" / "J9_particles.cs", wide)), load(star))
 
 
-def test_values_that_are_no_numbers_are_named(star, tmp_path):
+@pytest.mark.parametrize("field", ["ctf/df1_A", "alignments3D/pose", "alignments3D/shift"])
+def test_particles_without_a_number_are_set_aside(star, tmp_path, field):
+    """As those of a STAR file are, and the others are read."""
+
     def change(rows):
         rows = rows.copy()
-        rows["ctf/df1_A"][[2, 4]] = np.nan
+        rows[field][[2, 4]] = np.nan
         return rows
 
     job, _ = write_job(star, tmp_path, change=change)
-    with pytest.raises(InputError, match="ctf/df1_A of 2 particles is not a finite number .row 3"):
+    particles = load(job)
+    assert np.flatnonzero(particles.aside).tolist() == [2, 4]
+    assert np.isfinite(particles.rotations[particles.fit()]).all()
+
+
+def test_values_that_are_no_numbers_are_named(star, tmp_path):
+    def change(rows):
+        rows = rows.copy()
+        rows["ctf/cs_mm"][[2, 4]] = np.nan
+        return rows
+
+    job, _ = write_job(star, tmp_path, change=change)
+    with pytest.raises(InputError, match="ctf/cs_mm is not a finite number in 2 rows .3, 5."):
         open_particles(job)

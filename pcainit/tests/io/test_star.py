@@ -222,7 +222,6 @@ FAULTS = {
     "nan": (dict(rlnVoltage=["300", "nan", "3", "4", "5", "6"]), "rlnVoltage of row 2 is nan"),
     "unknown value": (dict(rlnDefocusU=["?"] * N), "rlnDefocusU of 6 rows .1, 2, 3, .* '\\?'"),
     "phase-flipped": (dict(rlnCtfDataArePhaseFlipped=[1] * N), "phase-flipped"),
-    "premultiplied": (dict(rlnCtfDataAreCtfPremultiplied=[1] * N), "premultiplied"),
     "optics group unknown": (dict(rlnOpticsGroup=[1, 1, 1, 1, 1, 9]), "optics group 9"),
     "no voltage": (dict(rlnVoltage=[0.0] * N), "rlnVoltage"),
     "amplitude contrast": (dict(rlnAmplitudeContrast=[7.0] * N), "rlnAmplitudeContrast"),

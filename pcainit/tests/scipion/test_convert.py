@@ -242,8 +242,9 @@ _rlnMagMat10 #6
 _rlnMagMat11 #7
 _rlnBeamTiltX #8
 _rlnOddZernike #9
-one 1 300.0 1.0 0.0 0.0 1.0 0.0 [0,0,0]
-two 2 300.0 1.02 0.003 0.001 0.99 0.5 [0,0,1.5]
+_rlnCtfDataAreCtfPremultiplied #10
+one 1 300.0 1.0 0.0 0.0 1.0 0.0 [0,0,0] 0
+two 2 300.0 1.02 0.003 0.001 0.99 0.5 [0,0,1.5] 1
 """
 
 
@@ -264,6 +265,7 @@ def test_magnifications_of_relions_optics_groups(tmp_path):
         rlnMagMat10=(0, 0.001, 0),
         rlnMagMat11=(1, 0.99, 1),
         rlnBeamTiltX=(0, 0.5, 0),
+        rlnCtfDataAreCtfPremultiplied=(0, 1, 0),
     ).items():
         assert np.allclose(table.numbers(label), np.array(values)[group]), label
     assert np.array(table.cells("rlnOddZernike"))[group == 1].tolist() == ["[0,0,1.5]"] * 13

@@ -185,7 +185,6 @@ two 2 300.0 6.0 %s
 @pytest.mark.parametrize(
     "column, words",
     [
-        ("CtfDataAreCtfPremultiplied", "CTF-premultiplied images"),
         ("CtfDataArePhaseFlipped", "phase-flipped images"),
         ("ImageDimensionality", "subtomograms"),
         ("IsFlip", "mirrored images"),
@@ -203,6 +202,12 @@ def test_flags_of_the_optics_groups(scipion, particles, column, words):
         assert _errors(scipion, particles, noCtf=True) == []
 
 
+def test_premultiplied_images_are_accepted(scipion, particles):
+    groups = GROUPS % ("CtfDataAreCtfPremultiplied", "0", "1")
+    particles.getAcquisition().opticsGroupInfo.set(groups)
+    assert _errors(scipion, particles) == []
+
+
 def test_flags_of_single_particles(scipion, tmp_path):
     from pwem.objects import Integer, SetOfParticles
 
@@ -210,12 +215,12 @@ def test_flags_of_single_particles(scipion, tmp_path):
     copy = SetOfParticles(filename=str(tmp_path / "flagged.sqlite"))
     copy.copyInfo(original)
     for k, item in enumerate(original.iterItems()):
-        item._rlnCtfPremultiplied = Integer(k == 7)
+        item._rlnCtfDataArePhaseFlipped = Integer(k == 7)
         copy.append(item)
     copy.write()
     (error,) = _errors(scipion, copy)
     copy.close()
-    assert "CTF-premultiplied images (rlnCtfPremultiplied)" in error
+    assert "phase-flipped images (rlnCtfDataArePhaseFlipped)" in error
 
 
 def test_text_that_is_no_optics_table_is_no_harm(scipion, particles):
