@@ -24,6 +24,7 @@ from pcainit.pipeline.routes.preview import make_preview
 from pcainit.protocols import (
     PcaInitProtChosenVolume,
     PcaInitProtCompare,
+    PcaInitProtImport,
     PcaInitProtInitialVolumes,
     PcaInitProtLatents,
     PcaInitProtVolumePca,
@@ -34,6 +35,7 @@ from pcainit.viewers.preview_dialog import PreviewDialog
 from pcainit.wizards import MASK_SLIDERS
 
 FORMS = {
+    "form_import": PcaInitProtImport,
     "form": PcaInitProtInitialVolumes,
     "form_chosen": PcaInitProtChosenVolume,
     "form_volumes": PcaInitProtVolumePca,
@@ -119,9 +121,14 @@ def wizard_pictures(window, star, result, out):
     ):
 
         def photograph(name=name):
-            (dialog,) = [
-                child for child in window.root.winfo_children() if isinstance(child, PreviewDialog)
-            ]
+            dialog = next(
+                (one for one in window.root.winfo_children() if isinstance(one, PreviewDialog)),
+                None,
+            )
+            if dialog is None or not dialog.winfo_viewable():
+                window.root.after(500, photograph)
+                return
+            window.root.update()
             grab(dialog, out / ("wizard_%s.png" % name))
             dialog.cancel()
 

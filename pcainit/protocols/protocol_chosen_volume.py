@@ -14,9 +14,10 @@ from pcainit.io.atomic import write_text
 from pcainit.protocols import results
 from pcainit.protocols.engine_job import runEngine
 from pcainit.protocols.protocol_initial_volumes import PcaInitProtInitialVolumes
+from pcainit.protocols.scheduled import FailsWhenRefused
 
 
-class PcaInitProtChosenVolume(ProtInitialVolume):
+class PcaInitProtChosenVolume(FailsWhenRefused, ProtInitialVolume):
     """Makes one more volume from particles that you chose, beside the volumes of a run of _pca
     initial volumes_: of a cloud in its scatter, of a range of a component, or of any other subset
     of its particles.

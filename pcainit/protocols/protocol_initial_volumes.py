@@ -23,6 +23,7 @@ from pcainit.output.result_folder import SUMMARY
 from pcainit.pipeline.stage_order import COMMANDS, STAGES, part_name, stage_digest
 from pcainit.protocols import convert, describe, form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
+from pcainit.protocols.scheduled import FailsWhenRefused
 from pcainit.protocols.seeds import VOLUME_SETS, volume_rows, write_list
 from pcainit.settings import Settings
 
@@ -36,7 +37,7 @@ OUTPUTS = {
 }
 
 
-class PcaInitProtInitialVolumes(ProtInitialVolume):
+class PcaInitProtInitialVolumes(FailsWhenRefused, ProtInitialVolume):
     """Makes K different initial volumes for 3D classification from particles whose poses are
     known, for instance from a consensus refinement.
 

@@ -11,13 +11,14 @@ from pyworkflow.protocol import params
 from pcainit.errors import InputError
 from pcainit.io.atomic import write_text
 from pcainit.protocols import form, results
+from pcainit.protocols.scheduled import FailsWhenRefused
 from pcainit.settings import AUTO, Settings
 
 VOLUME_SETS = (SetOfVolumes, SetOfVolumesFlex)  # neither is a kind of the other
 SEED_SETS = (*VOLUME_SETS, SetOfClasses3D)
 
 
-class SeedProtocol:
+class SeedProtocol(FailsWhenRefused):
     """Mixed into a protocol: its settings, mask, digest, summary and result folder."""
 
     SETTINGS = ("resolution",)
