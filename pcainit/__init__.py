@@ -8,6 +8,7 @@ finds the plugin without loading the numerical engine.
 from importlib import import_module
 
 __version__ = "0.1.0"
+__url__ = "https://github.com/scipion-em/scipion-em-pcainit"
 _logo = "logo.png"
 _references = ["Punjani2017", "Penczek2011", "Punjani2021"]
 
