@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from pcainit.output.plots.results import Result
-from pcainit.output.plots.style import INCHES_PER_PANEL, INK, RELIEF, class_colour, styled
+from pcainit.output.plots.style import (
+    INCHES_PER_PANEL,
+    INK,
+    RELIEF,
+    class_colour,
+    colour_bar,
+    styled,
+)
 
 PLANES = ("xy", "xz", "yz")
 _PER_ROW = 8  # volumes side by side
@@ -138,7 +145,7 @@ def variance_slices(result: Result, through: Point | None = None) -> Figure:
     spread = np.sqrt(np.maximum(variance, 0))
     through = through or strongest(spread[None])
     view = _View(result, spread.shape, through)
-    figure, axes, bar = _canvas(3, 1, 1.35 * INCHES_PER_PANEL, left=0.08, top=0.32)
+    figure, axes = _canvas(3, 1, 1.35 * INCHES_PER_PANEL, left=0.08, top=0.32)
     view.draw(
         axes,
         [(spread, plane, 0, k) for k, plane in enumerate(PLANES)],
@@ -152,7 +159,7 @@ def variance_slices(result: Result, through: Point | None = None) -> Figure:
     for k, plane in enumerate(PLANES):
         axes.text(k, -0.03, view.caption(plane))
     view.scale_bar(axes, 0, "white")
-    _colour_bar(axes, bar, "density (std. dev.)")
+    _explain(axes, "density (std. dev.)")
     return figure
 
 
@@ -204,7 +211,7 @@ def _panels(
         for row, plane in enumerate(PLANES)
     ]
     two_lines = any("\n" in title for title, _ in titles)
-    figure, axes, bar = _canvas(
+    figure, axes = _canvas(
         per_row, rows, INCHES_PER_PANEL, left=0.42, top=0.52 if two_lines else 0.32
     )
     view.draw(axes, placed, (rows, per_row), outline, INK, **colours)
@@ -225,7 +232,7 @@ def _panels(
             fontsize=13,
         )
     view.scale_bar(axes, rows - 1, "white" if colours["cmap"] == "gray" else INK)
-    _colour_bar(axes, bar, label)
+    _explain(axes, label)
     if len(volumes) > count:
         axes.text(0, rows, "the first %d of %d" % (count, len(volumes)), fontsize=11, va="top")
     return figure
@@ -233,30 +240,17 @@ def _panels(
 
 def _canvas(
     columns: int, rows: int, panel: float, *, left: float, top: float
-) -> tuple[Figure, Axes, Axes]:
-    """Axes for tiles of `panel` inches, with margins in inches, and axes for the colour bar."""
+) -> tuple[Figure, Axes]:
+    """Axes for tiles of `panel` inches, with margins in inches and room for the colour bar."""
     width, height = left + columns * panel + 1.05, top + rows * panel + 0.1
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes(
+    return figure, figure.add_axes(
         (left / width, 0.1 / height, columns * panel / width, rows * panel / height)
     )
-    length = min(0.8 * rows * panel, 4.0)
-    bar = figure.add_axes(
-        (
-            (width - 0.98) / width,
-            (0.1 + (rows * panel - length) / 2) / height,
-            0.16 / width,
-            length / height,
-        )
-    )
-    return figure, axes, bar
 
 
-def _colour_bar(axes: Axes, place: Axes, label: str) -> None:
-    bar = axes.figure.colorbar(axes.images[0], cax=place)
-    bar.set_label(label)
-    bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_formatter("{x:g}")
+def _explain(axes: Axes, label: str) -> None:
+    colour_bar(axes, label).ax.yaxis.set_major_formatter("{x:g}")
 
 
 class _View:
