@@ -120,15 +120,15 @@ def wizard_pictures(window, star, result, out):
         ),
     ):
 
-        def photograph(name=name):
+        def photograph(name=name, seen=False):
             dialog = next(
                 (one for one in window.root.winfo_children() if isinstance(one, PreviewDialog)),
                 None,
             )
-            if dialog is None or not dialog.winfo_viewable():
-                window.root.after(500, photograph)
+            if not seen:  # then give it the time to notice that it is visible
+                seen = dialog is not None and bool(dialog.winfo_viewable())
+                window.root.after(2000, lambda: photograph(name, seen))
                 return
-            window.root.update()
             grab(dialog, out / ("wizard_%s.png" % name))
             dialog.cancel()
 
