@@ -73,10 +73,9 @@ def relion(result: Result) -> Values:
 def absolute_greyscale(result: Result) -> bool:
     """Whether the volumes have the images' own greyscale, as RELION asks.
 
-    Volumes from elsewhere may be on any scale, and the Wiener filter takes up to a third of the
-    density from reconstructions of small batches, which their averages keep.
+    Volumes from elsewhere may be on any scale, and so are all without correction of the CTF.
     """
-    known = result.summary.get("method") not in ("volumes", "batches", "simple")
+    known = result.summary.get("method") != "volumes"
     return known and not _parameters(result).get("no_ctf")
 
 

@@ -28,8 +28,8 @@ def _result(method="particles", classes=3, **parameters):
         ("particles", False, True),
         ("latents", False, True),
         ("particles", True, False),
-        ("batches", False, False),  # their Wiener filter takes a third away
-        ("simple", False, False),
+        ("batches", False, True),
+        ("simple", False, True),
         ("volumes", False, False),
     ],
 )
