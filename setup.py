@@ -9,9 +9,11 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
-VERSION = re.search(
-    r'^__version__ = "(.+?)"', (HERE / "pcainit" / "__init__.py").read_text(), re.MULTILINE
-).group(1)
+INIT = (HERE / "pcainit" / "__init__.py").read_text()
+VERSION, URL = (
+    re.search(r'^__%s__ = "(.+?)"' % name, INIT, re.MULTILINE).group(1)
+    for name in ("version", "url")
+)
 README = HERE / "README.md"
 
 # What users read: its links stay right, as all keep their places.
@@ -39,6 +41,16 @@ class BuildWithGuide(build_py):
                 shutil.copyfile(str(page), str(target))
 
 
+def description():
+    """README.md with its links to other pages made whole, for package indexes."""
+    if not README.exists():
+        return ""
+    text = README.read_text(encoding="utf-8")
+    here = r"\]\((?!https?:|#)(?!docs/pictures/)"
+    text = re.sub(here, "](%s/blob/main/" % URL, text)
+    return re.sub(r"\]\((?=docs/pictures/)", "](%s/raw/main/" % URL, text)
+
+
 # Scipion brings these itself; the command line works without them.
 SCIPION = ["scipion-pyworkflow>=3.11", "scipion-em>=3.11"]
 
@@ -46,8 +58,14 @@ setup(
     name="scipion-em-pcainit",
     version=VERSION,
     description="Initial volumes for 3D classification of cryo-EM particles, by PCA.",
-    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description=description(),
     long_description_content_type="text/markdown",
+    url=URL,
+    project_urls={
+        "Documentation": URL + "#readme",
+        "Changes": URL + "/blob/main/CHANGES.md",
+        "Bugs and questions": URL + "/issues",
+    },
     author="The pcainit developers",
     cmdclass={"build_py": BuildWithGuide},
     license="GPL-3.0-or-later",

@@ -15,7 +15,7 @@ from results import Figures
 from truth_sets import TruthSet
 
 from pcainit.io.maps import read_map
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 BALL = 0.45  # of the box: radius within which volumes are compared
 CHANGING = 0.1  # of the largest standard deviation between the true states

@@ -26,7 +26,8 @@ from PIL import Image
 
 WIDTHS = (1280, 1920)  # a laptop, and a projector
 TALLEST = 9000
-LARGEST = 300e3  # bytes
+LARGEST = 150e3  # bytes
+PART = 1500  # pixels of the report's page in one picture, about
 CHROMIUM = (
     "--headless",
     "--no-sandbox",
@@ -67,7 +68,7 @@ def main(star, result, out, routes):
 
 
 def report_pictures(result, out, prefix=""):
-    """The whole page at each width."""
+    """The whole page at each width, in parts."""
     from pcainit.output.report import write_report
 
     with open(result / "summary.json", encoding="utf-8") as file:
@@ -89,17 +90,18 @@ def report_pictures(result, out, prefix=""):
                 stderr=subprocess.DEVNULL,
             )
             page = Image.open(shot).convert("RGB")
-        for number, part in enumerate(halves(page), 1):
+        for number, part in enumerate(parts(page), 1):
             save(part, out / str(width) / ("%sreport_%d.png" % (prefix, number)))
 
 
-def halves(page):
-    """The page without its blank rest, cut in two between two lines."""
+def parts(page):
+    """The page without its blank rest, cut between two lines."""
     inked = (np.asarray(page) != 255).any(axis=(1, 2))
     bottom = min(page.height, np.flatnonzero(inked)[-1] + 40)
     blank = np.flatnonzero(~inked[:bottom])
-    middle = int(blank[np.abs(blank - bottom // 2).argmin()])
-    return [page.crop((0, top, page.width, end)) for top, end in ((0, middle), (middle, bottom))]
+    count = max(1, round(bottom / PART))
+    cuts = [int(blank[np.abs(blank - bottom * k // count).argmin()]) for k in range(1, count)]
+    return [page.crop((0, top, page.width, end)) for top, end in zip([0, *cuts], [*cuts, bottom])]
 
 
 def save(picture, path):

@@ -24,6 +24,7 @@ from pcainit.pipeline.routes.preview import make_preview
 from pcainit.protocols import (
     PcaInitProtChosenVolume,
     PcaInitProtCompare,
+    PcaInitProtImport,
     PcaInitProtInitialVolumes,
     PcaInitProtLatents,
     PcaInitProtVolumePca,
@@ -34,6 +35,7 @@ from pcainit.viewers.preview_dialog import PreviewDialog
 from pcainit.wizards import MASK_SLIDERS
 
 FORMS = {
+    "form_import": PcaInitProtImport,
     "form": PcaInitProtInitialVolumes,
     "form_chosen": PcaInitProtChosenVolume,
     "form_volumes": PcaInitProtVolumePca,
@@ -118,10 +120,15 @@ def wizard_pictures(window, star, result, out):
         ),
     ):
 
-        def photograph(name=name):
-            (dialog,) = [
-                child for child in window.root.winfo_children() if isinstance(child, PreviewDialog)
-            ]
+        def photograph(name=name, seen=False):
+            dialog = next(
+                (one for one in window.root.winfo_children() if isinstance(one, PreviewDialog)),
+                None,
+            )
+            if not seen:  # then give it the time to notice that it is visible
+                seen = dialog is not None and bool(dialog.winfo_viewable())
+                window.root.after(2000, lambda: photograph(name, seen))
+                return
             grab(dialog, out / ("wizard_%s.png" % name))
             dialog.cancel()
 

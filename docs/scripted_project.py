@@ -13,7 +13,8 @@ import sys
 import pyworkflow
 from pyworkflow.project import Manager
 
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.particle_table import ParticleTable
+from pcainit.io.star import read_particles
 
 
 def acquisition(star):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+__url__ = "https://github.com/scipion-em/scipion-em-pcainit"
 _logo = "logo.png"
 _references = ["Punjani2017", "Penczek2011", "Punjani2021"]
 

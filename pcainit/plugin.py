@@ -9,6 +9,7 @@ import sys
 import pwem
 import pyworkflow.utils as pwutils
 
+from pcainit import __url__
 from pcainit.guide import guide
 
 NEEDED = ("numpy", "scipy", "sklearn", "numba", "mrcfile", "matplotlib", "jinja2", "gemmi")
@@ -20,12 +21,19 @@ class Plugin(pwem.Plugin):
     # Scipion looks for the plugin's folder and name in the module of this class.
     __module__ = "pcainit"
     _processingField = ["SPA"]
-    _url = str(guide())  # the page that fits the installed version
+    _url = __url__
 
     @classmethod
     def getUrl(cls, protClass=None):
-        """The guide, as a link that the form's help opens."""
-        return "[[%s][%s]]" % (cls._url, cls._url)
+        """The guide: an address, or the links that the form's help shows.
+
+        A form's help asks with the class of the protocol.  Its second link is the guide that came
+        with this version, for where there is no network.
+        """
+        if protClass is None:
+            return cls._url
+        pages = "[[%s#readme][%s]]" % (cls._url, cls._url)
+        return "%s\nThe same without a network: [[%s][%s]]" % (pages, guide(), guide())
 
     @classmethod
     def _defineVariables(cls):

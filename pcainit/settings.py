@@ -91,7 +91,7 @@ class Settings:
     analysis_resolution: str = _setting(
         AUTO,
         "prepare",
-        "Resolution of the analysis (A)",
+        "Resolution of the analysis (Å)",
         "Once components are found at the resolution of the volumes, particles are told apart with "
         "finer detail down to this resolution, as far as half-sets agree on it. auto takes about "
         "half of the other, within what the sampling rate allows. Give the same number to "
@@ -134,7 +134,7 @@ class Settings:
     mask_sampling: float = _setting(
         0.0,
         "reconstruct",
-        "Sampling rate of the mask (A)",
+        "Sampling rate of the mask (Å)",
         "Angstrom per pixel of the mask, where its header is wrong; 0 takes the header's. In "
         "Scipion it is that of the mask object.",
         within=_Range(0.0, 1000.0, "A"),

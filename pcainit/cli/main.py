@@ -11,7 +11,7 @@ import os
 import sys
 from typing import NoReturn
 
-from pcainit import __version__
+from pcainit import __url__, __version__
 from pcainit.cli import (
     compare,
     latents,
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneSentenceParser(
         prog="pcainit",
         description=__doc__,
-        epilog="Guide: %s" % guide(),
+        epilog="Guide: %s\nThe same without a network: %s" % (__url__, guide()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)

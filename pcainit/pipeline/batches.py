@@ -89,8 +89,9 @@ def make_volumes(slices: Slices, base: ConsensusResult, clusters: ClusterResult)
     -------
     VolumesResult
     """
-    consensus, mask, batches, label = base.consensus, base.mask, _batches_of(base), clusters.label
+    consensus, mask, label = base.consensus, base.mask, clusters.label
     assert label is not None
+    batches = _restored(_batches_of(base), consensus.mean, slices)
     classes, _ = weighted_averages(
         batches.volumes, np.eye(label.max() + 1)[label], mask, consensus.mean
     )
@@ -108,6 +109,15 @@ def make_volumes(slices: Slices, base: ConsensusResult, clusters: ClusterResult)
 def _batches_of(base: ConsensusResult) -> BatchVolumes:
     assert base.batches is not None
     return base.batches
+
+
+def _restored(batches: BatchVolumes, mean: AnyArray, slices: Slices) -> BatchVolumes:
+    """The same at the amplitude of the consensus; halves of batches have lost more than they."""
+    halves = batches.halves
+    return BatchVolumes(
+        five_steps.restore_amplitude(batches.volumes, mean, slices.grid),
+        None if halves is None else five_steps.restore_amplitude(halves, mean, slices.grid),
+    )
 
 
 def _noise(batches: BatchVolumes, label: AnyArray, mask: AnyArray) -> AnyArray:

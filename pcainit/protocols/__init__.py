@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from pcainit.protocols.protocol_chosen_volume import PcaInitProtChosenVolume
 from pcainit.protocols.protocol_compare import PcaInitProtCompare
+from pcainit.protocols.protocol_import import PcaInitProtImport
 from pcainit.protocols.protocol_initial_volumes import PcaInitProtInitialVolumes
 from pcainit.protocols.protocol_latents import PcaInitProtLatents
 from pcainit.protocols.protocol_volume_pca import PcaInitProtVolumePca
@@ -10,6 +11,7 @@ from pcainit.protocols.protocol_volume_pca import PcaInitProtVolumePca
 __all__ = [
     "PcaInitProtChosenVolume",
     "PcaInitProtCompare",
+    "PcaInitProtImport",
     "PcaInitProtInitialVolumes",
     "PcaInitProtLatents",
     "PcaInitProtVolumePca",

@@ -15,10 +15,11 @@ from pcainit.io.atomic import replacing
 from pcainit.output.result_folder import SUMMARY
 from pcainit.protocols import form, particle_input, results
 from pcainit.protocols.engine_job import runEngine
+from pcainit.protocols.scheduled import FailsWhenRefused
 from pcainit.settings import AUTO, Settings
 
 
-class PcaInitProtocol:
+class PcaInitProtocol(FailsWhenRefused):
     """Mixed into each protocol.
 
     A protocol names its `SETTINGS` and `REFERENCES`, defines its form and steps, and says in

@@ -31,11 +31,6 @@ def summary(run: Dict[str, Any]) -> List[str]:
         if run.get("method") in ("particles", "batches"):
             line += "; shares of the particles: %s" % _percentages(weights)
         lines.append(line)
-    if run.get("method") in ("batches", "simple"):
-        lines.append(
-            "Small batches come out weaker than the consensus: the volumes are not on the absolute "
-            "greyscale (say so in RELION)"
-        )
     cosines = [value for value in run.get("half_set_cosines") or [] if value is not None]
     if cosines:
         lines.append(

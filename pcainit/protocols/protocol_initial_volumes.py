@@ -52,9 +52,8 @@ class PcaInitProtInitialVolumes(PcaInitProtocol, ProtInitialVolume):
     alignment?_ with yes and _Perform image alignment?_ with no, lower the initial low-pass filter
     to the resolution used here (its default of 60 Å would wipe the differences out), limit the
     E-step to it too (small classes lose particles otherwise), and say that the references are on
-    the absolute greyscale (unless the CTF was left uncorrected, and not for the methods _batches_
-    and _simple_). In cryoSPARC choose the initialisation mode _input_ and add the volumes one by
-    one.
+    the absolute greyscale (unless the CTF was left uncorrected). In cryoSPARC choose the
+    initialisation mode _input_ and add the volumes one by one.
 
     *Methods*:
 

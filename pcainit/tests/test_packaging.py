@@ -38,6 +38,30 @@ def test_version_is_read_without_importing(tmp_path):
     assert "import pcainit" not in (ROOT / "setup.py").read_text()
 
 
+def test_metadata_lead_to_the_project(tmp_path):
+    """Author, addresses, and a description whose links hold outside the repository."""
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", str(tmp_path)],
+        cwd=str(ROOT),
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    (folder,) = tmp_path.glob("*.egg-info")
+    text = (folder / "PKG-INFO").read_text(encoding="utf-8")
+    head, _, description = text.partition("\n# pcainit")
+    assert re.search(r"^Author: \S", head, re.MULTILINE)
+    for name in ("Documentation", "Changes", "Bugs and questions"):
+        assert "Project-URL: %s, %s" % (name, pcainit.__url__) in head
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    assert links and all(link.startswith(("https://", "#")) for link in links)
+    own = [link for link in links if link.startswith(pcainit.__url__)]
+    for link in own:  # each page or picture is in the repository
+        path = re.sub(r"^/(blob|raw)/main/", "", link[len(pcainit.__url__) :]).split("#")[0]
+        assert not link.startswith(pcainit.__url__ + "/blob") or (ROOT / path).exists(), link
+        assert not link.startswith(pcainit.__url__ + "/raw") or (ROOT / path).exists(), link
+
+
 def test_changes_mention_the_version():
     assert "## %s\n" % pcainit.__version__ in (ROOT / "CHANGES.md").read_text()
 

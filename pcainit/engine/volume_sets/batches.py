@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import fft
 
 from pcainit.engine.arrays import FloatArray, IntArray
 from pcainit.engine.compiled.threads import one_thread
+from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.poses import direction_order
+
+_LEAST = 0.3  # of the amplitude: shells that have less are noise, which is not made larger
+_CLEAR = 1e-6  # of the strongest shell's power: below, there is nothing to compare
 
 
 def draw_batches(
@@ -65,6 +70,35 @@ def _draw_stratified(
         hands = rng.permuted(hands, axis=1)
         batches.extend(np.sort(hands[:, k]) for k in range(dealt))
     return batches
+
+
+def restore_amplitude(volumes: FloatArray, mean: FloatArray, grid: Grid) -> FloatArray:
+    """Give volumes the amplitude that the Wiener filter of small batches took from them.
+
+    All batches have as many particles, so what the filter leaves of each shell is the same for
+    all: the part of the consensus that is in the mean of the batches.
+
+    Parameters
+    ----------
+    volumes : (n, box, box, box) float32
+    mean : (box, box, box) float32
+        The consensus, of all particles.
+    grid : Grid
+
+    Returns
+    -------
+    (n, box, box, box) float32
+    """
+    power = grid.shell_profile(mean)
+    left = grid.shell_profile(volumes.mean(axis=0), mean) / np.maximum(power, 1e-30)
+    gain = np.ones(grid.n_shells + 1)
+    clear = power > _CLEAR * power.max()
+    gain[:-1][clear] = 1 / left[clear].clip(_LEAST, 1)
+    factor = gain[grid.box_shells]
+    out = np.empty_like(volumes)
+    for k, volume in enumerate(volumes):
+        out[k] = fft.irfftn(factor * fft.rfftn(volume), s=volume.shape)
+    return out
 
 
 def cluster_batches(coordinates: FloatArray, n_classes: int, seed: int) -> IntArray:

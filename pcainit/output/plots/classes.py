@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from pcainit.output.plots.results import Result
-from pcainit.output.plots.style import INK, class_colour, new_figure, styled
+from pcainit.output.plots.style import INK, class_colour, colour_bar, new_figure, styled
 
 _NUMBERED = 16  # classes whose matrix is written out
 _SEQUENTIAL = LinearSegmentedColormap.from_list(
@@ -100,12 +100,10 @@ def difference_matrix(result: Result) -> Figure:
     axes.set_yticks(np.arange(1, count) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2 if count <= _NUMBERED else 0.5)
     axes.tick_params(which="minor", length=0)
-    place = figure.add_axes((1 - 0.95 / (side + 1.1), 0.25, 0.16 / (side + 1.1), 0.6))
-    bar = figure.colorbar(image, cax=place)
-    bar.set_label(
+    colour_bar(
+        axes,
         "difference / spread within classes"
         if result.kind == "volumes"
-        else "difference / noise  (1: noise alone)"
+        else "difference / noise  (1: noise alone)",
     )
-    bar.outline.set_visible(False)
     return figure

@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 
 from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.spectra import resolution_ticks
-from pcainit.output.plots.style import FAINT, INK, RELIEF, class_colour, new_figure, styled
+from pcainit.output.plots.style import (
+    FAINT,
+    INK,
+    RELIEF,
+    class_colour,
+    colour_bar,
+    new_figure,
+    styled,
+)
 
 _NUMBERED = 20  # volumes whose matrix is written out
 _LONGEST_NAME = 36
@@ -86,7 +94,7 @@ def set_matches(comparison: Comparison) -> Figure:
         side + left + right, side + foot, left=left, right=right, bottom=foot, top=0.1
     )
     axes = figure.add_subplot()
-    image = axes.imshow(table, cmap=RELIEF, vmin=-1, vmax=1)
+    axes.imshow(table, cmap=RELIEF, vmin=-1, vmax=1)
     if count <= _NUMBERED:
         for (a, b), value in np.ndenumerate(table):
             words = "%.2f" % (round(float(value), 2) + 0.0)  # no -0
@@ -108,12 +116,7 @@ def set_matches(comparison: Comparison) -> Figure:
     axes.set_xlabel("the same sets in the same order")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    place = figure.add_axes(
-        (1 - 0.95 / (side + left + right), 0.25, 0.16 / (side + left + right), 0.6)
-    )
-    bar = figure.colorbar(image, cax=place)
-    bar.set_label("correlation of difference maps")
-    bar.outline.set_visible(False)
+    colour_bar(axes, "correlation of difference maps")
     return figure
 
 

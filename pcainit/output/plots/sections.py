@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.results import Result
+from pcainit.output.plots.style import colour_bar
 
 PLANES = ("xy", "xz", "yz")
 _TILE = 225  # pixels of one section in the figure
@@ -22,31 +23,18 @@ Point = Tuple[int, int, int]
 
 def tile_axes(
     columns: int, rows: int, panel: float, *, left: float, top: float
-) -> tuple[Figure, Axes, Axes]:
-    """Axes for tiles of `panel` inches, with margins in inches, and axes for the colour bar."""
+) -> tuple[Figure, Axes]:
+    """Axes for tiles of `panel` inches, with margins in inches and room for the colour bar."""
     width, height = left + columns * panel + 1.05, top + rows * panel + 0.1
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes(
+    return figure, figure.add_axes(
         (left / width, 0.1 / height, columns * panel / width, rows * panel / height)
     )
-    length = min(0.8 * rows * panel, 4.0)
-    bar = figure.add_axes(
-        (
-            (width - 0.98) / width,
-            (0.1 + (rows * panel - length) / 2) / height,
-            0.16 / width,
-            length / height,
-        )
-    )
-    return figure, axes, bar
 
 
-def add_colour_bar(axes: Axes, place: Axes, label: str) -> None:
-    """Draw the colour bar of a picture in axes of its own."""
-    bar = axes.figure.colorbar(axes.images[0], cax=place)
-    bar.set_label(label)
-    bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_formatter("{x:g}")
+def explain_colours(axes: Axes, label: str) -> None:
+    """Draw the colour bar of a picture beside it."""
+    colour_bar(axes, label).ax.yaxis.set_major_formatter("{x:g}")
 
 
 class SectionView:

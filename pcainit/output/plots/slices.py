@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from pcainit.engine.arrays import AnyArray
 from pcainit.output.plots.results import Result
-from pcainit.output.plots.sections import PLANES, Point, SectionView, add_colour_bar, tile_axes
+from pcainit.output.plots.sections import PLANES, Point, SectionView, explain_colours, tile_axes
 from pcainit.output.plots.style import INCHES_PER_PANEL, INK, RELIEF, class_colour, styled
 
 _PER_ROW = 8  # volumes side by side
@@ -134,7 +134,7 @@ def variance_slices(result: Result, through: Point | None = None) -> Figure:
     spread = np.sqrt(np.maximum(variance, 0))
     through = through or strongest(spread[None])
     view = SectionView(result, spread.shape, through)
-    figure, axes, bar = tile_axes(3, 1, 1.35 * INCHES_PER_PANEL, left=0.08, top=0.32)
+    figure, axes = tile_axes(3, 1, 1.35 * INCHES_PER_PANEL, left=0.08, top=0.32)
     view.draw(
         axes,
         [(spread, plane, 0, k) for k, plane in enumerate(PLANES)],
@@ -148,7 +148,7 @@ def variance_slices(result: Result, through: Point | None = None) -> Figure:
     for k, plane in enumerate(PLANES):
         axes.text(k, -0.03, view.caption(plane))
     view.scale_bar(axes, 0, "white")
-    add_colour_bar(axes, bar, "density (std. dev.)")
+    explain_colours(axes, "density (std. dev.)")
     return figure
 
 
@@ -200,7 +200,7 @@ def _panels(
         for row, plane in enumerate(PLANES)
     ]
     two_lines = any("\n" in title for title, _ in titles)
-    figure, axes, bar = tile_axes(
+    figure, axes = tile_axes(
         per_row, rows, INCHES_PER_PANEL, left=0.42, top=0.52 if two_lines else 0.32
     )
     view.draw(axes, placed, (rows, per_row), outline, INK, **colours)
@@ -221,7 +221,7 @@ def _panels(
             fontsize=13,
         )
     view.scale_bar(axes, rows - 1, "white" if colours["cmap"] == "gray" else INK)
-    add_colour_bar(axes, bar, label)
+    explain_colours(axes, label)
     if len(volumes) > count:
         axes.text(0, rows, "the first %d of %d" % (count, len(volumes)), fontsize=11, va="top")
     return figure

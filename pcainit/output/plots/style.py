@@ -7,8 +7,11 @@ import functools
 from typing import Any, Callable, TypeVar
 
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
+_GAP, _THICK, _LONGEST = 0.1, 0.16, 4.0  # of colour bars, inches
 INK = "#1f2933"
 FAINT = "#8a94a0"
 PALE = "#e4e8ec"
@@ -103,6 +106,33 @@ def new_figure(
         panel = (width - left - right - between) / 2
         figure.subplots_adjust(wspace=between / panel)
     return figure
+
+
+def colour_bar(picture: Axes, label: str) -> Any:
+    """The colour bar of a picture, which stays beside it whatever the shape of the window.
+
+    Parameters
+    ----------
+    picture : Axes
+        Of its images the first is explained.  To the right there is room for the bar.
+    label : str
+    """
+    figure = picture.get_figure()
+    place = figure.add_axes((0.9, 0.1, 0.02, 0.8))
+    bar = figure.colorbar(picture.images[0], cax=place)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+    def beside(_: Any, __: Any) -> Bbox:
+        picture.apply_aspect()
+        box = picture.get_position()
+        width, height = figure.get_size_inches()
+        length = min(0.8 * box.height, _LONGEST / height)
+        middle = (box.y0 + box.y1) / 2
+        return Bbox.from_bounds(box.x1 + _GAP / width, middle - length / 2, _THICK / width, length)
+
+    place.set_axes_locator(beside)
+    return bar
 
 
 def class_colour(k: int) -> str:

@@ -48,11 +48,7 @@ def render(result: Result) -> str:
         most_points=f"{MAX_POINTS:,}",
         most_states=MAX_STATES,
         null=is_null(result.summary),
-        advice=dict(
-            cards=advice.cards(result),
-            star=advice.references_star(result),
-            command=advice.relion_command(result),
-        ),
+        advice=dict(cards=advice.cards(result), command=advice.relion_command(result)),
         classes=class_rows(result),
         more_classes=max(0, result.n_classes - len(class_rows(result))),
         of_volumes=result.kind == "volumes",
@@ -86,7 +82,9 @@ def fill(template: str, **values: Any) -> str:
         name.replace(".", "_"): (FILES / name).read_text(encoding="utf-8")
         for name in ("style.css", "volumes.js", "scatter.js")
     }
-    return environment.get_template(template).render(logo=_logo(), own=own, **values)
+    return environment.get_template(template).render(
+        logo=_logo(), own=own, guide=pcainit.__url__, version=pcainit.__version__, **values
+    )
 
 
 def _head(result: Result) -> dict[str, Any]:

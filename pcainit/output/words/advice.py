@@ -38,7 +38,7 @@ def relion(result: Result) -> Values:
     return [
         (
             "Reference map",
-            "a STAR file that lists the %d volumes (below)" % result.n_classes
+            "a STAR file that lists the %d volumes (below, ready to paste)" % result.n_classes
             if result.n_classes > 1
             else "volumes/class_001.mrc",
         ),
@@ -67,36 +67,31 @@ def relion(result: Result) -> Values:
             if result.labels is None
             else "particles.star, or your own particle file",
         ),
-        (
-            "Or as one command",
-            "%s   (make the folder class3d%s; RELION is run where the paths of your images start)"
-            % (
-                relion_command(result),
-                ", and save the list below as references.star" if result.n_classes > 1 else "",
-            ),
-        ),
     ]
 
 
 def absolute_greyscale(result: Result) -> bool:
     """Whether the volumes have the images' own greyscale, as RELION asks.
 
-    Volumes from elsewhere may be on any scale, and the Wiener filter takes up to a third of the
-    density from reconstructions of small batches, which their averages keep.
+    Volumes from elsewhere may be on any scale, and so are all without correction of the CTF.
     """
-    known = result.summary.get("method") not in ("volumes", "batches", "simple")
+    known = result.summary.get("method") != "volumes"
     return known and not _parameters(result).get("no_ctf")
 
 
 def relion_command(result: Result) -> str:
-    """RELION's classification as one command, for the folder that the images' paths start from."""
+    """RELION's classification, to be pasted into a terminal.
+
+    For the folder that the images' paths start from; all that RELION needs is made there.
+    """
     value, folder = resolution(result), shlex.quote(str(result.folder))
+    several = result.n_classes > 1
+    list_it = "cat > class3d/references.star <<END\n%sEND\n" % references_star(result)
     words = [
         "relion_refine",
         "--i %s/particles.star" % folder if result.labels is not None else "--i particles.star",
         "--o class3d/run",
-        "--ref %s/%s"
-        % (folder, "references.star" if result.n_classes > 1 else "volumes/class_001.mrc"),
+        "--ref class3d/references.star" if several else "--ref %s/volumes/class_001.mrc" % folder,
         "--K %d" % result.n_classes,
         "--ini_high %s" % value,
         "--strict_highres_exp %s" % value,
@@ -110,7 +105,8 @@ def relion_command(result: Result) -> str:
         "--ctf" if not _parameters(result).get("no_ctf") else "",
         "--j 2",
     ]
-    return " ".join(filter(None, words))
+    command = " ".join(filter(None, words))
+    return "mkdir -p class3d\n%s%s" % (list_it if several else "", command)
 
 
 def cryosparc(result: Result) -> Values:

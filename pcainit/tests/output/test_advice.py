@@ -2,6 +2,7 @@
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 import shlex
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,8 +28,8 @@ def _result(method="particles", classes=3, **parameters):
         ("particles", False, True),
         ("latents", False, True),
         ("particles", True, False),
-        ("batches", False, False),  # their Wiener filter takes a third away
-        ("simple", False, False),
+        ("batches", False, True),
+        ("simple", False, True),
         ("volumes", False, False),
     ],
 )
@@ -40,16 +41,28 @@ def test_absolute_greyscale(method, no_ctf, absolute):
     assert ("--firstiter_cc" in advice.relion_command(result)) != absolute
 
 
-def test_command_of_relion():
-    words = shlex.split(advice.relion_command(_result()))
+def test_command_of_relion(tmp_path):
+    command = advice.relion_command(_result())
+    words = shlex.split(command.split("END\n")[-1])
     options = {a: b for a, b in zip(words, words[1:]) if a.startswith("--")}
     assert words[0] == "relion_refine" and "--skip_align" in words
-    assert options["--ref"] == "my results/references.star"
+    assert options["--ref"] == "class3d/references.star"
     assert options["--i"] == "my results/particles.star"
     assert options["--K"] == "3"
     assert options["--ini_high"] == options["--strict_highres_exp"] == "20"
     one = shlex.split(advice.relion_command(_result(classes=1)))
     assert "my results/volumes/class_001.mrc" in one
+    # All that is pasted, by a shell: the list is where RELION is told to look for it.
+    stand_in = 'relion_refine() { while [ "$1" != --ref ]; do shift; done; cat "$2"; }\n'
+    said = subprocess.run(
+        ["bash", "-c", stand_in + command],
+        cwd=str(tmp_path),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    assert said == advice.references_star(_result())
+    assert said.splitlines()[-3:] == ["my results/volumes/class_00%d.mrc" % k for k in (1, 2, 3)]
 
 
 @pytest.mark.scipion

@@ -65,6 +65,19 @@ def test_every_figure_can_be_drawn(result, name):
         assert figure.axes[1].get_ylabel().startswith("density")
 
 
+@pytest.mark.parametrize("name", ["volumes", "differences", "variance", "pairwise"])
+@pytest.mark.parametrize("size", [None, (19, 6), (6, 12)])
+def test_colour_bars_stay_beside_their_pictures(result, name, size):
+    """Whatever the shape of the window that the figure is drawn in."""
+    figure = plots.PLOTS[name].draw(result)
+    if size:
+        figure.set_size_inches(size)
+    figure.draw_without_rendering()
+    picture, bar = (axes.get_window_extent() for axes in figure.axes[:2])
+    assert 0 < (bar.x0 - picture.x1) / figure.dpi < 0.2  # inches
+    assert picture.y0 < bar.y0 < bar.y1 < picture.y1
+
+
 def test_no_global_state(result):
     before = dict(matplotlib.rcParams)
     plots.latent_scatter(result)

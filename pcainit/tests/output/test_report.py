@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+import pcainit
 from pcainit.io.atomic import read_arrays, write_arrays
 from pcainit.output.plots import PLOTS, load_result
 from pcainit.output.report import write_report
@@ -84,10 +85,13 @@ def test_finding_comes_first_and_figures_of_the_test_last(page):
 def test_self_contained(folder, page):
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert page.addresses and all(a.startswith("data:image/") for a in page.addresses)
-    assert page.links and all((folder / link).is_file() for link in page.links)
+    *links, guide = page.links  # the last one leads to the guide, when it is followed
+    assert guide == pcainit.__url__
+    assert links and all((folder / link).is_file() for link in links)
     assert not {"link", "iframe", "object"} & set(page.tags)
     outside = re.sub(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+", "", text)
     outside = re.sub(r'<script type="application/json".*?</script>', "", outside, flags=re.DOTALL)
+    outside = re.sub(r'<a href="%s" rel="noreferrer">%s</a>' % (guide, guide), "", outside)
     assert not re.search(r"https?:|[\"'(]//\w|url\(|@import|fetch\(|XMLHttp", outside)
     for address in page.addresses:  # nor do the drawings inside refer to anything
         kind, data = re.fullmatch(r"data:image/([a-z+]+);base64,(.+)", address).groups()

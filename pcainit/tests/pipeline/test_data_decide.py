@@ -13,7 +13,7 @@ from pcainit.cli.main import main
 from pcainit.cli.simulate import write_simulation
 from pcainit.engine.simulation.phantoms import Phantom
 from pcainit.engine.simulation.simulate import Simulation, draw_truth
-from pcainit.io.star import ParticleTable
+from pcainit.io.particle_table import ParticleTable
 
 BOX, SAMPLING, RESOLUTION = 32, 6.0, 22.0
 SWUNG = (0.86, 0.14)  # shares of the arm's two places

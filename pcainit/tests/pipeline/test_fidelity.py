@@ -129,6 +129,19 @@ def reconstruct(samples, ctf, rotations, kx, ky, n, box, noise, signal):
     return np.fft.ifftn(np.where(distance < RADIUS + 0.5, np.fft.fftn(volume), 0)).real
 
 
+def amplitude(batch, mean):
+    """What gives a shell of the batches' mean the amplitude of the consensus, as a function."""
+    f = np.fft.fftfreq(len(mean), 1 / len(mean))
+    shell = np.rint(np.sqrt(f[:, None, None] ** 2 + f[:, None] ** 2 + f**2)).astype(int).ravel()
+    one, two = np.fft.fftn(batch).ravel(), np.fft.fftn(mean).ravel()
+    power = np.bincount(shell, np.abs(two) ** 2)
+    left = np.bincount(shell, (one * two.conj()).real) / np.maximum(power, 1e-30)
+    gain = 1 / left.clip(0.3, 1)
+    gain[power < 1e-6 * power.max()] = 1
+    assert gain[: RADIUS // 2].max() > 1.05  # or there would be nothing to mend
+    return lambda volume: np.fft.ifftn(np.fft.fftn(volume) * gain[shell].reshape(volume.shape)).real
+
+
 @pytest.fixture(scope="module")
 def walk(folder, stages):
     """The five steps."""
@@ -167,8 +180,9 @@ def walk(folder, stages):
     scaled = coordinates / coordinates[:, 0].std()
     label = GaussianMixture(3, n_init=10, random_state=SETTINGS.seed).fit_predict(scaled)  # step 4
     order = np.argsort(-np.bincount(label), kind="stable")
-    averages = [volumes[label == k].mean(axis=0) for k in order]  # step 5
     mean = before.consensus.mean
+    gain = amplitude(volumes.mean(axis=0), mean)
+    averages = [gain(volumes[label == k].mean(axis=0)) for k in order]  # step 5
     return dict(
         volumes=volumes,
         coordinates=coordinates,

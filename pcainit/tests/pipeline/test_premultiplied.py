@@ -15,7 +15,8 @@ from pcainit.cli.main import main as pcainit
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.images.crop import prepare_slices, with_leak
 from pcainit.errors import InputError
-from pcainit.io.star import ParticleTable, read_particles
+from pcainit.io.particle_table import ParticleTable
+from pcainit.io.star import read_particles
 from pcainit.pipeline.prepare import chunks_of
 from pcainit.tests.optics_examples import balls, write_set
 

@@ -19,20 +19,7 @@ pytestmark = pytest.mark.scipion
 
 FOLDER = Path(pcainit.__file__).parent / "templates"
 NAMES = ("initial_volumes_relion", "initial_volumes_cryosparc")
-VALUES = dict(
-    voltage="300",
-    cs="2.7",
-    ac="0.1",
-    sampling=str(SAMPLING),
-    resolution="24",
-    threads="2",
-    T="4",
-    iterations="1",
-    relion_threads="1",
-    mpi="1",
-    relion_extra="",
-    target="12",
-)
+VALUES = dict(threads="2", relion_threads="1", mpi="1", relion_extra="", target="12")
 
 
 @pytest.fixture
@@ -81,6 +68,15 @@ def test_scipion_finds_them():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_asked_twice(name):
+    """Nor what the STAR file says."""
+    text = (FOLDER / (name + ".json.template")).read_text(encoding="utf-8")
+    aliases = re.findall(r"\|(\w+)~", text)
+    assert len(aliases) == len(set(aliases)) <= 5
+    assert not set(aliases) & {"sampling", "voltage", "cs", "ac", "resolution"}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_fields_explain_themselves_and_have_sane_defaults(name):
     from pyworkflow.template import LocalTemplate
 
@@ -106,9 +102,10 @@ def test_relion_template_runs_to_the_end(scipion, filled, monkeypatch):
     protocols = _load(scipion, filled(NAMES[0]))
     first, ours, last = (
         protocols[name]
-        for name in ("ProtImportParticles", "PcaInitProtInitialVolumes", "ProtRelionClassify3D")
+        for name in ("PcaInitProtImport", "PcaInitProtInitialVolumes", "ProtRelionClassify3D")
     )
-    assert first.samplingRate.get() == SAMPLING and ours.autoClasses.get()
+    assert ours.autoClasses.get() and last.numberOfMpi.get() == 1
+    last.numberOfIterations.set(1)
     assert last.limitResolEStep.get() == last.initialLowPassFilterA.get() == ours.resolution.get()
     ours.noLocalSearch.set(True)  # saves time; the rest is as a user gets it
     if _relion_version() < 4:  # later ones take it for granted
@@ -116,6 +113,7 @@ def test_relion_template_runs_to_the_end(scipion, filled, monkeypatch):
     for protocol in (first, ours):
         protocol.makePathsAndClean()
         scipion.run(protocol)
+    assert first.outputParticles.getSamplingRate() == SAMPLING  # from the file: nothing was given
     count = ours.outputVolumes.getSize()
     assert count >= 2
     last.makePathsAndClean()
@@ -144,7 +142,7 @@ def test_cryosparc_template_is_wired(scipion, filled, monkeypatch):
     first, ours, last = (
         protocols[name]
         for name in (
-            "ProtImportParticles",
+            "PcaInitProtImport",
             "PcaInitProtInitialVolumes",
             "ProtCryoSparcNew3DClassification",
         )
@@ -155,7 +153,7 @@ def test_cryosparc_template_is_wired(scipion, filled, monkeypatch):
         scipion.run(protocol)
     # As when it is executed: read from the project by a fresh process.
     last = Manager().loadProject("pcainit_tests").getProtocol(last.getObjId())
-    assert ours.resolution.get() == last.class3D_init_res.get() == 24
+    assert ours.resolution.get() == last.class3D_init_res.get() == 20
     assert last.inputParticles.get().getSize() == first.outputParticles.getSize()
     assert len(last.refVolumes) == last.class3D_N_K.get() == ours.outputVolumes.getSize() == 4
     installation = last.validateInstallation()
@@ -195,15 +193,15 @@ def test_command_line_makes_the_project(simulated_set):
         "from pyworkflow.project import Manager\n"
         "runs = Manager().loadProject('from_template').getRuns()\n"
         "print(sorted(run.getClassName() for run in runs))\n"
-        "ours, = [run for run in runs if run.getClassName().startswith('PcaInit')]\n"
+        "ours, = [run for run in runs if run.getClassName().endswith('InitialVolumes')]\n"
         "print(ours.resolution.get(), ours.inputParticles.getExtended())\n"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
     ).stdout.splitlines()
     assert shown[-2:] == [
-        "['PcaInitProtInitialVolumes', 'ProtImportParticles', 'ProtRelionClassify3D']",
-        "24.0 outputParticles",
+        "['PcaInitProtImport', 'PcaInitProtInitialVolumes', 'ProtRelionClassify3D']",
+        "20.0 outputParticles",
     ]
 
 
