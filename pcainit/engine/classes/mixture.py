@@ -163,6 +163,8 @@ def responsibilities(
 ) -> tuple[FloatArray, FloatArray]:
     """Posterior probability of each class for each particle, and its log-likelihood.
 
+    Equation (10) of docs/theory.md.
+
     Parameters
     ----------
     particles : Measurements

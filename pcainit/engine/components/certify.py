@@ -117,6 +117,8 @@ def certify(
 ) -> Evidence:
     """Which directions two independently fitted models share.
 
+    Equation (12) of docs/theory.md.
+
     Parameters
     ----------
     one, two : LatentModel

@@ -76,6 +76,7 @@ def improve_offsets(background: Background, index: IntArray, spread: NuisanceSpr
     index : (m,) int
         Particles to move.
     spread : NuisanceSpread
+        Prior of the nuisances, about the recorded poses.
 
     Returns
     -------

@@ -38,7 +38,9 @@ def choose_window(slices: Slices, consensus: Consensus, solvent: FloatArray) -> 
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     consensus : Consensus
+        Mean of the particles with its noise and signal spectra.
     solvent : (box, box, box) float32
         Mask of the whole particle.
 
@@ -79,6 +81,7 @@ def window_slices(slices: Slices, radius: float) -> Slices:
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     radius : float
         Of the circle, voxels of the working box; 0 leaves them as they are.
 

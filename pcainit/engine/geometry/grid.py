@@ -24,6 +24,8 @@ CELL = 3  # voxels (odd) of the oversampled half-space along the edge of a cell
 class Grid:
     """Fourier samples inside the resolution circle, and the boxes that hold them.
 
+    Equation (2) of docs/theory.md.
+
     Parameters
     ----------
     box_px : int
@@ -165,6 +167,7 @@ class Grid:
         Parameters
         ----------
         volumes : (c, box, box, box) float32
+            Real volumes in the working box.
         channels : int
             Room for so many volumes; what is more than given stays zero.
         workers : int
@@ -217,6 +220,7 @@ class Grid:
         Parameters
         ----------
         transform : `half_shape` complex64
+            One oversampled half-space.
         workers : int
             Threads of the transform.
 

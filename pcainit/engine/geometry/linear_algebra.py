@@ -19,6 +19,7 @@ def principal_axes(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     Parameters
     ----------
     rows : (m, v) float64
+        One data point per row.
 
     Returns
     -------

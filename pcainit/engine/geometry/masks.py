@@ -23,7 +23,9 @@ def auto_mask(
     Parameters
     ----------
     mean : (box, box, box) float32
+        Consensus density.
     grid : Grid
+        Working grid: its samples, shells and boxes.
     threshold : float
         Share of the largest density, above the level around, that counts as the particle.
     near, far : float
@@ -102,6 +104,7 @@ def solvent_level(volume: FloatArray, mask: FloatArray) -> float:
     Parameters
     ----------
     volume, mask : (box, box, box) float32
+        Density, and where the particle is in it, 0 to 1.
 
     Returns
     -------
@@ -147,6 +150,7 @@ def contradiction(box: int, sampling: float, grid: Grid) -> str:
     sampling : float
         Of the mask, Angstrom per pixel; 0 where it is not known.
     grid : Grid
+        Working grid: its samples, shells and boxes.
     """
     if box != grid.box_px or not sampling or abs(sampling / grid.sampling - 1) <= 0.02:
         return ""
@@ -164,9 +168,11 @@ def fit_mask(volume: FloatArray, sampling: float, grid: Grid) -> FloatArray:
     Parameters
     ----------
     volume : (m, m, m) float32
+        The mask as the user gives it.
     sampling : float
         Of the mask, Angstrom per pixel; 0 means the particles'.
     grid : Grid
+        Working grid: its samples, shells and boxes.
 
     Returns
     -------

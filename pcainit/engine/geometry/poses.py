@@ -48,6 +48,7 @@ def rotation_from_euler(rot: FloatArray, tilt: FloatArray, psi: FloatArray) -> F
     Parameters
     ----------
     rot, tilt, psi : (n,) float
+        RELION's Euler angles, degrees.
 
     Returns
     -------
@@ -94,7 +95,9 @@ def direction_order(directions: FloatArray, bands: int = 18) -> FloatArray:
     Parameters
     ----------
     directions : (n, 3) float
+        Unit vectors.
     bands : int
+        Number of bands of latitude.
 
     Returns
     -------
@@ -126,9 +129,11 @@ def keep_to_one_unit(rotations: FloatArray, symmetry: FloatArray, seed: int) -> 
     Parameters
     ----------
     rotations : (n, 3, 3) float32
+        Specimen to image, of each particle.
     symmetry : (s, 3, 3) float64
         Rotations of the group, the identity first.
     seed : int
+        Of the random numbers: the same one gives the same result.
 
     Returns
     -------

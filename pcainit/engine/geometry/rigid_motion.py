@@ -18,6 +18,7 @@ def move_volume(volume: FloatArray, shift: FloatArray, rotation: FloatArray) -> 
     Parameters
     ----------
     volume : (box, box, box) float32
+        Density to work on.
     shift : (3,) float64
         Voxels along x, y, z.
     rotation : (3,) float64
@@ -38,6 +39,7 @@ def symmetrise(volume: FloatArray, group: FloatArray) -> FloatArray:
     Parameters
     ----------
     volume : (box, box, box) float32
+        Density to work on.
     group : (s, 3, 3) float64
         Rotations, the identity first; see `poses.symmetry_matrices`.
 

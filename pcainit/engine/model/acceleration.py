@@ -18,6 +18,7 @@ def leap_length(step: FloatArray, bend: FloatArray, farthest: float) -> float:
     bend : array
         By how much the next step differs from it.
     farthest : float
+        Longest leap, in steps.
 
     Returns
     -------
@@ -35,7 +36,9 @@ def extrapolate(first: FloatArray, step: FloatArray, bend: FloatArray, far: floa
     first : array
         The first point; `step` and `bend` as for `leap_length`.
     step, bend : array
+        From the first point to the second, and by how much the next step differs.
     far : float
+        How many steps ahead.
 
     Returns
     -------

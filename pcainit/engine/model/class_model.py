@@ -58,6 +58,7 @@ def populated(posterior: FloatArray, asked: bool = False) -> IntArray:
     Parameters
     ----------
     posterior : (m, K) float32
+        Responsibilities of the classes.
     asked : bool
         So many classes were asked for: they may be parts of a movement that overlap.
 
@@ -131,7 +132,9 @@ def refine_classes(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     mask : (box, box, box) float32
+        Where the result may differ from zero, 0 to 1.
     whole : ClassModel
         Of all particles.
     pair : two ClassModel
@@ -139,6 +142,7 @@ def refine_classes(
     halves : two (m,) int arrays
         Particles of each half-set.
     nuisance : NuisanceSpread
+        Standard deviations of contrast, pose errors and fall-off.
     rounds : int
         At most so many.
     progress : callable

@@ -64,12 +64,18 @@ def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, ro
     ----------
     volumes : (z, y, x, channels) float32
         Mean, moments, components, each real and imaginary part; zeros up to whole `LANES`.
+    reach : int
+        Of the grid's stored half-space.
+    cells, fractions : (p,) int32, (3, p) float32
+        Where the samples lie; see `slices.Places`.
     scale, signed : (padded p,) float32
         Factor of each sample's real and imaginary part, zero beyond the last.
     model : (LANES * channels,) float32
         Scratch.
     starts : (channels,) int64
         See `row_starts`.
+    rows : (rows, 2 x padded p) float32
+        Gets them; see the head of this module.
     """
     flat, out, channels = volumes.ravel(), rows.ravel(), volumes.shape[3]
     for group in range(0, len(scale), LANES):
@@ -82,6 +88,8 @@ def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, ro
 @kernel()
 def nuisance_rows(rotation, kx, ky, loss, pixel, q, moments, rows):
     """Rows of the nuisances, from those of the mean and its moments.
+
+    Equation (5) of docs/theory.md.
 
     All but contrast and fall-off are -i times a real factor times a transform: `kx`, `ky` have the
     opposite sign for imaginary parts, and real and imaginary parts change places.

@@ -128,6 +128,7 @@ def posterior_statistics(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     volumes : (q, box, box, box) float32
         Components.
     precision : (q + 7,) float64
@@ -174,6 +175,7 @@ def component_e_step(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     scaled : (q, box, box, box) float32
         Components (times their standard deviation, if `precision` is 1).
     precision : (q + 7,) float64
@@ -226,6 +228,7 @@ def class_e_step(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     differences : (K, box, box, box) float32
         Of the classes from the mean.
     weights : (K,) float64
@@ -252,8 +255,11 @@ def unexplained_slices(background: Background, model: LatentModel, index: IntArr
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     model : LatentModel
+        Components whose share is taken off.
     index : (m,) int
+        Rows of the particles that are used.
 
     Returns
     -------

@@ -104,17 +104,22 @@ def fit_components(
 ) -> LatentModel:
     """EM for the components of some particles.
 
+    Equation (9) of docs/theory.md.
+
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     mask : (box, box, box) float32
         Components are zero outside.
     start : LatentModel
+        Components that EM begins with.
     index : (m,) int
         Which particles.
     held : LatentModel, optional
         Components that stay as they are beside those that are sought.
     schedule : Schedule
+        How many rounds, and which of them on a sample.
     weights : Weights, optional
         Those of `background`, with what has been summed before.
     progress : callable

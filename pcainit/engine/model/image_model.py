@@ -65,6 +65,8 @@ class NuisanceSpread:
     def improved(self, second: FloatArray, squares: FloatArray) -> NuisanceSpread:
         """Spread that explains the posteriors better (MacKay's fixed point, few rounds needed).
 
+        Equation (8) of docs/theory.md.
+
         Parameters
         ----------
         second, squares : (7,) float64
@@ -83,6 +85,8 @@ class NuisanceSpread:
 @dataclass(frozen=True, eq=False)
 class LatentModel:
     """Mean, components and their spread.
+
+    Equation (1) of docs/theory.md.
 
     Parameters
     ----------
@@ -171,10 +175,13 @@ def make_background(
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     consensus : Consensus
+        Mean of the particles with its noise and signal spectra.
     solvent : (box, box, box) float32
         Mask of the whole particle.
     offsets : (n, 7) float32, optional
+        Nuisance coefficients that the slices have been corrected by.
     room : Reused, optional
         See `Background`.
 

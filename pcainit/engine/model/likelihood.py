@@ -44,6 +44,7 @@ def log_likelihoods(slices: Slices, transforms: ComplexArray, whitening: FloatAr
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     transforms : (z, y, x, K) complex64
         As made by `Grid.to_fourier`.
     whitening : (p,) float32
@@ -70,8 +71,11 @@ def class_posteriors(slices: Slices, volumes: FloatArray, whitening: FloatArray)
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     volumes : (K, box, box, box) float32
+        Real densities in the working box.
     whitening : (p,) float32
+        One over the noise's standard deviation at each sample.
 
     Returns
     -------

@@ -62,9 +62,11 @@ def learn_spread(
     grams, scores : (n, 7, 7), (n, 7) float32
         As a pass under `start` leaves them.
     start : NuisanceSpread
+        Spread that the statistics were made under.
     offsets : (n, 7) float32, optional
         Nuisance coefficients that the particles have been corrected by.
     rounds : int
+        Rounds at most.
 
     Returns
     -------
@@ -100,10 +102,13 @@ def recalibrate(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     model : LatentModel
+        Components, their variances and the spread of the nuisances.
     index : (m,) int
         Which particles; at most `most` of them are looked at.
     most : int
+        Largest number of particles that are looked at.
 
     Returns
     -------
@@ -159,6 +164,7 @@ def calibrate_variances(latents: Latents, variances: FloatArray, rounds: int = 8
     variances : (q,) float64
         Where to start.
     rounds : int
+        Rounds at most.
 
     Returns
     -------
@@ -189,6 +195,7 @@ def measure_quality(
     Parameters
     ----------
     background : Background
+        The particles, their mean and noise.
     index : (m,) int
         Particles to look at; the others are not called junk.
     known : NuisanceSpread, optional
@@ -238,6 +245,7 @@ def pose_information(background: Background, index: IntArray) -> FloatArray:
     background : Background
         With the recorded poses.
     index : (m,) int
+        Rows of the particles that are used.
 
     Returns
     -------
@@ -276,6 +284,7 @@ def find_junk(contrast: FloatArray, precision: FloatArray, rounds: int = 100) ->
     contrast, precision : (n,) float
         Fitted contrasts and one over their error variances.
     rounds : int
+        Rounds at most.
 
     Returns
     -------

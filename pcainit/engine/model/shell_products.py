@@ -58,7 +58,9 @@ def shell_products(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     differences : (K, box, box, box) float32
+        Class differences from the mean.
     weights : (m, K) float32
         Of each image for each volume.
     index : (m,) int

@@ -68,9 +68,8 @@ class SliceData(NamedTuple):
     ----------
     values : (n, 2p) float32
         Real and imaginary parts in turn.
-    ctf : (n, p) float32
-    whitening : (p,) float32
-        One over the noise's standard deviation at each sample.
+    ctf, whitening : (n, p), (p,) float32
+        The latter is one over the noise's standard deviation at each sample.
     rotations, kx, ky, oversampling, reach
         As of `SlicePlanes`: numba's parallel loops take no tuple inside a tuple.
     """
@@ -124,10 +123,12 @@ def slice_data(
 
     Parameters
     ----------
-    values : (n, p) complex64
-    ctf : (n, p) float32
+    values, ctf : (n, p) complex64, (n, p) float32
+        Centred transform and CTF of each particle at each sample.
     rotations : (n, 3, 3) float32
+        Specimen to image, of each particle.
     grid : Grid
+        Working grid: its samples, shells and boxes.
     whitening : (p,) float32, optional
         1 by default.
     """
@@ -284,14 +285,16 @@ def insert_slices(
 ) -> tuple[ComplexArray, FloatArray]:
     """Back-project: add CTF-weighted central slices to Fourier volumes (adjoint of extraction).
 
+    Equation (3) of docs/theory.md.
+
     Parameters
     ----------
-    values : (n, p) complex64
-        Centred slices.
-    ctf : (n, p) float32
+    values, ctf : (n, p) complex64, (n, p) float32
+        Centred slices, and the CTF at their samples.
     rotations : (n, 3, 3) float32
         Specimen to image.
     grid : Grid
+        Working grid: its samples, shells and boxes.
     weights : (n, m) float32, optional
         Weight of each particle in each of m volumes; one volume of weight 1 by default.
     groups : list of (k,) int arrays, optional
@@ -352,7 +355,7 @@ def _extract(volumes, planes, out):
 
 
 def extract_slices(transforms: ComplexArray, rotations: FloatArray, grid: Grid) -> ComplexArray:
-    """Read central slices from Fourier volumes.
+    """Read central slices from Fourier volumes: equation (3) of docs/theory.md.
 
     Parameters
     ----------
@@ -361,6 +364,7 @@ def extract_slices(transforms: ComplexArray, rotations: FloatArray, grid: Grid) 
     rotations : (n, 3, 3) float32
         Specimen to image.
     grid : Grid
+        Of the samples.
 
     Returns
     -------
@@ -401,11 +405,14 @@ def residual_power(
 
     Parameters
     ----------
-    values, ctf, rotations : see `insert_slices`
+    values, ctf, rotations : as for `insert_slices`
+        Of the particles.
     chosen : (k,) int
         Particles to take the mean over.
     transform : (z, y, x, 1) complex64
+        Of the volume, as made by `Grid.to_fourier`.
     grid : Grid
+        Working grid: its samples, shells and boxes.
 
     Returns
     -------

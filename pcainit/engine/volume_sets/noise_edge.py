@@ -69,6 +69,8 @@ class NoiseShape:
 def noise_edge(volumes: FloatArray, mask: FloatArray, found: VolumeComponents) -> float:
     """Largest eigenvalue that noise alone would give, beside the components above it.
 
+    Equation (18) of docs/theory.md.
+
     Noise here is what differs from volume to volume without any relation between them.
 
     Parameters
