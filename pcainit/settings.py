@@ -70,7 +70,17 @@ def _setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of one run; see the help of each field in its metadata."""
+    """Parameters of one run; see the help of each field in its metadata.
+
+    Examples
+    --------
+    >>> from pcainit.settings import Settings
+    >>> Settings(resolution=15.0, classes="4").n_classes
+    4
+    >>> Settings(resolution=0.5)
+    Traceback (most recent call last):
+    pcainit.errors.InputError: resolution is 0.5 A: give a value from 1 to 500.
+    """
 
     resolution: float = _setting(
         20.0,

@@ -53,6 +53,18 @@ class ParticleTable:
     ------
     InputError
         The file is missing, is not STAR, or has no particles.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from pcainit.io.star import ParticleTable
+    >>> path = os.path.join(tempfile.mkdtemp(), "particles.star")
+    >>> lines = ["data_particles", "loop_", "_rlnImageName", "1@a.mrcs", "2@a.mrcs", ""]
+    >>> with open(path, "w") as star:
+    ...     _ = star.write(chr(10).join(lines))
+    >>> table = ParticleTable(path)
+    >>> len(table), table.has("rlnAngleRot")
+    (2, False)
     """
 
     dark: np.ndarray | None = None  # (n,) bool: images with particles darker than the background
@@ -215,6 +227,7 @@ def read_particles(
     Parameters
     ----------
     table : ParticleTable
+        Rows with poses and CTF.
     data_dir : str, optional
         Folder that relative image paths start from.  Looked for when not given: the current
         folder, the STAR file's folder and the folders above it.

@@ -36,6 +36,13 @@ class Grid:
         Initialisation resolution, Angstrom.
     padding : float
         Fourier oversampling of the volumes that slices are read from and added to.
+
+    Examples
+    --------
+    >>> from pcainit.engine.geometry.grid import Grid
+    >>> grid = Grid(box_px=128, sampling=2.5, resolution=20.0)
+    >>> grid.radius, grid.box, grid.n_shells
+    (16.0, 36, 18)
     """
 
     box_px: int

@@ -39,6 +39,17 @@ def auto_mask(
     ------
     InputError
         The consensus is dark on bright.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.geometry.grid import Grid, radial_distance
+    >>> from pcainit.engine.geometry.masks import auto_mask
+    >>> grid = Grid(box_px=64, sampling=5.0, resolution=20.0)
+    >>> ball = (radial_distance(grid.box) < 6).astype(np.float32)
+    >>> mask = auto_mask(ball, grid)
+    >>> float(mask[ball > 0].min()), float(mask[0, 0, 0])
+    (1.0, 0.0)
     """
     inside = radial_distance(grid.box) < grid.box / 2 - 1
     top = float(mean[inside].max())

@@ -53,6 +53,12 @@ def rotation_from_euler(rot: FloatArray, tilt: FloatArray, psi: FloatArray) -> F
     Returns
     -------
     (n, 3, 3) float32
+
+    Examples
+    --------
+    >>> from pcainit.engine.geometry.poses import rotation_from_euler
+    >>> rotation_from_euler([90.0], [0.0], [0.0])[0].round().astype(int).tolist()
+    [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
     """
     a, b, c = (np.radians(np.asarray(angle, np.float64)) for angle in (rot, tilt, psi))
     ca, sa, cb, sb, cc, sc = np.cos(a), np.sin(a), np.cos(b), np.sin(b), np.cos(c), np.sin(c)
@@ -166,6 +172,12 @@ def symmetry_matrices(group: str) -> FloatArray:
     ------
     InputError
         The name is not one of these groups.
+
+    Examples
+    --------
+    >>> from pcainit.engine.geometry.poses import symmetry_matrices
+    >>> [len(symmetry_matrices(group)) for group in ("c1", "d2", "o", "i2")]
+    [1, 4, 24, 60]
     """
     name = group.strip().lower()
     axial = re.fullmatch(r"([cd])([1-9][0-9]{0,2})", name)

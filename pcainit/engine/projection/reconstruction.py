@@ -82,7 +82,18 @@ def wiener_volume(
 
 
 def fourier_shell_correlation(one: FloatArray, two: FloatArray, grid: Grid) -> FloatArray:
-    """FSC of two working-box volumes, (n_shells,) float64."""
+    """FSC of two working-box volumes, (n_shells,) float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.geometry.grid import Grid
+    >>> from pcainit.engine.projection.reconstruction import fourier_shell_correlation
+    >>> grid = Grid(box_px=32, sampling=5.0, resolution=20.0)
+    >>> volume = np.random.default_rng(0).standard_normal((grid.box,) * 3).astype(np.float32)
+    >>> bool(np.allclose(fourier_shell_correlation(volume, 2 * volume, grid), 1))
+    True
+    """
     cross = grid.shell_profile(one, two)
     power = grid.shell_profile(one) * grid.shell_profile(two)
     out: FloatArray = cross / np.sqrt(np.maximum(power, 1e-60))

@@ -171,6 +171,14 @@ def above_noise(spectrum: FloatArray, largest: float) -> float:
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.volume_sets.noise_edge import above_noise
+    >>> spectrum = np.array([40.0, 1.2, 1.0, 0.9, 0.9])
+    >>> int((spectrum > above_noise(spectrum, largest=1.5)).sum())
+    1
     """
     values = np.sort(np.asarray(spectrum, np.float64))
     sums, edge = np.cumsum(values), 0.0
