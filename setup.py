@@ -18,6 +18,7 @@ README = HERE / "README.md"
 PAGES = (
     "*.md",
     "LICENSE",
+    "CITATION.cff",
     "benchmarks/*.md",
     "docs/*.md",
     "docs/*.py",
@@ -77,6 +78,7 @@ setup(
         "scipion": SCIPION,
         # Compressed .cs files, and docs/cryosparc_register.py; its version is the server's.
         "cryosparc": ["cryosparc-tools"],
+        "docs": ["sphinx", "myst-parser", "furo"],
         "test": SCIPION
         + [
             "scipion-app",

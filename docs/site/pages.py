@@ -1,10 +1,11 @@
 """Pages of the documentation that are made from the code and from result files.
 
-    python docs/site/pages.py            write them
-    python docs/site/pages.py --check    exit status 1 where one is out of date
+python docs/site/pages.py            write them
+python docs/site/pages.py --check    exit status 1 where one is out of date
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
+# ruff: noqa: E501 (lines of pages)
 import importlib
 import inspect
 import json
@@ -63,7 +64,7 @@ FORM_ONLY = """
 
 `--threads` (2, or 1 where there is one processor): processors to use. In the form it is Scipion's own field *Threads*.
 `pcainit variance` makes the variance map alone. `pcainit run --help` lists the same parameters as this page.
-"""  # noqa: E501
+"""
 
 STAGES = {
     "prepare": "Reading the images",
@@ -129,7 +130,13 @@ def parameters():
                 text = "*Expert.* " + text
             lines.append(
                 "| `--%s`<br>%s | %s | %s | %s |"
-                % (name.replace("_", "-"), info["label"], shown(info["default"]), bounds, cell(text))
+                % (
+                    name.replace("_", "-"),
+                    info["label"],
+                    shown(info["default"]),
+                    bounds,
+                    cell(text),
+                )
             )
     assert not by_stage, by_stage
     return NOTE + "\n".join(lines) + "\n" + FORM_ONLY
@@ -188,7 +195,8 @@ def signature(name):
             listed = ["..."]
             break
         listed.append(
-            parameter.name + ("=%s" % ("..." if callable(parameter.default) else parameter.default) if has else "")
+            parameter.name
+            + ("=%s" % ("..." if callable(parameter.default) else parameter.default) if has else "")
         )
     return "%s(%s)" % (name.rpartition(".")[2], ", ".join(listed))
 
@@ -199,7 +207,7 @@ def api():
         "# From Python",
         "",
         "What scripts may rely on. All else may change without notice. A run is started with the [command line](command_line.md), from a",
-        "script as `pcainit.cli.main.main([\"run\", \"particles.star\", \"-o\", \"initial\"])`, which returns the exit status. Conventions (axes,",
+        'script as `pcainit.cli.main.main(["run", "particles.star", "-o", "initial"])`, which returns the exit status. Conventions (axes,',
         "Fourier scale, poses, units) stand in `pcainit.engine`'s own docstring. All examples are run as tests.",
     ]
     for title, names in API.items():
@@ -226,7 +234,8 @@ def quality():
     lines = [
         "# Quality and speed",
         "",
-        "Every figure stands in a file of [docs/benchmarks/data](%sdocs/benchmarks/data) with its command, commit and" % SOURCE.replace("blob", "tree"),
+        "Every figure stands in a file of [docs/benchmarks/data](%sdocs/benchmarks/data) with its command, commit and"
+        % SOURCE.replace("blob", "tree"),
         "machine, and in full on the page behind the title. How to measure it yourself: [benchmarks](../benchmarks/README.md); all result",
         "pages: [list](benchmarks/README.md). Figures hold for the commit that is named, not for a later one.",
     ]
@@ -246,9 +255,14 @@ def quality():
                 "| figure | value |",
                 "| --- | --- |",
             ]
-            lines += ["| %s | %s |" % (cell(f["name"]), cell(str(f["value"]))) for f in record["figures"]]
-            lines += ["", "`%s`; commit %s; %s. [All figures](benchmarks/%s.md)." % (
-                record["command"], record["commit"], record["machine"], record["page"])]
+            lines += [
+                "| %s | %s |" % (cell(f["name"]), cell(str(f["value"]))) for f in record["figures"]
+            ]
+            lines += [
+                "",
+                "`%s`; commit %s; %s. [All figures](benchmarks/%s.md)."
+                % (record["command"], record["commit"], record["machine"], record["page"]),
+            ]
     return NOTE + "\n".join(lines) + "\n"
 
 

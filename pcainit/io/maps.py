@@ -19,6 +19,15 @@ from pcainit.io.ownership import mark_map
 def write_map(path: str | Path, volume: np.ndarray, sampling: float) -> None:
     """Write a volume (z, y, x) as a float32 MRC map with its sampling rate, whole.
 
+    Parameters
+    ----------
+    path : str or Path
+        Replaced if it exists.
+    volume : (z, y, x) array
+        Densities.
+    sampling : float
+        Angstrom per pixel.
+
     Examples
     --------
     >>> import os, tempfile

@@ -61,6 +61,11 @@ def principal_directions(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Principal cosines (q,) and vectors (q, ...) of two orthonormal sets of volumes.
 
+    Parameters
+    ----------
+    one, two : (q, box, box, box) float
+        Orthonormal components of the two half-sets.
+
     Examples
     --------
     >>> import numpy as np

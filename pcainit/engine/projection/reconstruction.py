@@ -84,6 +84,13 @@ def wiener_volume(
 def fourier_shell_correlation(one: FloatArray, two: FloatArray, grid: Grid) -> FloatArray:
     """FSC of two working-box volumes, (n_shells,) float64.
 
+    Parameters
+    ----------
+    one, two : (box, box, box) float32
+        Volumes in the working box.
+    grid : Grid
+        Working grid: its samples, shells and boxes.
+
     Examples
     --------
     >>> import numpy as np

@@ -227,6 +227,11 @@ class Truth:
 def draw_truth(simulation: Simulation) -> Truth:
     """Draw states, poses, defoci and contrasts; scale the phantoms to the signal-to-noise ratio.
 
+    Parameters
+    ----------
+    simulation : Simulation
+        What to simulate, and the random seed.
+
     Examples
     --------
     >>> from pcainit.engine.simulation.simulate import Simulation, draw_truth

@@ -97,6 +97,11 @@ def difference_table(sets: Sequence[FloatArray], mask: FloatArray) -> FloatArray
 def best_match(table: FloatArray) -> IntArray:
     """Partner of each row, one to one, for the largest sum; -1 where it has none, (K,) int.
 
+    Parameters
+    ----------
+    table : (K, M) float
+        How alike each row and column are.
+
     Examples
     --------
     >>> import numpy as np
