@@ -41,12 +41,12 @@ from pcainit.engine.projection.reconstruction import (
 LEVEL_SD = 0.2
 # A polished mean whose noise rises more than this in any shell is not taken.
 MAX_RISE = 1.02
-LEADING = 6000  # particles that tell how large pose errors are, and go all steps of poses
+LEADING = 6000  # particles used to estimate pose errors, with all steps of pose corrections
 
 
 @dataclass(frozen=True, eq=False)
 class ParticleQuality:
-    """Which particles are kept, and what is known of each of them.
+    """The particles that are kept, with contrast, junk and pose of each.
 
     Parameters
     ----------

@@ -176,7 +176,7 @@ class Grid:
         volumes : (c, box, box, box) float32
             Real volumes in the working box.
         channels : int
-            Room for so many volumes; what is more than given stays zero.
+            Number of volumes to make room for; channels beyond those given stay zero.
         workers : int
             Threads.
 
@@ -206,7 +206,7 @@ class Grid:
     def side_by_side(
         self, transforms: Sequence[ComplexArray], channels: int = 0, workers: int = 1
     ) -> ComplexArray:
-        """What `transforms` has made, as `to_fourier` returns it."""
+        """Interleave transforms channel-last, as `to_fourier` returns them."""
         out = aligned_array(self.half_shape + (max(channels, len(transforms)),), np.complex64)
         margin = self.stored_part[0].start
 
@@ -258,7 +258,7 @@ class Grid:
 
     @property
     def stored_part(self) -> tuple[slice, ...]:
-        """Where those lie in an array of `half_shape`."""
+        """Place of these in an array of `half_shape`."""
         r = int(self.stored[-1])
         return (slice(self.reach - r, self.reach + r + 1),) * 2 + (slice(0, r + 1),)
 

@@ -109,8 +109,8 @@ def _dilated(dense: BoolArray, grid: Grid, near: float, far: float) -> FloatArra
 def solvent_level(volume: FloatArray, mask: FloatArray) -> float:
     """Mean of a working-box volume around the mask, inside the sphere that touches the box.
 
-    The images hardly tell a volume's own mean: the CTF is weak there and backgrounds vary.  That
-    the solvent is zero does.
+    The images hardly determine a volume's own mean: the CTF is weak there and backgrounds vary.
+    That the solvent is zero does.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def solvent_level(volume: FloatArray, mask: FloatArray) -> float:
 
 
 def check_room(mask: FloatArray, components: int) -> None:
-    """Whether so many components fit into a mask.
+    """Check that a mask has a voxel for each component.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def soft_edge(distance: FloatArray, near: float, far: float) -> FloatArray:
 
 
 def contradiction(box: int, sampling: float, grid: Grid) -> str:
-    """What a mask's sampling rate says against the particles' where both have one box, or nothing.
+    """Describe how a mask's sampling rate contradicts the particles' in one box, or nothing.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ _POLYHEDRAL: dict[str, list[tuple[int, tuple[float, float, float]]]] = {
     ],
 }
 _POLYHEDRAL["i"] = _POLYHEDRAL["i2"]
-# Pairs of views that tell whether poses keep to one asymmetric unit, and the share of pairs that
+# Pairs of views used to test whether poses keep to one asymmetric unit, and the share of pairs that
 # are then closest as they are written: 0.68 in apoferritin refined with O.
 PAIRS, ONE_UNIT = 20000, 0.68
 
@@ -126,7 +126,7 @@ def view_rank(rotations: FloatArray) -> IntArray:
 
 
 def keep_to_one_unit(rotations: FloatArray, symmetry: FloatArray, seed: int) -> bool:
-    """Whether poses were confined to one asymmetric unit of a point group.
+    """Test whether poses were confined to one asymmetric unit of a point group.
 
     Refinements under a symmetry write each particle's pose within one unit.  Then of two particles'
     views, of all their equivalent ones, the two as written are mostly the closest; where the poses

@@ -6,7 +6,7 @@ rows are inner products.  Row by row: q components, seven nuisances, the residua
 where that makes the number of rows even.  Behind these `row_count` rows lie the mean's three
 moments, their imaginary parts first, and a row that nobody looks at.
 
-Loops are kept so short that a compiler can tell that what they write is not what they read.
+Loops are kept short, so that the compiler sees that they do not write what they read.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -31,13 +31,13 @@ def row_count(q):
 
 @kernel()
 def empty_rows(q, n_samples):
-    """Room for one particle's rows, zero where no sample lies."""
+    """Memory for one particle's rows, zero where no sample lies."""
     return np.zeros((row_count(q) + FIXED, 2 * (-(-n_samples // LANES) * LANES)), np.float32)
 
 
 @kernel()
 def row_starts(q, channels, width):
-    """Where each channel of `read_rows` goes among the rows, (channels,) int64."""
+    """Row offset of each channel of `read_rows`, (channels,) int64."""
     starts = np.full(channels, (row_count(q) + FIXED - 1) * width, np.int64)
     for c in range(2 * (q + FIXED)):
         volume = c // 2
@@ -49,7 +49,7 @@ def row_starts(q, channels, width):
 
 @kernel()
 def component_starts(count, channels, rows):
-    """Where each channel of the first components lies among the rows, (channels,) int64."""
+    """Row offset of each channel of the first components, (channels,) int64."""
     starts = np.full(channels, (rows.shape[0] - 1) * rows.shape[1], np.int64)
     for c in range(2 * count):
         starts[c] = (c // 2) * rows.shape[1] + (c % 2) * (rows.shape[1] // 2)
@@ -121,7 +121,7 @@ def nuisance_rows(rotation, kx, ky, loss, pixel, q, moments, rows):
 
 @kernel()
 def residual_row(values, root, q, rows):
-    """What the mean leaves of the image; `root` is the whitening times sqrt(multiplicity)."""
+    """Subtract the mean from the image; `root` is the whitening times sqrt(multiplicity)."""
     half, mean, rest = rows.shape[1] // 2, rows[q], rows[q + NUISANCES]
     for k in range(len(root)):
         rest[k] = values[2 * k] * root[k] - mean[k]

@@ -183,7 +183,7 @@ def component_e_step(
     index : (m,) int
         Which particles.
     n_free : int, optional
-        The first so many components are sought; the others stay as they are.  All by default.
+        Number of components that are sought, the first ones; the others stay.  All by default.
 
     Returns
     -------
@@ -248,7 +248,7 @@ def class_e_step(
 
 
 def unexplained_slices(background: Background, model: LatentModel, index: IntArray) -> ComplexArray:
-    """What a model leaves of some particles, times CTF over noise variance.
+    """Subtract a model from some particles, times CTF over noise variance.
 
     Its product with a volume's slices is the score of that volume as one more component.
 
@@ -286,7 +286,7 @@ def _expect(
     n_free: int,
     blocks: int,
 ) -> ComponentBlocks:
-    """Run `expect_components` in so many blocks."""
+    """Run `expect_components` in the given number of blocks."""
     grid, t = background.grid, len(scaled) + NUISANCES
     out = ComponentBlocks(
         background.room.array(
@@ -350,7 +350,7 @@ def _moments(found: ComponentBlocks, n: int) -> tuple[FloatArray, FloatArray]:
 
 
 def _blocks(grid: Grid, channels: int, n: int) -> int:
-    """Number of blocks in which sums of so many channels over n particles are made."""
+    """Number of blocks for sums of some channels over n particles."""
     return block_count(4 * channels * int(np.prod(grid.half_shape)), n)
 
 

@@ -31,13 +31,13 @@ OVER_RELAXATION, MOMENTUM = 1.8, 0.25
 
 @dataclass(frozen=True)
 class Schedule:
-    """How many rounds of EM are done, and how.
+    """Number of rounds of EM, and on how many particles.
 
     Parameters
     ----------
     rounds : int
     early : int, optional
-        The first so many rounds are done on a sample; half of them when not given.
+        Number of first rounds that are done on a sample; half of all when not given.
     learn_nuisance : bool
         Re-estimate the nuisance spreads each round.
     """

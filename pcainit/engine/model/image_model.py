@@ -59,7 +59,7 @@ class NuisanceSpread:
         return 1 / np.maximum(sd, 1e-4) ** 2
 
     def precision_beside(self, count: int) -> FloatArray:
-        """(count + 7,) float64: 1 for so many components, then `precision`."""
+        """(count + 7,) float64: 1 for each of `count` components, then `precision`."""
         return np.concatenate([np.ones(count), self.precision])
 
     def improved(self, second: FloatArray, squares: FloatArray) -> NuisanceSpread:
@@ -123,7 +123,7 @@ class LatentModel:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """What stays fixed while components are sought.
+    """The fixed part of the model while components are sought.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def make_background(
     """
     grid = slices.grid
     body = consensus.mean * solvent
-    # An image's mean tells of its background and normalisation, and hardly of the particle: where
+    # An image's mean reflects its background and normalisation more than the particle: where
     # it varies, a flat component would be found in both half-sets.
     whitening = np.where(grid.shell == 0, 0, consensus.whitening(grid)).astype(np.float32)
     return Background(

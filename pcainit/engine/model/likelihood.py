@@ -1,4 +1,4 @@
-"""How well each of several volumes explains each particle."""
+"""Likelihood of each particle under each of several volumes."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations

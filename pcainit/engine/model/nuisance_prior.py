@@ -16,8 +16,8 @@ from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSp
 from pcainit.engine.model.posterior import NUISANCES, moments
 from pcainit.engine.model.statistics import Latents, marginalise, measurements
 
-MAX_LEARNT = 20000  # particles tell the spread of all
-TELLING = 8000  # of them tell it well enough between two rounds
+MAX_LEARNT = 20000  # particles used to estimate the nuisance prior
+TELLING = 8000  # of them between two rounds
 SETTLED = 1e-3  # relative change of a variance that ends an iteration
 _OWN = [0, 1, 3, 6]  # coefficients of which each has a spread of its own
 _FARTHEST = 4.0  # of a leap, in steps: farther ones overshoot
@@ -26,7 +26,7 @@ _BEYOND = 1.15  # of its logarithm, as far as a spread goes in one round
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What the particles say about themselves.
+    """Contrast and junk, read off the particles themselves.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def learn_spread(
 
 
 def _leap(first: FloatArray, second: FloatArray, third: FloatArray) -> NuisanceSpread:
-    """Where three logarithms of spreads seem to lead; of each, not far beyond the last."""
+    """Extrapolate three logarithms of spreads, each not far beyond the last."""
     step, bend = second - first, third - 2 * second + first
     beyond = extrapolate(first, step, bend, leap_length(step, bend, _FARTHEST)) - third
     return NuisanceSpread(*np.exp(third + np.clip(beyond, -_BEYOND, _BEYOND)).tolist())

@@ -24,7 +24,7 @@ from pcainit.engine.projection.slices import locate
 
 
 class Images(NamedTuple):
-    """What the kernels know of the particles.
+    """The particles, in the form that the kernels take.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Work(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Where one thread works on one particle; see `columns`."""
+    """Memory in which one thread works on one particle; see `columns`."""
 
     rows: FloatArray
     starts: FloatArray

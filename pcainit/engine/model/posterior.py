@@ -112,7 +112,7 @@ def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     Equation (11) of docs/theory.md.
 
     The nuisance coefficients are integrated out under each class; contrast is that of the class's
-    own volume, mean and difference together.  Only what goes with contrast hangs on the class, so
+    own volume, mean and difference together.  Only contrast depends on the class, so
     the others are integrated out of all at once.  `mean` (K + 7,) gets the responsibilities,
     `factor` (K + 7,) and `moment` what the sums for new volumes need; returns the log of the
     marginal likelihood over that of the mean alone.

@@ -1,4 +1,4 @@
-"""How far the images bear out volumes, shell by shell: products of their slices with residuals."""
+"""Agreement of volumes with images, shell by shell: products of slices with residuals."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations

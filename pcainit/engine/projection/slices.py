@@ -23,7 +23,7 @@ ITEMS_PER_GRID = 2500  # a grid of its own must be worth filling with zeros
 
 
 def block_count(grid_bytes: int, items: int) -> int:
-    """Number of private grids a sum runs over: a power of two that does not hang on threads."""
+    """Number of private grids a sum runs over: a power of two, whatever the threads."""
     most = min(SCRATCH_BYTES // max(1, grid_bytes), items // ITEMS_PER_GRID)
     out: int = 2 ** int(np.log2(np.clip(most, 2, 16)))
     return out
@@ -41,7 +41,7 @@ def sample_frequencies(grid: Grid) -> tuple[FloatArray, FloatArray]:
 
 
 class SlicePlanes(NamedTuple):
-    """Where central slices lie, as the kernels take it.
+    """Positions of central slices, in the form that the kernels take.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class SliceData(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where the samples of one slice lie in the stored half-space; see `locate`.
+    """Places of one slice's samples in the stored half-space; see `locate`.
 
     Parameters
     ----------
@@ -446,5 +446,5 @@ def in_lanes(transforms: ComplexArray) -> FloatArray:
 
 
 def channel_count(volumes: int) -> int:
-    """Complex channels that hold so many volumes in whole `LANES` of real numbers."""
+    """Number of complex channels for some volumes, in whole `LANES` of real numbers."""
     return padded(2 * volumes) // 2
