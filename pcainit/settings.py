@@ -259,7 +259,8 @@ class Settings:
         "Test with added domains?",
         "Domains of protein are added to some of your own particles and searched for, several "
         "times, to measure from what share on a domain that comes and goes would be found. It "
-        "takes as long as about eight more searches for components. A quick estimate is always made.",
+        "takes as long as about eight more searches for components. A quick estimate is made "
+        "in any case.",
         expert=True,
         methods=("particles",),
     )
