@@ -1,5 +1,6 @@
 # make demo   the main job on a small simulated set (under 3 minutes once installed)
 # make test   all tests        make lint   style and types        make venv   installation only
+# make docs   the documentation as a site, warnings as errors      make pages  pages made from code
 # make test-oldest   on Python 3.8 and the oldest versions that are supported, inside Scipion
 # make test-newest   on the newest Python and versions, which Scipion does not take yet
 PYTHON ?= python3
@@ -18,7 +19,7 @@ export OPENBLAS_NUM_THREADS ?= 2
 test test-oldest test-newest: export OMP_NUM_THREADS = 1
 test test-oldest test-newest: export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: demo test test-oldest test-newest lint venv clean
+.PHONY: demo test test-oldest test-newest lint docs pages venv clean
 
 venv: $(READY)
 
@@ -74,6 +75,16 @@ lint: $(READY)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
+
+pages: $(READY)
+	$(BIN)/python docs/site/pages.py
+
+# Its tools are installed with the first site.
+docs: $(READY)
+	test -x $(BIN)/sphinx-build || $(BIN)/python $(PIP) --editable ".[docs]"
+	$(BIN)/python docs/site/pages.py --check
+	$(BIN)/sphinx-build -q -n -W --keep-going -c docs/site . build/site
+	@echo "Site: build/site/docs/index.html"
 
 clean:
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest $(DEMO) build dist *.egg-info

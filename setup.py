@@ -20,6 +20,7 @@ README = HERE / "README.md"
 PAGES = (
     "*.md",
     "LICENSE",
+    "CITATION.cff",
     "benchmarks/*.md",
     "docs/*.md",
     "docs/*.py",
@@ -95,6 +96,7 @@ setup(
         "scipion": SCIPION,
         # Compressed .cs files, and docs/cryosparc_register.py; its version is the server's.
         "cryosparc": ["cryosparc-tools"],
+        "docs": ["sphinx", "myst-parser", "furo"],
         "test": SCIPION
         + [
             "scipion-app",

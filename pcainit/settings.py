@@ -76,7 +76,17 @@ def _setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of one run; see the help of each field in its metadata."""
+    """Parameters of one run; see the help of each field in its metadata.
+
+    Examples
+    --------
+    >>> from pcainit.settings import Settings
+    >>> Settings(resolution=15.0, classes="4").n_classes
+    4
+    >>> Settings(resolution=0.5)
+    Traceback (most recent call last):
+    pcainit.errors.InputError: resolution is 0.5 A: give a value from 1 to 500.
+    """
 
     resolution: float = _setting(
         20.0,
@@ -103,16 +113,16 @@ class Settings:
         False,
         "prepare",
         "Leave the CTF uncorrected?",
-        "Say yes only if the particles carry no CTF or are already fully corrected. The volumes "
-        "are then on an arbitrary greyscale.",
+        "For particles that carry no CTF or are already fully corrected. The volumes are then on "
+        "an arbitrary greyscale.",
         expert=True,
     )
     invert_contrast: bool = _setting(
         False,
         "prepare",
         "Invert contrast?",
-        "Particles must be white on dark, as RELION and Xmipp normalise them. Say yes if yours "
-        "are dark on bright.",
+        "For particles that are dark on bright. They are expected white on dark, as RELION and "
+        "Xmipp normalise them.",
         expert=True,
     )
     normalise: bool = _setting(
@@ -135,8 +145,7 @@ class Settings:
         0.0,
         "reconstruct",
         "Sampling rate of the mask (Å)",
-        "Angstrom per pixel of the mask, where its header is wrong; 0 takes the header's. In "
-        "Scipion it is that of the mask object.",
+        "Angstrom per pixel of the mask, where its header is wrong; 0 takes the header's.",
         within=_Range(0.0, 1000.0, "A"),
         expert=True,
     )
@@ -232,8 +241,8 @@ class Settings:
         "components",
         "Look for large changes only?",
         "After the components of the whole mask, many small overlapping spheres are searched, "
-        "which finds rare and small changes. Yes leaves that out and saves a quarter to a third of "
-        "the time.",
+        "which finds rare and small changes. Leaving that out saves a quarter to a third of the "
+        "time.",
         expert=True,
         methods=("particles",),
     )
@@ -242,8 +251,9 @@ class Settings:
         "components",
         "Test with added domains?",
         "Domains of protein are added to some of your own particles and searched for, several "
-        "times: tells from what share on a domain that comes and goes would be found. Yes takes "
-        "as long as about eight more searches for components. A quick estimate is always made.",
+        "times, to measure from what share on a domain that comes and goes would be found. It "
+        "takes as long as about eight more searches for components. A quick estimate is made "
+        "in any case.",
         expert=True,
         methods=("particles",),
     )
@@ -252,8 +262,8 @@ class Settings:
         "components",
         "Given components",
         "Component volumes of another program, for instance of cryoSPARC's 3D Variability: "
-        "differences from the mean, of any box, sampling rate and scale. What is made of them "
-        "stands below.",
+        "differences from the mean, of any box, sampling rate and scale. Another parameter says "
+        "how they are used.",
         expert=True,
         methods=("particles",),
     )
@@ -262,7 +272,7 @@ class Settings:
         "components",
         "Use of the given components",
         "start: the search for components begins at them, and finds its own. fixed: they are "
-        "taken at their word, and the particles are clustered along them; whether they are more "
+        "used as they are, and the particles are clustered along them; whether they are more "
         "than noise is not tested. Leave out those that may be noise, or give the number of "
         "classes: noise that these particles were fitted to is cut into classes of its own.",
         choices=GIVEN_USES,

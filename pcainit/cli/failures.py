@@ -107,7 +107,7 @@ def machine_trouble(error: BaseException) -> str:
 
 
 def claim_buffers() -> None:
-    """Let the matrix libraries take their buffers now, while it is sure that there is room.
+    """Let the matrix libraries take their buffers now, while there is memory for them.
 
     OpenBLAS, which numpy and scipy each have, asks for its own on first use, and where it gets
     none again and again without end.

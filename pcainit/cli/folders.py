@@ -34,6 +34,7 @@ def locked_folder(folder: Path, name: str = "", shared: bool = False) -> Iterato
     Parameters
     ----------
     folder : Path
+        Made where it does not exist.
     name : str
         Of one of several locks in a shared folder.
     shared : bool

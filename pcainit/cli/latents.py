@@ -4,7 +4,7 @@ COORDINATES are of any program: an .npy or .npz array or a text table, with one 
 the STAR file in its order, or cryoSPARC's .cs file of 3D Variability.  The rows of a .cs file are
 matched by unique ids where the STAR file has them (ucsfUid), else by the images that both files
 name; where they name none in common, by their defocus values where these tell the particles apart;
-else the order is taken at its word, unless the defocus values contradict it.
+else the order of the rows is trusted, unless the defocus values contradict it.
 
 The coordinates are clustered by a Gaussian mixture, or cut in even steps along one of them
 (--along), and each cluster's particles are back-projected with their shares as weights.  Junk is

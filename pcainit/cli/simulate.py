@@ -172,8 +172,11 @@ def write_simulation(folder: Path, simulation: Simulation, truth: Truth) -> None
     Parameters
     ----------
     folder : Path
+        Gets the images, the STAR file and the truth.
     simulation : Simulation
+        How the images are made.
     truth : Truth
+        What is in them.
     """
     import mrcfile
 

@@ -18,7 +18,27 @@ from pcainit.io.ownership import mark_map
 
 
 def write_map(path: str | Path, volume: AnyArray, sampling: float) -> None:
-    """Write a volume (z, y, x) as a float32 MRC map with its sampling rate, whole."""
+    """Write a volume (z, y, x) as a float32 MRC map with its sampling rate, whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        Replaced if it exists.
+    volume : (z, y, x) array
+        Densities.
+    sampling : float
+        Angstrom per pixel.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from pcainit.io.maps import write_map
+    >>> path = os.path.join(tempfile.mkdtemp(), "map.mrc")
+    >>> write_map(path, np.zeros((16, 16, 16), np.float32), sampling=2.5)
+    >>> os.path.exists(path)
+    True
+    """
     write_blocks(path, [np.ascontiguousarray(volume, np.float32)], volume.shape, sampling)
 
 
@@ -76,6 +96,7 @@ def read_map(path: str | Path, what: str = "map") -> tuple[AnyArray, float]:
     Parameters
     ----------
     path : str or Path
+        Of the map.
     what : str
         What the map is for, as the user calls it.
 
@@ -89,6 +110,17 @@ def read_map(path: str | Path, what: str = "map") -> tuple[AnyArray, float]:
     ------
     InputError
         Missing, unreadable, not one cube with cubic voxels, or not finite.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from pcainit.io.maps import read_map, write_map
+    >>> path = os.path.join(tempfile.mkdtemp(), "map.mrc")
+    >>> write_map(path, np.ones((16, 16, 16), np.float32), sampling=2.5)
+    >>> volume, sampling = read_map(path)
+    >>> volume.shape, sampling
+    ((16, 16, 16), 2.5)
     """
     if not os.path.isfile(str(path)):
         raise InputError("The %s %s does not exist: check the path." % (what, shorten(str(path))))

@@ -31,6 +31,18 @@ class ParticleTable:
     ------
     InputError
         The file is missing, is not STAR, or has no particles.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from pcainit.io.particle_table import ParticleTable
+    >>> path = os.path.join(tempfile.mkdtemp(), "particles.star")
+    >>> lines = ["data_particles", "loop_", "_rlnImageName", "1@a.mrcs", "2@a.mrcs", ""]
+    >>> with open(path, "w") as star:
+    ...     _ = star.write(chr(10).join(lines))
+    >>> table = ParticleTable(path)
+    >>> len(table), table.has("rlnAngleRot")
+    (2, False)
     """
 
     dark: AnyArray | None = None  # (n,) bool: images with particles darker than the background

@@ -50,6 +50,7 @@ def read_particles(
     Parameters
     ----------
     table : ParticleTable
+        Rows with poses and CTF.
     data_dir : str, optional
         Folder that relative image paths start from.  Looked for when not given: the current
         folder, the STAR file's folder and the folders above it.

@@ -58,6 +58,12 @@ class ResultFolder:
     Parameters
     ----------
     path : str or Path
+
+    Examples
+    --------
+    >>> from pcainit.output.result_folder import ResultFolder
+    >>> ResultFolder("initial").class_map(1).as_posix()
+    'initial/volumes/class_001.mrc'
     """
 
     def __init__(self, path: str | Path) -> None:

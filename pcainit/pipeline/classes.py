@@ -9,6 +9,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, BoolArray, FloatArray
 from pcainit.engine.classes.class_motion import MOTIONS, apply_class_motion, estimate_class_motion
 from pcainit.engine.classes.distances import noise_power, pairwise_differences
 from pcainit.engine.classes.local_filter import filter_differences
@@ -124,7 +125,7 @@ class _States:
     halves: tuple[ClassModel, ClassModel]
     rises: tuple[float, ...] = ()
 
-    def take(self, kept: np.ndarray) -> _States:
+    def take(self, kept: AnyArray) -> _States:
         """Some of the classes; one alone is the consensus."""
         one, two = (model.take(kept) for model in self.halves)
         return _States(self.filtered.take(kept), self.whole.take(kept), (one, two), self.rises)
@@ -144,11 +145,11 @@ class _Differences:
         Random subsets of the particles, by which no state is meant.
     """
 
-    shown: np.ndarray
-    unfiltered: np.ndarray
-    noise: np.ndarray
-    posterior: np.ndarray
-    copies: np.ndarray
+    shown: FloatArray
+    unfiltered: FloatArray
+    noise: FloatArray
+    posterior: FloatArray
+    copies: BoolArray
 
 
 def make_volumes(
@@ -230,14 +231,14 @@ def _half_model(
     return ClassModel(_mixed(centres, components), mixture.weights)
 
 
-def _mixed(centres: np.ndarray, components: np.ndarray) -> np.ndarray:
+def _mixed(centres: AnyArray, components: AnyArray) -> AnyArray:
     """Volumes at some places along components, (K, box, box, box) float32."""
     return np.asarray(np.einsum("kq,qzyx->kzyx", centres, components), np.float32)
 
 
 def _drop_empty(
     particles: AnalysedParticles, states: _States, spread: NuisanceSpread, asked: bool
-) -> tuple[_States, np.ndarray]:
+) -> tuple[_States, AnyArray]:
     """The classes that have members, and the share (n, K) of each in each particle."""
     everyone, index = np.arange(len(particles.slices)), particles.everyone
     while True:
@@ -249,8 +250,8 @@ def _drop_empty(
 
 
 def _class_motions(
-    particles: AnalysedParticles, states: _States, posterior: np.ndarray, spread: NuisanceSpread
-) -> np.ndarray:
+    particles: AnalysedParticles, states: _States, posterior: AnyArray, spread: NuisanceSpread
+) -> AnyArray:
     """How each class as a whole lies against the consensus, (K, 6)."""
     if len(states.whole.weights) == 1:
         return np.zeros((1, MOTIONS))
@@ -260,7 +261,7 @@ def _class_motions(
 
 
 def _state_volumes(
-    particles: AnalysedParticles, states: _States, posterior: np.ndarray, moves: np.ndarray
+    particles: AnalysedParticles, states: _States, posterior: AnyArray, moves: AnyArray
 ) -> _Differences:
     """The states as they are shown: each moved to where it lies, with the noise in it."""
     background, mask = particles.background, particles.mask
@@ -308,7 +309,7 @@ def _fill_with_random_subsets(
     )
 
 
-def _random_subsets(particles: AnalysedParticles, seed: int, count: int) -> np.ndarray:
+def _random_subsets(particles: AnalysedParticles, seed: int, count: int) -> AnyArray:
     """Differences of random subsets from the consensus: distinct, but no state is meant."""
     usable = particles.everyone
     rng = np.random.default_rng([seed, 41])
@@ -316,5 +317,5 @@ def _random_subsets(particles: AnalysedParticles, seed: int, count: int) -> np.n
     volumes = reconstruct_groups(
         particles.slices, groups, particles.consensus, symmetry=particles.symmetry
     )
-    differences: np.ndarray = (volumes - particles.consensus.mean) * particles.mask
+    differences: AnyArray = (volumes - particles.consensus.mean) * particles.mask
     return differences

@@ -6,8 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable
 
-import numpy as np
-
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.components.mask_growth import grow_mask
 from pcainit.engine.consensus.refine import clean_consensus
 from pcainit.engine.geometry.poses import symmetry_matrices
@@ -55,7 +54,7 @@ def find_in_grown_mask(
     )
 
 
-def _grown(particles: AnalysedParticles, found: ParticleComponents) -> np.ndarray:
+def _grown(particles: AnalysedParticles, found: ParticleComponents) -> AnyArray:
     """The mask, extended by where certified components go on outside."""
     count = found.count
     one, two = (

@@ -11,6 +11,7 @@ from typing import Callable, Iterator
 import numpy as np
 
 from pcainit import checks
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import fit_mask
 from pcainit.engine.geometry.poses import symmetry_matrices
@@ -106,7 +107,7 @@ class Source:
             raise
         return slices, census, workspace.keep_slices(slices)
 
-    def judge(self, census: Census) -> tuple[np.ndarray, np.ndarray]:
+    def judge(self, census: Census) -> tuple[AnyArray, AnyArray]:
         """Which images can be used, and the half-sets; see `Census.usable` and `fair_halves`."""
         usable = census.usable(len(self.grid.frequencies)) & self.particles.fit()
         return usable, fair_halves(self.particles, usable)
@@ -265,7 +266,7 @@ def prepare_part(
     )
 
 
-def _load_part(workspace: Workspace, source: Source, rows: slice, name: str) -> list[np.ndarray]:
+def _load_part(workspace: Workspace, source: Source, rows: slice, name: str) -> list[AnyArray]:
     """Values and CTF of a part."""
     sums = workspace.get(PartResult, name).sums
     shape = rows.stop - rows.start, len(source.grid.frequencies)

@@ -11,7 +11,7 @@ from pcainit.settings import Settings
 # Each parameter names the stage that reads it.  A stage has to be redone when one of its own
 # parameters or an earlier stage changes.
 STAGES = ("prepare", "reconstruct", "components", "cluster", "volumes")
-RESULTS = 10  # higher whenever a stage makes other results of the same settings
+RESULTS = 11  # higher whenever a stage makes other results of the same settings
 # The command of each.
 COMMANDS = dict(zip(STAGES, (*STAGES[:-1], "class-volumes")))
 MAX_PARTS = 999  # that the stage prepare can be spread over

@@ -36,6 +36,8 @@ def estimate_class_motion(
 ) -> FloatArray:
     """Mean shift and rotation of the particles of each class that its volume lacks.
 
+    Equation (17) of docs/theory.md.
+
     The maximum of the marginal likelihood in which a particle's nuisances are normal about its
     class's mean and integrated out, less what noise gives.  Where classes overlap, particles ask
     for a little more of what their volume shows already: of an offset from the volume that points

@@ -33,14 +33,24 @@ def pairwise_differences(volumes: FloatArray, noise: FloatArray, mask: FloatArra
     Parameters
     ----------
     volumes : (K, box, box, box) float32
+        On one greyscale.
     noise : (K,) float64
         As from `noise_power`.
     mask : (box, box, box) float32
+        Weight of each voxel.
 
     Returns
     -------
     (K, K) float64
         1 where two volumes differ by their noise alone; 0 on the diagonal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.classes.distances import pairwise_differences
+    >>> volumes = np.stack([np.zeros((4, 4, 4)), np.full((4, 4, 4), 2.0)])
+    >>> pairwise_differences(volumes, np.array([0.5, 0.5]), np.ones((4, 4, 4))).tolist()
+    [[0.0, 2.0], [2.0, 0.0]]
     """
     n = len(volumes)
     ratio = np.zeros((n, n))

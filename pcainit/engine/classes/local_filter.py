@@ -118,6 +118,8 @@ def localise(
 ) -> tuple[ClassModel, Pair]:
     """Weight each place of each difference by how far two half-sets agree there.
 
+    Equation (15) of docs/theory.md.
+
     With signal power S and noise power N of a half-set near a place, the halves correlate by
     ``a = S / (S + N)`` there; the noise of both together is half as strong, so that the Wiener
     weight is ``S / (S + N / 2) = 2 a / (1 + a)``.
@@ -176,6 +178,8 @@ def calibrate(
     nuisance: NuisanceSpread,
 ) -> tuple[ClassModel, Pair]:
     """Give each shell of each difference the amplitude that images held out ask for.
+
+    Equation (16) of docs/theory.md.
 
     Regularisation damps the differences, more where the noise is strong.  The least-squares gain
     of one half-set's difference on the other half-set's images is ``T / (a (T + N))`` for true

@@ -21,7 +21,7 @@ from pcainit.engine.compiled.kinds import INT, REAL, YES_NO, reads, writes
 from pcainit.engine.images.particles import subsample
 from pcainit.engine.model.acceleration import extrapolate, leap_length
 from pcainit.engine.model.statistics import Measurements
-from pcainit.engine.projection.slices import block_starts
+from pcainit.engine.projection.blocks import block_starts
 
 _Point = Tuple[FloatArray, FloatArray]  # log weights (K,) and centres (K, q)
 
@@ -182,6 +182,8 @@ def responsibilities(
     particles: Measurements, weights: FloatArray, centres: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Posterior probability of each class for each particle, and its log-likelihood.
+
+    Equation (10) of docs/theory.md.
 
     Parameters
     ----------

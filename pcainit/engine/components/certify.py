@@ -59,7 +59,21 @@ class Evidence:
 def principal_directions(
     one: FloatArray, two: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Principal cosines (q,) and vectors (q, ...) of two orthonormal sets of volumes."""
+    """Principal cosines (q,) and vectors (q, ...) of two orthonormal sets of volumes.
+
+    Parameters
+    ----------
+    one, two : (q, box, box, box) float
+        Orthonormal components of the two half-sets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.components.certify import principal_directions
+    >>> axes = np.eye(8).reshape(8, 2, 2, 2)
+    >>> principal_directions(axes[:2], axes[1:3])[0].round(6).tolist()  # one in common
+    [1.0, 0.0]
+    """
     a, b = one.reshape(len(one), -1), two.reshape(len(two), -1)
     left, cosines, right = np.linalg.svd(a.astype(np.float64) @ b.T)
     first, second = (left.T @ a).reshape(one.shape), (right @ b).reshape(two.shape)
@@ -116,6 +130,8 @@ def certify(
     one: LatentModel, two: LatentModel, mask: FloatArray, grid: Grid, seed: int
 ) -> Evidence:
     """Which directions two independently fitted models share.
+
+    Equation (12) of docs/theory.md.
 
     Parameters
     ----------

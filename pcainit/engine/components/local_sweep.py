@@ -193,6 +193,8 @@ def sweep(
 ) -> list[Region]:
     """Look at every region.
 
+    Equation (14) of docs/theory.md.
+
     Parameters
     ----------
     background : Background

@@ -25,6 +25,8 @@ def held_out_score(
 ) -> FloatArray:
     """Evidence for given directions in particles that had no part in finding them.
 
+    Equation (13) of docs/theory.md.
+
     Score test of variance along each direction, the other ones integrated out:
     ``sum(b^2 - G) / sqrt(2 sum G^2)`` is about standard normal when there is none.
 

@@ -28,7 +28,7 @@ _SHIFT, _TURN, _POSE = slice(1, 3), slice(3, 6), slice(1, 6)
 
 
 def phase_error(spread: NuisanceSpread, background: Background, mask: FloatArray) -> float:
-    """How far pose errors turn the phases at the resolution limit, radians (1 sd)."""
+    """Phase error at the resolution limit that pose errors make, radians (1 sd)."""
     grid = background.grid
     axis = (np.arange(grid.box) - grid.box // 2) * grid.box_px / grid.box
     square = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2
@@ -76,6 +76,7 @@ def improve_offsets(background: Background, index: IntArray, spread: NuisanceSpr
     index : (m,) int
         Particles to move.
     spread : NuisanceSpread
+        Prior of the nuisances, about the recorded poses.
 
     Returns
     -------

@@ -41,12 +41,12 @@ from pcainit.engine.projection.reconstruction import (
 LEVEL_SD = 0.2
 # A polished mean whose noise rises more than this in any shell is not taken.
 MAX_RISE = 1.02
-LEADING = 6000  # particles that tell how large pose errors are, and go all steps of poses
+LEADING = 6000  # particles used to estimate pose errors, with all steps of pose corrections
 
 
 @dataclass(frozen=True, eq=False)
 class ParticleQuality:
-    """Which particles are kept, and what is known of each of them.
+    """The particles that are kept, with contrast, junk and pose of each.
 
     Parameters
     ----------
@@ -84,10 +84,13 @@ def clean_consensus(
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     consensus : Consensus
         Of all usable particles.
     symmetry : (s, 3, 3)
+        Matrices of the point group; none for c1.
     seed : int
+        Of the random numbers: the same one gives the same result.
     seen : (box, box, box) float32, optional
         What a window must not cut off; the particle by default.
 
@@ -244,13 +247,17 @@ def polish_consensus(
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     consensus : Consensus
+        Mean of the particles with its noise and signal spectra.
     index : (m,) int
         Particles to use; the first of several rounds uses a quarter of them.
     spread : NuisanceSpread
+        Standard deviations of contrast, pose errors and fall-off.
     offsets : (n, 7) float32, optional
         What the slices have been corrected by.
     rounds : int
+        How often mean and poses are improved in turn.
     symmetry : (s, 3, 3), optional
         The mean is averaged over it at the end.
 
@@ -314,8 +321,11 @@ def measure_level(background: Background, index: IntArray, nuisance: NuisanceSpr
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     index : (m,) int
+        Rows of the particles that are looked at.
     nuisance : NuisanceSpread
+        Prior of the nuisances.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 Neighbours and the edges of holes are beside the particle, never in it: in crowded images the
 noise of the surroundings is several times that of the particle's own area.  A noise spectrum of
 the whole image then makes little of the particle, and what is coherent around it passes for its
-heterogeneity.  All that the particle tells lies inside its own outline and what the CTF spreads
+heterogeneity.  All signal of the particle lies inside its own outline and what the CTF spreads
 of it; the rest is darkened softly.
 """
 
@@ -38,7 +38,9 @@ def choose_window(slices: Slices, consensus: Consensus, solvent: FloatArray) -> 
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     consensus : Consensus
+        Mean of the particles with its noise and signal spectra.
     solvent : (box, box, box) float32
         Mask of the whole particle.
 
@@ -79,6 +81,7 @@ def window_slices(slices: Slices, radius: float) -> Slices:
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     radius : float
         Of the circle, voxels of the working box; 0 leaves them as they are.
 
@@ -98,7 +101,7 @@ def window_slices(slices: Slices, radius: float) -> Slices:
 
 
 def _residuals(slices: Slices, mean: FloatArray) -> Iterator[tuple[slice, ComplexArray]]:
-    """What the mean leaves of the images, without their own means."""
+    """Subtract the mean's projections from the images, and the images' own means."""
     grid = slices.grid
     transform = grid.to_fourier(mean[None])
     for start in range(0, len(slices), CHUNK):

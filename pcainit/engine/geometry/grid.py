@@ -24,6 +24,8 @@ CELL = 3  # voxels (odd) of the oversampled half-space along the edge of a cell
 class Grid:
     """Fourier samples inside the resolution circle, and the boxes that hold them.
 
+    Equation (2) of docs/theory.md.
+
     Parameters
     ----------
     box_px : int
@@ -34,6 +36,13 @@ class Grid:
         Initialisation resolution, Angstrom.
     padding : float
         Fourier oversampling of the volumes that slices are read from and added to.
+
+    Examples
+    --------
+    >>> from pcainit.engine.geometry.grid import Grid
+    >>> grid = Grid(box_px=128, sampling=2.5, resolution=20.0)
+    >>> grid.radius, grid.box, grid.n_shells
+    (16.0, 36, 18)
     """
 
     box_px: int
@@ -165,8 +174,9 @@ class Grid:
         Parameters
         ----------
         volumes : (c, box, box, box) float32
+            Real volumes in the working box.
         channels : int
-            Room for so many volumes; what is more than given stays zero.
+            Number of volumes to make room for; channels beyond those given stay zero.
         workers : int
             Threads.
 
@@ -196,7 +206,7 @@ class Grid:
     def side_by_side(
         self, transforms: Sequence[ComplexArray], channels: int = 0, workers: int = 1
     ) -> ComplexArray:
-        """What `transforms` has made, as `to_fourier` returns it."""
+        """Interleave transforms channel-last, as `to_fourier` returns them."""
         out = aligned_array(self.half_shape + (max(channels, len(transforms)),), np.complex64)
         margin = self.stored_part[0].start
 
@@ -217,6 +227,7 @@ class Grid:
         Parameters
         ----------
         transform : `half_shape` complex64
+            One oversampled half-space.
         workers : int
             Threads of the transform.
 
@@ -247,7 +258,7 @@ class Grid:
 
     @property
     def stored_part(self) -> tuple[slice, ...]:
-        """Where those lie in an array of `half_shape`."""
+        """Place of these in an array of `half_shape`."""
         r = int(self.stored[-1])
         return (slice(self.reach - r, self.reach + r + 1),) * 2 + (slice(0, r + 1),)
 

@@ -19,6 +19,7 @@ def principal_axes(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     Parameters
     ----------
     rows : (m, v) float64
+        One data point per row.
 
     Returns
     -------
@@ -39,7 +40,7 @@ def orthonormal(rows: FloatArray) -> FloatArray:
 
 
 def _support(rows: FloatArray) -> IntArray:
-    """Where any of the rows is not zero; everywhere, if that is too little for so many axes."""
+    """Columns in which any row is not zero; all columns, if those are fewer than the axes."""
     place = np.flatnonzero(rows.any(axis=0))
     return place if len(place) >= len(rows) else np.arange(rows.shape[1])
 

@@ -23,7 +23,9 @@ def auto_mask(
     Parameters
     ----------
     mean : (box, box, box) float32
+        Consensus density.
     grid : Grid
+        Working grid: its samples, shells and boxes.
     threshold : float
         Share of the largest density, above the level around, that counts as the particle.
     near, far : float
@@ -37,6 +39,17 @@ def auto_mask(
     ------
     InputError
         The consensus is dark on bright.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.geometry.grid import Grid, radial_distance
+    >>> from pcainit.engine.geometry.masks import auto_mask
+    >>> grid = Grid(box_px=64, sampling=5.0, resolution=20.0)
+    >>> ball = (radial_distance(grid.box) < 6).astype(np.float32)
+    >>> mask = auto_mask(ball, grid)
+    >>> float(mask[ball > 0].min()), float(mask[0, 0, 0])
+    (1.0, 0.0)
     """
     inside = radial_distance(grid.box) < grid.box / 2 - 1
     top = float(mean[inside].max())
@@ -96,12 +109,13 @@ def _dilated(dense: BoolArray, grid: Grid, near: float, far: float) -> FloatArra
 def solvent_level(volume: FloatArray, mask: FloatArray) -> float:
     """Mean of a working-box volume around the mask, inside the sphere that touches the box.
 
-    The images hardly tell a volume's own mean: the CTF is weak there and backgrounds vary.  That
-    the solvent is zero does.
+    The images hardly determine a volume's own mean: the CTF is weak there and backgrounds vary.
+    That the solvent is zero does.
 
     Parameters
     ----------
     volume, mask : (box, box, box) float32
+        Density, and where the particle is in it, 0 to 1.
 
     Returns
     -------
@@ -115,7 +129,7 @@ def solvent_level(volume: FloatArray, mask: FloatArray) -> float:
 
 
 def check_room(mask: FloatArray, components: int) -> None:
-    """Whether so many components fit into a mask.
+    """Check that a mask has a voxel for each component.
 
     Raises
     ------
@@ -138,7 +152,7 @@ def soft_edge(distance: FloatArray, near: float, far: float) -> FloatArray:
 
 
 def contradiction(box: int, sampling: float, grid: Grid) -> str:
-    """What a mask's sampling rate says against the particles' where both have one box, or nothing.
+    """Describe how a mask's sampling rate contradicts the particles' in one box, or nothing.
 
     Parameters
     ----------
@@ -147,6 +161,7 @@ def contradiction(box: int, sampling: float, grid: Grid) -> str:
     sampling : float
         Of the mask, Angstrom per pixel; 0 where it is not known.
     grid : Grid
+        Working grid: its samples, shells and boxes.
     """
     if box != grid.box_px or not sampling or abs(sampling / grid.sampling - 1) <= 0.02:
         return ""
@@ -164,9 +179,11 @@ def fit_mask(volume: FloatArray, sampling: float, grid: Grid) -> FloatArray:
     Parameters
     ----------
     volume : (m, m, m) float32
+        The mask as the user gives it.
     sampling : float
         Of the mask, Angstrom per pixel; 0 means the particles'.
     grid : Grid
+        Working grid: its samples, shells and boxes.
 
     Returns
     -------

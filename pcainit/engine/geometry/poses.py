@@ -37,7 +37,7 @@ _POLYHEDRAL: dict[str, list[tuple[int, tuple[float, float, float]]]] = {
     ],
 }
 _POLYHEDRAL["i"] = _POLYHEDRAL["i2"]
-# Pairs of views that tell whether poses keep to one asymmetric unit, and the share of pairs that
+# Pairs of views used to test whether poses keep to one asymmetric unit, and the share of pairs that
 # are then closest as they are written: 0.68 in apoferritin refined with O.
 PAIRS, ONE_UNIT = 20000, 0.68
 
@@ -48,10 +48,17 @@ def rotation_from_euler(rot: FloatArray, tilt: FloatArray, psi: FloatArray) -> F
     Parameters
     ----------
     rot, tilt, psi : (n,) float
+        RELION's Euler angles, degrees.
 
     Returns
     -------
     (n, 3, 3) float32
+
+    Examples
+    --------
+    >>> from pcainit.engine.geometry.poses import rotation_from_euler
+    >>> rotation_from_euler([90.0], [0.0], [0.0])[0].round().astype(int).tolist()
+    [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
     """
     a, b, c = (np.radians(np.asarray(angle, np.float64)) for angle in (rot, tilt, psi))
     ca, sa, cb, sb, cc, sc = np.cos(a), np.sin(a), np.cos(b), np.sin(b), np.cos(c), np.sin(c)
@@ -94,7 +101,9 @@ def direction_order(directions: FloatArray, bands: int = 18) -> FloatArray:
     Parameters
     ----------
     directions : (n, 3) float
+        Unit vectors.
     bands : int
+        Number of bands of latitude.
 
     Returns
     -------
@@ -117,7 +126,7 @@ def view_rank(rotations: FloatArray) -> IntArray:
 
 
 def keep_to_one_unit(rotations: FloatArray, symmetry: FloatArray, seed: int) -> bool:
-    """Whether poses were confined to one asymmetric unit of a point group.
+    """Test whether poses were confined to one asymmetric unit of a point group.
 
     Refinements under a symmetry write each particle's pose within one unit.  Then of two particles'
     views, of all their equivalent ones, the two as written are mostly the closest; where the poses
@@ -126,9 +135,11 @@ def keep_to_one_unit(rotations: FloatArray, symmetry: FloatArray, seed: int) -> 
     Parameters
     ----------
     rotations : (n, 3, 3) float32
+        Specimen to image, of each particle.
     symmetry : (s, 3, 3) float64
         Rotations of the group, the identity first.
     seed : int
+        Of the random numbers: the same one gives the same result.
 
     Returns
     -------
@@ -161,6 +172,12 @@ def symmetry_matrices(group: str) -> FloatArray:
     ------
     InputError
         The name is not one of these groups.
+
+    Examples
+    --------
+    >>> from pcainit.engine.geometry.poses import symmetry_matrices
+    >>> [len(symmetry_matrices(group)) for group in ("c1", "d2", "o", "i2")]
+    [1, 4, 24, 60]
     """
     name = group.strip().lower()
     axial = re.fullmatch(r"([cd])([1-9][0-9]{0,2})", name)

@@ -18,9 +18,11 @@ def resample(volume: FloatArray, sampling: float, grid: Grid) -> FloatArray:
     Parameters
     ----------
     volume : (n, n, n) float32
+        Density on its own grid.
     sampling : float
         Angstrom per pixel; `grid` must keep nothing finer than twice that.
     grid : Grid
+        Working grid: its samples, shells and boxes.
 
     Returns
     -------

@@ -18,6 +18,7 @@ def move_volume(volume: FloatArray, shift: FloatArray, rotation: FloatArray) -> 
     Parameters
     ----------
     volume : (box, box, box) float32
+        Density to work on.
     shift : (3,) float64
         Voxels along x, y, z.
     rotation : (3,) float64
@@ -26,6 +27,16 @@ def move_volume(volume: FloatArray, shift: FloatArray, rotation: FloatArray) -> 
     Returns
     -------
     (box, box, box) float32
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.geometry.rigid_motion import move_volume
+    >>> volume = np.zeros((16, 16, 16), np.float32)
+    >>> volume[8, 8, 6:9] = 1, 2, 1  # z, y, x
+    >>> moved = move_volume(volume, np.array([3.0, 0.0, 0.0]), np.zeros(3))
+    >>> int(moved[8, 8].argmax())
+    10
     """
     if not shift.any() and not rotation.any():
         return volume
@@ -38,6 +49,7 @@ def symmetrise(volume: FloatArray, group: FloatArray) -> FloatArray:
     Parameters
     ----------
     volume : (box, box, box) float32
+        Density to work on.
     group : (s, 3, 3) float64
         Rotations, the identity first; see `poses.symmetry_matrices`.
 

@@ -33,6 +33,17 @@ def evaluate_ctf(ctf: CTF, frequencies: FloatArray, offset: FloatArray | None = 
     Returns
     -------
     (n, p) float32
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.images.ctf import evaluate_ctf
+    >>> from pcainit.engine.images.particles import CTF
+    >>> one = np.ones(1)
+    >>> ctf = CTF(15000 * one, 15000 * one, 0 * one, 0 * one, 300 * one, 2.7 * one, 0.1 * one,
+    ...           0 * one, one)
+    >>> round(float(evaluate_ctf(ctf, np.zeros((1, 2)))[0, 0]), 3)  # the amplitude contrast
+    0.1
     """
     fx, fy = np.asarray(frequencies, np.float64).T
     u2 = fx**2 + fy**2

@@ -9,7 +9,7 @@ from pcainit.engine.arrays import FloatArray
 
 
 def leap_length(step: FloatArray, bend: FloatArray, farthest: float) -> float:
-    """How far three points of an iteration lead on, in steps, from 1 to `farthest`.
+    """Length of a leap ahead of three points of an iteration, 1 to `farthest` steps.
 
     Parameters
     ----------
@@ -18,6 +18,7 @@ def leap_length(step: FloatArray, bend: FloatArray, farthest: float) -> float:
     bend : array
         By how much the next step differs from it.
     farthest : float
+        Longest leap, in steps.
 
     Returns
     -------
@@ -28,14 +29,16 @@ def leap_length(step: FloatArray, bend: FloatArray, farthest: float) -> float:
 
 
 def extrapolate(first: FloatArray, step: FloatArray, bend: FloatArray, far: float) -> FloatArray:
-    """The point so many steps ahead; the third point of the iteration where that is one.
+    """Extrapolate by `far` steps; the third point of the iteration where that is one.
 
     Parameters
     ----------
     first : array
         The first point; `step` and `bend` as for `leap_length`.
     step, bend : array
+        From the first point to the second, and by how much the next step differs.
     far : float
+        How many steps ahead.
 
     Returns
     -------

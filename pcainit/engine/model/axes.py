@@ -43,7 +43,9 @@ def align_to(model: LatentModel, basis: FloatArray) -> LatentModel:
     Parameters
     ----------
     model : LatentModel
+        Components, their variances and the spread of the nuisances.
     basis : (c, box, box, box) float32
+        Orthonormal directions to turn the components onto.
 
     Returns
     -------
@@ -66,7 +68,9 @@ def put_first(model: LatentModel, basis: FloatArray) -> LatentModel:
     Parameters
     ----------
     model : LatentModel
+        Components, their variances and the spread of the nuisances.
     basis : (c, box, box, box) float32, nearly orthonormal
+        Orthonormal directions that shall come first.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from pcainit.engine.model.m_step import maximise_classes
 # Steps from the volumes inside the components' span towards free ones: part of the way is better,
 # by the data held out and by the truth, than either end.  Where one fails a shorter one is tried.
 STEPS = (0.5, 0.25, 0.125)
-JUDGES = 5000  # particles of each half-set, which tell better volumes from worse ones
+JUDGES = 5000  # particles of each half-set used to compare volumes
 # Fewer particles make no volume; and of a class's weight, this share must be particles of which it
 # is the most probable class (0.001 was seen of classes that described the noise of all).
 MIN_SIZE, MIN_OF_WEIGHT = 10, 0.1
@@ -58,6 +58,7 @@ def populated(posterior: FloatArray, asked: bool = False) -> IntArray:
     Parameters
     ----------
     posterior : (m, K) float32
+        Responsibilities of the classes.
     asked : bool
         So many classes were asked for: they may be parts of a movement that overlap.
 
@@ -131,7 +132,9 @@ def refine_classes(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     mask : (box, box, box) float32
+        Where the result may differ from zero, 0 to 1.
     whole : ClassModel
         Of all particles.
     pair : two ClassModel
@@ -139,8 +142,9 @@ def refine_classes(
     halves : two (m,) int arrays
         Particles of each half-set.
     nuisance : NuisanceSpread
+        Standard deviations of contrast, pose errors and fall-off.
     rounds : int
-        At most so many.
+        Largest number.
     progress : callable
         Told the share that is done.
 

@@ -6,7 +6,7 @@ rows are inner products.  Row by row: q components, seven nuisances, the residua
 where that makes the number of rows even.  Behind these `row_count` rows lie the mean's three
 moments, their imaginary parts first, and a row that nobody looks at.
 
-Loops are kept so short that a compiler can tell that what they write is not what they read.
+Loops are kept short, so that the compiler sees that they do not write what they read.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -18,7 +18,7 @@ from pcainit.engine.arrays import FloatArray
 from pcainit.engine.compiled.jit import part
 from pcainit.engine.compiled.lanes import LANES, padded, to_rows
 from pcainit.engine.model.posterior import NUISANCES
-from pcainit.engine.projection.slices import read_cell
+from pcainit.engine.projection.slice_data import read_cell
 
 FIXED = 4  # volumes read for the nuisances: the mean and its three moments
 
@@ -31,13 +31,13 @@ def row_count(q):
 
 @part
 def empty_rows(q, n_samples):
-    """Room for one particle's rows, zero where no sample lies."""
+    """Memory for one particle's rows, zero where no sample lies."""
     return np.zeros((row_count(q) + FIXED, 2 * (-(-n_samples // LANES) * LANES)), np.float32)
 
 
 @part
 def row_starts(q, channels, width):
-    """Where each channel of `read_rows` goes among the rows, (channels,) int64."""
+    """Row offset of each channel of `read_rows`, (channels,) int64."""
     starts = np.full(channels, (row_count(q) + FIXED - 1) * width, np.int64)
     for c in range(2 * (q + FIXED)):
         volume = c // 2
@@ -49,7 +49,7 @@ def row_starts(q, channels, width):
 
 @part
 def component_starts(count, channels, rows):
-    """Where each channel of the first components lies among the rows, (channels,) int64."""
+    """Row offset of each channel of the first components, (channels,) int64."""
     starts = np.full(channels, (rows.shape[0] - 1) * rows.shape[1], np.int64)
     for c in range(2 * count):
         starts[c] = (c // 2) * rows.shape[1] + (c % 2) * (rows.shape[1] // 2)
@@ -64,12 +64,18 @@ def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, ro
     ----------
     volumes : (z, y, x, channels) float32
         Mean, moments, components, each real and imaginary part; zeros up to whole `LANES`.
+    reach : int
+        Of the grid's stored half-space.
+    cells, fractions : (p,) int32, (3, p) float32
+        Where the samples lie; see `slices.Places`.
     scale, signed : (padded p,) float32
         Factor of each sample's real and imaginary part, zero beyond the last.
     model : (LANES * channels,) float32
         Scratch.
     starts : (channels,) int64
         See `row_starts`.
+    rows : (rows, 2 x padded p) float32
+        Gets them; see the head of this module.
     """
     flat, out, channels = volumes.ravel(), rows.ravel(), volumes.shape[3]
     for group in range(0, len(scale), LANES):
@@ -82,6 +88,8 @@ def read_rows(volumes, reach, cells, fractions, scale, signed, model, starts, ro
 @part
 def nuisance_rows(rotation, kx, ky, loss, pixel, q, moments, rows):
     """Rows of the nuisances, from those of the mean and its moments.
+
+    Equation (5) of docs/theory.md.
 
     All but contrast and fall-off are -i times a real factor times a transform: `kx`, `ky` have the
     opposite sign for imaginary parts, and real and imaginary parts change places.
@@ -113,7 +121,7 @@ def nuisance_rows(rotation, kx, ky, loss, pixel, q, moments, rows):
 
 @part
 def residual_row(values, root, q, rows):
-    """What the mean leaves of the image; `root` is the whitening times sqrt(multiplicity)."""
+    """Subtract the mean from the image; `root` is the whitening times sqrt(multiplicity)."""
     half, mean, rest = rows.shape[1] // 2, rows[q], rows[q + NUISANCES]
     for k in range(len(root)):
         rest[k] = values[2 * k] * root[k] - mean[k]

@@ -32,12 +32,8 @@ from pcainit.engine.model.e_step_kernels import (
 from pcainit.engine.model.image_model import Background, LatentModel
 from pcainit.engine.model.particle_kernels import Images
 from pcainit.engine.model.posterior import NUISANCES
-from pcainit.engine.projection.slices import (
-    block_count,
-    block_starts,
-    channel_count,
-    sample_frequencies,
-)
+from pcainit.engine.projection.blocks import block_count, block_starts
+from pcainit.engine.projection.slice_data import channel_count, sample_frequencies
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +124,7 @@ def posterior_statistics(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     volumes : (q, box, box, box) float32
         Components.
     precision : (q + 7,) float64
@@ -176,6 +173,7 @@ def component_e_step(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     scaled : (q, box, box, box) float32
         Components (times their standard deviation, if `precision` is 1).
     precision : (q + 7,) float64
@@ -183,7 +181,7 @@ def component_e_step(
     index : (m,) int
         Which particles.
     n_free : int, optional
-        The first so many components are sought; the others stay as they are.  All by default.
+        Number of components that are sought, the first ones; the others stay.  All by default.
 
     Returns
     -------
@@ -228,6 +226,7 @@ def class_e_step(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     differences : (K, box, box, box) float32
         Of the classes from the mean.
     weights : (K,) float64
@@ -249,15 +248,18 @@ def class_e_step(
 
 
 def unexplained_slices(background: Background, model: LatentModel, index: IntArray) -> ComplexArray:
-    """What a model leaves of some particles, times CTF over noise variance.
+    """Subtract a model from some particles, times CTF over noise variance.
 
     Its product with a volume's slices is the score of that volume as one more component.
 
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     model : LatentModel
+        Components whose share is taken off.
     index : (m,) int
+        Rows of the particles that are used.
 
     Returns
     -------
@@ -285,7 +287,7 @@ def _expect(
     n_free: int,
     blocks: int,
 ) -> ComponentBlocks:
-    """Run `expect_components` in so many blocks."""
+    """Run `expect_components` in the given number of blocks."""
     grid, t = background.grid, len(scaled) + NUISANCES
     out = ComponentBlocks(
         background.room.array(
@@ -358,7 +360,7 @@ def _gathered(sums: FloatArray, channels: int) -> FloatArray:
 
 
 def _blocks(grid: Grid, channels: int, n: int) -> int:
-    """Number of blocks in which sums of so many channels over n particles are made."""
+    """Number of blocks for sums of some channels over n particles."""
     return block_count(4 * channels * int(np.prod(grid.half_shape)), n)
 
 

@@ -30,7 +30,7 @@ from pcainit.engine.model.posterior import NUISANCES, class_posterior, invert_po
 
 
 class Visits(NamedTuple):
-    """Which particles a pass looks at, in what order.
+    """The particles of a pass, and their order.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Visits(NamedTuple):
 
 
 class ComponentBlocks(NamedTuple):
-    """What `expect_components` gathers, block by block; see `e_step.ComponentSums`.
+    """Sums of `expect_components`, block by block; see `e_step.ComponentSums`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class ComponentBlocks(NamedTuple):
 
 
 class ClassBlocks(NamedTuple):
-    """What `expect_classes` gathers; see `e_step.ClassSums`.
+    """Sums of `expect_classes`; see `e_step.ClassSums`.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ _CLASS_BLOCKS = record(
 
 @part
 def _numerators(ctf, back, q, sought, scratch, mean, moment, starts, add):
-    """What one particle adds to the numerators: samples times `LANES` channels, in `add`.
+    """One particle's share of the numerators: samples times `LANES` channels, in `add`.
 
     The columns that stay as they are (components from `sought` on, nuisances) take their share
     off.  Overwrites the rows of the components that are sought.
@@ -131,7 +131,7 @@ def _numerators(ctf, back, q, sought, scratch, mean, moment, starts, add):
 
 @part
 def _class_weights(images, i, sought, moment, width, add):
-    """What one particle adds to the classes' weights, behind the numerators in `add`."""
+    """One particle's share of the classes' weights, behind the numerators in `add`."""
     ctf = images.ctf[i]
     for k in range(len(ctf)):
         square = ctf[k] * ctf[k] * images.root[k] * images.back[k]
@@ -346,7 +346,7 @@ def gather(first, last, sums, out):
     writes("float32", 2),
 )
 def residual_slices(first, last, images, volumes, q, precision, index, out):
-    """What the model's posterior means leave of each particle, times CTF over noise variance.
+    """Subtract each particle's posterior mean, times CTF over noise variance.
 
     `out` (m, 2p) gets it as real and imaginary parts; `volumes` and `precision` are as
     `measure_particles` takes them, `index` (m,) are the particles.

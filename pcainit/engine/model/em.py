@@ -31,13 +31,13 @@ OVER_RELAXATION, MOMENTUM = 1.8, 0.25
 
 @dataclass(frozen=True)
 class Schedule:
-    """How many rounds of EM are done, and how.
+    """Number of rounds of EM, and on how many particles.
 
     Parameters
     ----------
     rounds : int
     early : int, optional
-        The first so many rounds are done on a sample; half of them when not given.
+        Number of first rounds that are done on a sample; half of all when not given.
     learn_nuisance : bool
         Re-estimate the nuisance spreads each round.
     """
@@ -104,17 +104,22 @@ def fit_components(
 ) -> LatentModel:
     """EM for the components of some particles.
 
+    Equation (9) of docs/theory.md.
+
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     mask : (box, box, box) float32
         Components are zero outside.
     start : LatentModel
+        Components that EM begins with.
     index : (m,) int
         Which particles.
     held : LatentModel, optional
         Components that stay as they are beside those that are sought.
     schedule : Schedule
+        How many rounds, and which of them on a sample.
     weights : Weights, optional
         Those of `background`, with what has been summed before.
     progress : callable

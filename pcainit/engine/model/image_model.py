@@ -59,11 +59,13 @@ class NuisanceSpread:
         return 1 / np.maximum(sd, 1e-4) ** 2
 
     def precision_beside(self, count: int) -> FloatArray:
-        """(count + 7,) float64: 1 for so many components, then `precision`."""
+        """(count + 7,) float64: 1 for each of `count` components, then `precision`."""
         return np.concatenate([np.ones(count), self.precision])
 
     def improved(self, second: FloatArray, squares: FloatArray) -> NuisanceSpread:
         """Spread that explains the posteriors better (MacKay's fixed point, few rounds needed).
+
+        Equation (8) of docs/theory.md.
 
         Parameters
         ----------
@@ -83,6 +85,8 @@ class NuisanceSpread:
 @dataclass(frozen=True, eq=False)
 class LatentModel:
     """Mean, components and their spread.
+
+    Equation (1) of docs/theory.md.
 
     Parameters
     ----------
@@ -119,7 +123,7 @@ class LatentModel:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """What stays fixed while components are sought.
+    """The fixed part of the model while components are sought.
 
     Parameters
     ----------
@@ -171,10 +175,13 @@ def make_background(
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     consensus : Consensus
+        Mean of the particles with its noise and signal spectra.
     solvent : (box, box, box) float32
         Mask of the whole particle.
     offsets : (n, 7) float32, optional
+        Nuisance coefficients that the slices have been corrected by.
     room : Reused, optional
         See `Background`.
 
@@ -184,7 +191,7 @@ def make_background(
     """
     grid = slices.grid
     body = consensus.mean * solvent
-    # An image's mean tells of its background and normalisation, and hardly of the particle: where
+    # An image's mean reflects its background and normalisation more than the particle: where
     # it varies, a flat component would be found in both half-sets.
     whitening = np.where(grid.shell == 0, 0, consensus.whitening(grid)).astype(np.float32)
     return Background(

@@ -1,4 +1,4 @@
-"""How well each of several volumes explains each particle."""
+"""Likelihood of each particle under each of several volumes."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pcainit.engine.arrays import ComplexArray, FloatArray
 from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.kinds import INT, reads, writes
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.projection.slices import (
+from pcainit.engine.projection.slice_data import (
     SLICE_DATA,
     empty_places,
     in_lanes,
@@ -52,6 +52,7 @@ def log_likelihoods(slices: Slices, transforms: ComplexArray, whitening: FloatAr
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     transforms : (z, y, x, K) complex64
         As made by `Grid.to_fourier`.
     whitening : (p,) float32
@@ -79,8 +80,11 @@ def class_posteriors(slices: Slices, volumes: FloatArray, whitening: FloatArray)
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     volumes : (K, box, box, box) float32
+        Real densities in the working box.
     whitening : (p,) float32
+        One over the noise's standard deviation at each sample.
 
     Returns
     -------

@@ -15,14 +15,9 @@ from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import solvent_level
 from pcainit.engine.model.e_step import ComponentSums
 from pcainit.engine.model.image_model import Background
-from pcainit.engine.projection.slices import (
-    SLICE_DATA,
-    block_starts,
-    complete_half_space,
-    empty_places,
-    locate,
-    slice_data,
-)
+from pcainit.engine.projection.blocks import block_starts
+from pcainit.engine.projection.slice_data import SLICE_DATA, empty_places, locate, slice_data
+from pcainit.engine.projection.slices import complete_half_space
 
 # A component's prior power is at least so many times the power that noise gives its estimate:
 # less would let EM switch off components that it has not found yet, more lets noise in.
@@ -107,10 +102,13 @@ def maximise(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     found : ComponentSums
+        Sums of the pass over the particles.
     scaled : (q, box, box, box) float32
         The old ones.
     mask : (box, box, box) float32
+        Where the result may differ from zero, 0 to 1.
     weight : `Grid.half_shape` float32
         `total_weight` of the pass's particles.
     damping : float
@@ -146,10 +144,13 @@ def maximise_classes(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     sums : (z, y, x, 3K) float32
         See `e_step.ClassSums`.
     differences : (K, box, box, box) float32
+        The old ones, whose power the prior takes.
     mask : (box, box, box) float32
+        Where the result may differ from zero, 0 to 1.
 
     Returns
     -------
@@ -214,6 +215,8 @@ def _masked(transforms: ComplexArray, grid: Grid, mask: FloatArray) -> FloatArra
 def solve_voxels(first, last, numerators, weight, cells, local, prior, shell_map, out):
     """Solve each voxel's normal equations ``(weight M + diag(prior)) u = numerator``.
 
+    Equation (7) of docs/theory.md.
+
     Derivation.  The expected log-posterior of the components U is, with the free ones' slices
     ``C P u_j``, the fixed columns n_l (the other components, the nuisances) and coefficients x,
 
@@ -237,13 +240,17 @@ def solve_voxels(first, last, numerators, weight, cells, local, prior, shell_map
     numerators : (z, y, x, 2q) float32
         Real and imaginary part of each component's.
     weight : (z, y, x) float32
+        Sum of CTF^2 over noise variance at each voxel.
     cells : (z, y, x) int32
+        Cell of each voxel.
     local : (cells, q(q+1)/2) float32
         Lower triangle of M in each cell.
     prior : (q, shells) float64
         Prior precision of each component in each shell; shells beyond get zero.
     shell_map : (z, y, x) int32
+        Shell of each voxel.
     out : (z, y, x, q) complex64
+        Gets the solution.
     """
     q = prior.shape[0]
     for z in range(first, last):

@@ -16,8 +16,8 @@ from pcainit.engine.model.image_model import Background, LatentModel, NuisanceSp
 from pcainit.engine.model.posterior import NUISANCES, moments
 from pcainit.engine.model.statistics import Latents, marginalise, measurements
 
-MAX_LEARNT = 20000  # particles tell the spread of all
-TELLING = 8000  # of them tell it well enough between two rounds
+MAX_LEARNT = 20000  # particles used to estimate the nuisance prior
+TELLING = 8000  # of them between two rounds
 _BLOCKS = 16
 SETTLED = 1e-3  # relative change of a variance that ends an iteration
 _OWN = [0, 1, 3, 6]  # coefficients of which each has a spread of its own
@@ -27,7 +27,7 @@ _BEYOND = 1.15  # of its logarithm, as far as a spread goes in one round
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What the particles say about themselves.
+    """Contrast and junk, read off the particles themselves.
 
     Parameters
     ----------
@@ -63,9 +63,11 @@ def learn_spread(
     grams, scores : (n, 7, 7), (n, 7) float32
         As a pass under `start` leaves them.
     start : NuisanceSpread
+        Spread that the statistics were made under.
     offsets : (n, 7) float32, optional
         Nuisance coefficients that the particles have been corrected by.
     rounds : int
+        Rounds at most.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def learn_spread(
 
 
 def _leap(first: FloatArray, second: FloatArray, third: FloatArray) -> NuisanceSpread:
-    """Where three logarithms of spreads seem to lead; of each, not far beyond the last."""
+    """Extrapolate three logarithms of spreads, each not far beyond the last."""
     step, bend = second - first, third - 2 * second + first
     beyond = extrapolate(first, step, bend, leap_length(step, bend, _FARTHEST)) - third
     return NuisanceSpread(*np.exp(third + np.clip(beyond, -_BEYOND, _BEYOND)).tolist())
@@ -106,10 +108,13 @@ def recalibrate(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     model : LatentModel
+        Components, their variances and the spread of the nuisances.
     index : (m,) int
         Which particles; at most `most` of them are looked at.
     most : int
+        Largest number of particles that are looked at.
 
     Returns
     -------
@@ -165,6 +170,7 @@ def calibrate_variances(latents: Latents, variances: FloatArray, rounds: int = 8
     variances : (q,) float64
         Where to start.
     rounds : int
+        Rounds at most.
 
     Returns
     -------
@@ -195,6 +201,7 @@ def measure_quality(
     Parameters
     ----------
     background : Background
+        The particles, their mean and noise.
     index : (m,) int
         Particles to look at; the others are not called junk.
     known : NuisanceSpread, optional
@@ -244,6 +251,7 @@ def pose_information(background: Background, index: IntArray) -> FloatArray:
     background : Background
         With the recorded poses.
     index : (m,) int
+        Rows of the particles that are used.
 
     Returns
     -------
@@ -282,6 +290,7 @@ def find_junk(contrast: FloatArray, precision: FloatArray, rounds: int = 100) ->
     contrast, precision : (n,) float
         Fitted contrasts and one over their error variances.
     rounds : int
+        Rounds at most.
 
     Returns
     -------

@@ -21,11 +21,11 @@ from pcainit.engine.model.columns import (
     row_starts,
 )
 from pcainit.engine.model.posterior import NUISANCES
-from pcainit.engine.projection.slices import locate
+from pcainit.engine.projection.slice_data import locate
 
 
 class Images(NamedTuple):
-    """What the kernels know of the particles.
+    """The particles, in the form that the kernels take.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Work(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Where one thread works on one particle; see `columns`."""
+    """Memory in which one thread works on one particle; see `columns`."""
 
     rows: FloatArray
     starts: FloatArray

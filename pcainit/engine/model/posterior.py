@@ -86,6 +86,8 @@ def _posterior_mean(root, score, room, mean):
 def invert_posterior(gram, precision, score, covariance, mean, room):
     """Covariance and mean of the coefficients; returns the log marginal likelihood ratio.
 
+    Equation (6) of docs/theory.md.
+
     ``covariance = (gram + diag(precision))^-1``, ``mean = covariance score``; the return value is
     ``(score' mean - log det(I + gram / precision)) / 2``.  Of `gram` (t, t) the lower triangle is
     read; `room` (t,) float64 is overwritten.
@@ -107,8 +109,10 @@ def invert_posterior(gram, precision, score, covariance, mean, room):
 def class_posterior(gram, precision, score, log_weights, mean, moment, factor):
     """Responsibilities of K classes, column k of A being class k's difference from the mean.
 
+    Equation (11) of docs/theory.md.
+
     The nuisance coefficients are integrated out under each class; contrast is that of the class's
-    own volume, mean and difference together.  Only what goes with contrast hangs on the class, so
+    own volume, mean and difference together.  Only contrast depends on the class, so
     the others are integrated out of all at once.  `mean` (K + 7,) gets the responsibilities,
     `factor` (K + 7,) and `moment` what the sums for new volumes need; returns the log of the
     marginal likelihood over that of the mean alone.

@@ -1,4 +1,4 @@
-"""How far the images bear out volumes, shell by shell: products of their slices with residuals."""
+"""Agreement of volumes with images, shell by shell: products of slices with residuals."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
@@ -10,9 +10,9 @@ from pcainit.engine.compiled.jit import kernel
 from pcainit.engine.compiled.kinds import INT, reads, writes
 from pcainit.engine.compiled.threads import thread_count
 from pcainit.engine.model.image_model import Background
-from pcainit.engine.projection.slices import (
+from pcainit.engine.projection.blocks import block_starts
+from pcainit.engine.projection.slice_data import (
     SLICE_DATA,
-    block_starts,
     channel_count,
     empty_places,
     locate,
@@ -69,7 +69,9 @@ def shell_products(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     differences : (K, box, box, box) float32
+        Class differences from the mean.
     weights : (m, K) float32
         Of each image for each volume.
     index : (m,) int

@@ -109,6 +109,7 @@ def held_out_gain(particles: Measurements, variances: FloatArray) -> float:
     particles : Measurements
         Of each half-set along the other's components.
     variances : (q,) float64
+        Of the latent coordinates along each component.
 
     Returns
     -------
@@ -131,8 +132,11 @@ def measure(
     Parameters
     ----------
     background : Background
+        What stays fixed while components or classes are sought.
     model : LatentModel
+        Components, their variances and the spread of the nuisances.
     index : (n,) int
+        Rows of the particles that are used.
     beside : LatentModel, optional
         Components that are integrated out, as nuisances are.
 
@@ -174,6 +178,7 @@ def measurements(grams: FloatArray, scores: FloatArray, nuisance: FloatArray) ->
     Parameters
     ----------
     grams, scores : float32
+        ``A' A`` and ``A' r`` of each particle.
     nuisance : (7,) float64
         Prior precision of the nuisances.
 
@@ -204,7 +209,9 @@ def marginalise(grams: FloatArray, scores: FloatArray, q: int, precision: FloatA
     Parameters
     ----------
     grams, scores : (n, q + m, q + m), (n, q + m) float32
+        ``A' A`` and ``A' r`` of each particle.
     q : int
+        How many coefficients stay.
     precision : (m,) float64
         Prior precision of the coefficients that are integrated out.
 

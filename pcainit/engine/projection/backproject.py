@@ -23,6 +23,7 @@ def weight_kernel(weight: FloatArray, grid: Grid) -> FloatArray:
     weight : `Grid.half_shape` float32
         As from `total_weight`.
     grid : Grid
+        Working grid: its samples, shells and boxes.
     """
     n = grid.padded_box
     full = np.zeros((n, n, n // 2 + 1))
@@ -78,10 +79,13 @@ def back_project(
     Parameters
     ----------
     samples : (m, p) complex64
+        Fourier samples of each image.
     rotations : (m, 3, 3) float32
+        Specimen to image, of each particle.
     points : (v, 3) float32
         x, y, z in voxels of the working box, from its origin.
     grid : Grid
+        Working grid: its samples, shells and boxes.
 
     Returns
     -------

@@ -53,15 +53,20 @@ def wiener_volume(
 ) -> FloatArray:
     """Volume from back-projected sums: numerator / (weight + noise / signal).
 
+    Equation (4) of docs/theory.md.
+
     Parameters
     ----------
     numerator : `Grid.half_shape` complex64
+        Sum of CTF x value over noise variance.
     weight : `Grid.half_shape` float32
+        Sum of CTF^2 over noise variance.
     noise : (n_shells,) float64
         Noise variance that the sums have not been divided by (1 when they have).
     signal : (n_shells,) float64
         Expected power of the volume's transform.
     grid : Grid
+        Working grid: its samples, shells and boxes.
 
     Returns
     -------
@@ -77,7 +82,25 @@ def wiener_volume(
 
 
 def fourier_shell_correlation(one: FloatArray, two: FloatArray, grid: Grid) -> FloatArray:
-    """FSC of two working-box volumes, (n_shells,) float64."""
+    """FSC of two working-box volumes, (n_shells,) float64.
+
+    Parameters
+    ----------
+    one, two : (box, box, box) float32
+        Volumes in the working box.
+    grid : Grid
+        Working grid: its samples, shells and boxes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.geometry.grid import Grid
+    >>> from pcainit.engine.projection.reconstruction import fourier_shell_correlation
+    >>> grid = Grid(box_px=32, sampling=5.0, resolution=20.0)
+    >>> volume = np.random.default_rng(0).standard_normal((grid.box,) * 3).astype(np.float32)
+    >>> bool(np.allclose(fourier_shell_correlation(volume, 2 * volume, grid), 1))
+    True
+    """
     cross = grid.shell_profile(one, two)
     power = grid.shell_profile(one) * grid.shell_profile(two)
     out: FloatArray = cross / np.sqrt(np.maximum(power, 1e-60))
@@ -90,7 +113,9 @@ def reconstruct_consensus(slices: Slices, symmetry: FloatArray | None = None) ->
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     symmetry : (s, 3, 3), optional
+        Matrices of the point group; none for c1.
 
     Returns
     -------
@@ -134,8 +159,11 @@ def measure_noise(
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     mean : (box, box, box) float32
+        Volume whose projections are taken off.
     index : (m,) int
+        Rows of the particles that are looked at.
     grid : Grid, optional
         To project on; the slices' own by default.
 
@@ -175,10 +203,13 @@ def reconstruct_groups(
     Parameters
     ----------
     slices : Slices
+        Cropped, centred transforms of the particles.
     groups : list of (k,) int arrays
+        Rows of the particles of each volume.
     consensus : Consensus
         Gives the noise and signal spectra of the Wiener filter.
     symmetry : (s, 3, 3), optional
+        Matrices of the point group; none for c1.
     at_a_time : int
         Groups held in memory together.
     progress : callable

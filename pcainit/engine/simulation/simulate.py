@@ -241,7 +241,20 @@ class Truth:
 
 
 def draw_truth(simulation: Simulation) -> Truth:
-    """Draw states, poses, defoci and contrasts; scale the phantoms to the signal-to-noise ratio."""
+    """Draw states, poses, defoci and contrasts; scale the phantoms to the signal-to-noise ratio.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        What to simulate, and the random seed.
+
+    Examples
+    --------
+    >>> from pcainit.engine.simulation.simulate import Simulation, draw_truth
+    >>> truth = draw_truth(Simulation(particles=100, box_px=32, populations=(0.7, 0.3)))
+    >>> int((truth.state == 0).sum()), int((truth.state == 1).sum())
+    (70, 30)
+    """
     rng = np.random.default_rng([simulation.seed, 2])
     n, box = simulation.particles, simulation.box_px
     share = np.array(simulation.populations, float)

@@ -95,7 +95,20 @@ def difference_table(sets: Sequence[FloatArray], mask: FloatArray) -> FloatArray
 
 
 def best_match(table: FloatArray) -> IntArray:
-    """Partner of each row, one to one, for the largest sum; -1 where it has none, (K,) int."""
+    """Partner of each row, one to one, for the largest sum; -1 where it has none, (K,) int.
+
+    Parameters
+    ----------
+    table : (K, M) float
+        How alike each row and column are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.volume_sets.comparison import best_match
+    >>> best_match(np.array([[0.2, 0.9], [0.8, 0.7]])).tolist()
+    [1, 0]
+    """
     partner = np.full(len(table), -1)
     rows, columns = linear_sum_assignment(-table)
     partner[rows] = columns

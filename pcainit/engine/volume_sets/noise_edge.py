@@ -69,6 +69,8 @@ class NoiseShape:
 def noise_edge(volumes: FloatArray, mask: FloatArray, found: VolumeComponents) -> float:
     """Largest eigenvalue that noise alone would give, beside the components above it.
 
+    Equation (18) of docs/theory.md.
+
     Noise here is what differs from volume to volume without any relation between them.
 
     Parameters
@@ -169,6 +171,14 @@ def above_noise(spectrum: FloatArray, largest: float) -> float:
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pcainit.engine.volume_sets.noise_edge import above_noise
+    >>> spectrum = np.array([40.0, 1.2, 1.0, 0.9, 0.9])
+    >>> int((spectrum > above_noise(spectrum, largest=1.5)).sum())
+    1
     """
     values = np.sort(np.asarray(spectrum, np.float64))
     sums, edge = np.cumsum(values), 0.0

@@ -182,12 +182,23 @@ def load_result(folder: str | Path, summary: Mapping[str, Any] | None = None) ->
     Parameters
     ----------
     folder : str or Path
+        As ``-o`` names it, or ``extra/result`` of a run in Scipion.
     summary : dict, optional
         In place of ``summary.json``, which is written last.
 
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> import json, tempfile
+    >>> from pathlib import Path
+    >>> from pcainit.output.plots import load_result
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "summary.json").write_text(json.dumps({"class_weights": [0.6, 0.4]}))
+    >>> load_result(folder).summary["class_weights"]
+    [0.6, 0.4]
     """
     folder = Path(folder)
     if summary is None:

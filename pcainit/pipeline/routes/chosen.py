@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.consensus.poses import correct_slices
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.poses import symmetry_matrices
@@ -22,8 +23,8 @@ LEAST = 20  # chosen particles that make a volume
 
 
 def volume_of(
-    workspace: Workspace, rows: np.ndarray, symmetry: str = "c1"
-) -> tuple[np.ndarray, Grid, int]:
+    workspace: Workspace, rows: AnyArray, symmetry: str = "c1"
+) -> tuple[AnyArray, Grid, int]:
     """Volume of some particles on the greyscale of the run's class volumes.
 
     Outside the run's mask it carries the consensus, as they do.  Junk that the run set aside is
@@ -80,7 +81,7 @@ def volume_of(
     return volume, coarse, len(rows)
 
 
-def read_rows(path: str | Path) -> np.ndarray:
+def read_rows(path: str | Path) -> AnyArray:
     """Row numbers from a text file: the first word of each line, counted from 1; # is a comment.
 
     Returns

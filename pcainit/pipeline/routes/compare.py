@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.volume_sets.comparison import (
     best_match,
@@ -123,7 +124,7 @@ def compare_sets(
     return result
 
 
-def _within(volumes: np.ndarray, mask: np.ndarray, grid: Grid) -> dict[str, Any]:
+def _within(volumes: AnyArray, mask: AnyArray, grid: Grid) -> dict[str, Any]:
     """How different the volumes of one set are."""
     pairs = relative_differences(volumes, mask)
     curves, same = shell_correlations(volumes, mask, grid)
@@ -141,7 +142,7 @@ def _within(volumes: np.ndarray, mask: np.ndarray, grid: Grid) -> dict[str, Any]
     return row
 
 
-def noise_ratios(maps: list[MapFile]) -> np.ndarray | None:
+def noise_ratios(maps: list[MapFile]) -> AnyArray | None:
     """Pairwise differences over noise of class volumes that lie in the result folder of a run.
 
     The run has measured them; volumes alone do not tell what of them is noise.
@@ -168,7 +169,7 @@ def noise_ratios(maps: list[MapFile]) -> np.ndarray | None:
         return None
 
 
-def _matched(table: np.ndarray) -> list[float]:
+def _matched(table: AnyArray) -> list[float]:
     """Correlation of each matched pair of difference maps, best first."""
     return sorted(
         (float(table[i, j]) for i, j in enumerate(best_match(table)) if j >= 0), reverse=True

@@ -7,6 +7,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray
 from pcainit.engine.classes.distances import noise_power, pairwise_differences
 from pcainit.engine.images.particles import Slices
 from pcainit.engine.projection.reconstruction import (
@@ -60,9 +61,7 @@ def check_axis(along: int, dimensions: int, settings: Settings) -> None:
         raise InputError("classes is auto, but along needs a number of volumes: give one.")
 
 
-def cluster(
-    coordinates: np.ndarray, usable: np.ndarray, settings: Settings, along: int
-) -> Clusters:
+def cluster(coordinates: AnyArray, usable: AnyArray, settings: Settings, along: int) -> Clusters:
     """Classes of all particles, from the coordinates of the usable ones.
 
     Parameters
@@ -110,9 +109,9 @@ def cluster(
 
 def reconstruct(
     slices: Slices,
-    coordinates: np.ndarray,
+    coordinates: AnyArray,
     settings: Settings,
-    symmetry: np.ndarray,
+    symmetry: AnyArray,
     along: int,
     progress: Progress,
 ) -> RunResults:
@@ -188,7 +187,7 @@ def reconstruct(
     )
 
 
-def _variance_between(volumes: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _variance_between(volumes: AnyArray, shares: AnyArray) -> AnyArray:
     """Variance of the volumes where each counts by its share, (box, box, box) float32."""
     mean = np.tensordot(shares, volumes, 1)
     total = sum(share * (volume - mean) ** 2 for share, volume in zip(shares, volumes))
@@ -197,11 +196,11 @@ def _variance_between(volumes: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 def _weighted_volumes(
     slices: Slices,
-    posterior: np.ndarray,
+    posterior: AnyArray,
     consensus: Consensus,
-    symmetry: np.ndarray,
+    symmetry: AnyArray,
     progress: Progress,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[AnyArray, AnyArray]:
     """Volumes (K, box, box, box), and those of the two half-sets (2, K, box, box, box)."""
     grid, count = slices.grid, posterior.shape[1]
     whole = np.empty((count,) + (grid.box,) * 3, np.float32)

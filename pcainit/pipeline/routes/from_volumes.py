@@ -8,6 +8,7 @@ from typing import Callable
 
 import numpy as np
 
+from pcainit.engine.arrays import AnyArray, FloatArray
 from pcainit.engine.classes.distances import pairwise_differences
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import check_room
@@ -31,7 +32,7 @@ from pcainit.pipeline.results import ClusterResult, ComponentsResult, RunResults
 from pcainit.settings import Settings
 
 Progress = Callable[[float], None]
-Allocate = Callable[..., np.ndarray]
+Allocate = Callable[..., AnyArray]
 
 MIN_BOX = 16
 CONSTANT = 1e-6  # of its largest value: the spread of a volume that is only rounding
@@ -54,12 +55,12 @@ class VolumeAnalysis:
     """
 
     results: RunResults
-    posterior: np.ndarray
-    gains: np.ndarray
+    posterior: FloatArray
+    gains: FloatArray
     warning: str
 
     @property
-    def sizes(self) -> np.ndarray:
+    def sizes(self) -> AnyArray:
         """(K,) int: volumes of each class."""
         return np.bincount(self.posterior.argmax(axis=1), minlength=self.posterior.shape[1])
 
@@ -86,7 +87,7 @@ def working_grid(box: int, sampling: float, settings: Settings, path: str) -> Gr
 
 def read_volumes(
     entries: list[MapFile], settings: Settings, allocate: Allocate, progress: Progress
-) -> tuple[np.ndarray, Grid, np.ndarray]:
+) -> tuple[AnyArray, Grid, AnyArray]:
     """All volumes on the working grid of the first, read one at a time.
 
     Parameters
@@ -130,7 +131,7 @@ def read_volumes(
     return out, grid, widths
 
 
-def check_widths(widths: np.ndarray, entries: list[MapFile], mask: np.ndarray, grid: Grid) -> None:
+def check_widths(widths: AnyArray, entries: list[MapFile], mask: AnyArray, grid: Grid) -> None:
     """Whether all volumes reach as far as the mask.
 
     Raises
@@ -149,7 +150,7 @@ def check_widths(widths: np.ndarray, entries: list[MapFile], mask: np.ndarray, g
         )
 
 
-def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
+def make_mask(mean: AnyArray, grid: Grid, settings: Settings) -> AnyArray:
     """The user's mask, or one made from the mean of the volumes."""
     try:
         return mask_of(mean, grid, settings)
@@ -162,7 +163,7 @@ def make_mask(mean: np.ndarray, grid: Grid, settings: Settings) -> np.ndarray:
         ) from None
 
 
-def one_greyscale(volumes: np.ndarray, entries: list[MapFile], mask: np.ndarray) -> np.ndarray:
+def one_greyscale(volumes: AnyArray, entries: list[MapFile], mask: AnyArray) -> AnyArray:
     """Bring volumes to one greyscale, in place; what each one's contrast was, (n,).
 
     Raises
@@ -272,14 +273,14 @@ def analyse_volumes(
     return VolumeAnalysis(results, clusters.posterior, gains, warning)
 
 
-def _mean(volumes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _mean(volumes: AnyArray, weights: AnyArray) -> AnyArray:
     total = np.zeros(volumes.shape[1:])
     for weight, volume in zip(weights, volumes):
         total += weight * volume
     return np.asarray(total / weights.sum(), np.float32)
 
 
-def _scales_in_words(gains: np.ndarray, entries: list[MapFile]) -> str:
+def _scales_in_words(gains: AnyArray, entries: list[MapFile]) -> str:
     """A warning where volumes that were taken as they are can hardly be on one greyscale."""
     worst = int(gains.argmin())
     if gains[worst] <= 0:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import fft
 
 from pcainit.checks import problems
+from pcainit.engine.arrays import AnyArray, FloatArray
 from pcainit.engine.geometry.grid import Grid
 from pcainit.engine.geometry.masks import auto_mask
 from pcainit.engine.images.crop import prepare_slices, with_leak
@@ -49,7 +50,7 @@ class Preview:
         Particles of the set.
     """
 
-    mean: np.ndarray
+    mean: FloatArray
     box_px: int
     sampling: float
     finest: float
@@ -66,7 +67,7 @@ class Preview:
         """Coarsest resolution that a run accepts, Angstrom."""
         return self.box_px * self.sampling / 6
 
-    def low_passed(self, resolution: float) -> np.ndarray:
+    def low_passed(self, resolution: float) -> AnyArray:
         """The consensus without what is finer than `resolution` (Angstrom), in the same box."""
         axis = fft.fftfreq(self.grid.box, self.grid.voxel)
         half = fft.rfftfreq(self.grid.box, self.grid.voxel)
@@ -74,7 +75,7 @@ class Preview:
         kept = fft.rfftn(self.mean) * (squared <= resolution**-2)
         return np.asarray(fft.irfftn(kept, self.mean.shape), np.float32)
 
-    def mask(self, volume: np.ndarray, threshold: float, near: float, far: float) -> np.ndarray:
+    def mask(self, volume: AnyArray, threshold: float, near: float, far: float) -> AnyArray:
         """The automatic mask that a run would make of `volume`; see `auto_mask`."""
         return auto_mask(volume, self.grid, threshold=threshold, near=near, far=far)
 
