@@ -11,6 +11,7 @@ import numpy as np
 
 from pcainit.engine.arrays import AnyArray, BoolArray, FloatArray
 from pcainit.engine.classes.class_motion import MOTIONS, apply_class_motion, estimate_class_motion
+from pcainit.engine.classes.class_refinement import refine_classes
 from pcainit.engine.classes.distances import noise_power, pairwise_differences
 from pcainit.engine.classes.local_filter import filter_differences
 from pcainit.engine.classes.mixture import (
@@ -22,7 +23,7 @@ from pcainit.engine.classes.mixture import (
 )
 from pcainit.engine.classes.number import choose_classes
 from pcainit.engine.images.particles import Slices
-from pcainit.engine.model.class_model import ClassModel, populated, refine_classes, score_classes
+from pcainit.engine.model.class_model import ClassModel, populated, score_classes
 from pcainit.engine.model.image_model import LatentModel, NuisanceSpread
 from pcainit.engine.model.likelihood import class_posteriors
 from pcainit.engine.model.statistics import measure
@@ -208,12 +209,12 @@ def _fit_states(
         _half_model(particles, found, mixture, 1, centres.shape[1]),
     )
     background = particles.background
-    whole, pair, rises = refine_classes(
-        background, mask, start, pair, halves, spread, progress=progress
-    )
+    fine = refine_classes(background, mask, start, pair, halves, spread, progress=progress)
     shares = spread_out(mixture.posterior, found.index, len(particles.slices))
-    final = filter_differences(background, mask, whole, pair, halves, shares, spread)
-    return _States(final, whole, pair, tuple(float(rise) for rise in rises))
+    final = filter_differences(
+        background, mask, fine.whole, fine.pair, halves, shares, spread, localised=fine.rounds > 0
+    )
+    return _States(final, fine.unfiltered, fine.unfiltered_pair, fine.held_out)
 
 
 def _half_model(

@@ -45,6 +45,8 @@ def filter_differences(
     halves: Halves,
     shares: FloatArray,
     nuisance: NuisanceSpread,
+    *,
+    localised: bool = False,
 ) -> ClassModel:
     """The differences without what only noise makes, on the images' own scale.
 
@@ -60,6 +62,8 @@ def filter_differences(
     shares : (n, K) float32
         About how much of each particle belongs to each class.
     nuisance : NuisanceSpread
+    localised : bool
+        The places have their weights already.
 
     Returns
     -------
@@ -67,7 +71,8 @@ def filter_differences(
         Of all particles.
     """
     samples = (draw_telling(shares, halves[0]), draw_telling(shares, halves[1]))
-    whole, pair = localise(background.grid, mask, whole, pair)
+    if not localised:
+        whole, pair = localise(background.grid, mask, whole, pair)
     for _ in range(CALIBRATIONS):
         whole, pair = calibrate(background, mask, whole, pair, samples, nuisance)
     return whole

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
 
 from pcainit.engine.arrays import FloatArray, IntArray
@@ -50,11 +51,13 @@ def choose_classes(
     best, precision = 1, particles.marginal().precision
     for k in range(1, most + 1):
         fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
-        held.append(_held_out(particles, half, fits[-1]))
+        value, of_halves = _held_out(particles, half, fits[-1])
+        held.append(value)
         if (
             fits[-1].bic < fits[best - 1].bic
             and _surely_more(held[-1], held[best - 1])
-            and _apart(fits[-1], precision, k <= wanted)
+            and _apart(fits[-1], precision)
+            and (k <= wanted or _are_states(fits[-1], of_halves, particles.marginal()))
         ):
             best = k
         if k == 2 and best == 1 and _two_states(fits, held, particles.marginal()):
@@ -115,7 +118,9 @@ def _excess_spread(precision: FloatArray, score: FloatArray) -> FloatArray:
     return out
 
 
-def _held_out(particles: Measurements, half: IntArray, mixture: Mixture) -> FloatArray:
+def _held_out(
+    particles: Measurements, half: IntArray, mixture: Mixture
+) -> tuple[FloatArray, list[FloatArray]]:
     """Log-likelihood of each particle under a mixture refined on the other half.
 
     Parameters
@@ -128,14 +133,17 @@ def _held_out(particles: Measurements, half: IntArray, mixture: Mixture) -> Floa
     Returns
     -------
     (n,) float64
+    two (K, q) float64
+        The centres of either half.
     """
-    out = np.empty(len(particles))
+    out, centres = np.empty(len(particles)), []
     for one, other in ((1, 2), (2, 1)):
         trained = refine_mixture(particles.take(half == one), mixture.weights, mixture.centres)
         out[half == other] = responsibilities(
             particles.take(half == other), trained.weights, trained.centres
         )[1]
-    return out
+        centres.append(trained.centres)
+    return out, centres
 
 
 def _surely_more(one: FloatArray, two: FloatArray) -> bool:
@@ -144,8 +152,42 @@ def _surely_more(one: FloatArray, two: FloatArray) -> bool:
     return bool(gap.mean() * np.sqrt(len(gap)) > RULES.min_gain * gap.std())
 
 
-def _apart(mixture: Mixture, precision: FloatArray, asked: bool) -> bool:
-    """Whether particles can be told apart by all classes."""
-    least = RULES.min_distance_asked if asked else RULES.min_distance
+def _apart(mixture: Mixture, precision: FloatArray) -> bool:
+    """Whether particles can be told apart by all classes, if only many together."""
     gaps = centre_distances(mixture.centres, precision)
-    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > least).all())
+    return bool((gaps[~np.eye(len(gaps), dtype=bool)] > RULES.min_distance_asked).all())
+
+
+def _are_states(mixture: Mixture, of_halves: list[FloatArray], near: Latents) -> bool:
+    """Whether all classes are states: far apart, or near, and shown to be by many particles.
+
+    One particle cannot tell near classes apart, but many can.  Then half-sets find the same
+    differences between them, and particles do not spread evenly instead, as in a movement.
+    """
+    gaps = centre_distances(mixture.centres, near.precision)
+    pairs = np.argwhere(np.triu(gaps < RULES.min_distance, 1))
+    if not len(pairs):
+        return True
+    if len(gaps) == 2:
+        return False  # see `_two_states`
+    metric = np.linalg.cholesky(near.precision.mean(axis=0, dtype=np.float64))
+    one, two = (_in_order(centres @ metric, mixture.centres @ metric) for centres in of_halves)
+    if not all(
+        _cosine(one[a] - one[b], two[a] - two[b]) > RULES.min_class_agreement for a, b in pairs
+    ):
+        return False
+    q = near.score.shape[1]
+    even = q * (q + 1) / 2 * np.log(mixture.count) - 2 * _even_spread(near)
+    return bool(mixture.bic < even)
+
+
+def _in_order(centres: FloatArray, wanted: FloatArray) -> FloatArray:
+    """Centres in the order of those that they are nearest to, each once."""
+    squares = ((wanted[:, None] - centres) ** 2).sum(axis=2)
+    ordered: FloatArray = centres[linear_sum_assignment(squares)[1]]
+    return ordered
+
+
+def _cosine(one: FloatArray, two: FloatArray) -> float:
+    norm = float(np.linalg.norm(one) * np.linalg.norm(two))
+    return float(one @ two) / max(norm, 1e-30)

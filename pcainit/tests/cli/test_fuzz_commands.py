@@ -15,7 +15,7 @@ from pcainit.tests.robustness.hostile_commands import command_case, commands
 
 
 def test_all_commands_are_tried():
-    assert len(commands()) == 13
+    assert len(commands()) == 14
 
 
 def test_any_command_line_ends_in_a_result_or_one_sentence(tmp_path):

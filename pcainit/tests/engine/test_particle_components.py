@@ -39,7 +39,7 @@ def test_voxels_equal_numpy(q, seed):
     target = target.astype(np.complex64)
     prior, shell = rng.uniform(0.2, 2, (q, 3)), rng.integers(0, 4, shape).astype(np.int32)
     out = np.empty(shape + (q,), np.complex64)
-    solve_voxels(target.view(np.float32), weight, cells, local, prior, shell, out)
+    solve_voxels(0, len(target), target.view(np.float32), weight, cells, local, prior, shell, out)
     full = np.zeros(shape + (q, q))
     full[(...,) + lower] = weight[..., None] * local[cells]
     full = full + np.swapaxes(np.tril(full, -1), -1, -2)

@@ -156,7 +156,7 @@ def test_reading_is_fast(tmp_path):
 
     path = tmp_path / "set.sqlite"
     particles = _make_set(path, count=50)
-    slow = max(rate(convert.read_particles_by_item) for _ in range(3))
+    slow = max(rate(read_set.read_particles_by_item) for _ in range(3))
     with sqlite3.connect(str(path)) as database:
         names = ", ".join(
             row[1] for row in database.execute("PRAGMA table_info(Objects)") if row[1] != "id"

@@ -50,8 +50,8 @@ def pointed_at(scipion, folder):
     ]
 
 
-def test_there_are_five():
-    assert len(protocol_classes()) == 5
+def test_there_are_six():
+    assert len(protocol_classes()) == 6
 
 
 def test_any_form_gets_plain_sentences(scipion, tmp_path):

@@ -66,9 +66,9 @@ def selected(scipion):
 
 def test_optional_pointers_stay_empty(scipion, selected, tmp_path):
     out = on_a_display(LOOK, tmp_path, *map(str, selected))
-    assert "CLASSES 5" in out, out
+    assert "CLASSES 6" in out, out
     lines = [line for line in out.splitlines() if line.startswith("FORM")]
-    assert len(lines) == 15, out
+    assert len(lines) == 18, out
     ours, theirs, imported = (str(number) for number in selected)
     for line in lines:
         run = line.split()[1]
