@@ -6,8 +6,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable
 
+import numpy as np
+
 from pcainit.engine.arrays import AnyArray
 from pcainit.engine.components.mask_growth import grow_mask
+from pcainit.engine.components.rules import RULES
 from pcainit.engine.consensus.refine import clean_consensus
 from pcainit.engine.geometry.poses import symmetry_matrices
 from pcainit.engine.images.particles import Slices
@@ -55,10 +58,21 @@ def find_in_grown_mask(
 
 
 def _grown(particles: AnalysedParticles, found: ParticleComponents) -> AnyArray:
-    """The mask, extended by where certified components go on outside."""
-    count = found.count
-    one, two = (
-        LatentModel(half.components[:count], found.model.variances[:count], found.model.nuisance)
-        for half in found.half_models
-    )
-    return grow_mask(particles.background, (one, two), particles.half_sets, particles.mask)
+    """The mask, extended by where certified components go on outside.
+
+    Those that lie mostly outside the particle are looked at alone first.  Where they show nothing,
+    or there are none, all are: a part that swings from inside to outside varies at both.
+    """
+    certified = found.model.components[: found.count]
+    inside = (certified[:, particles.body] ** 2).sum(axis=1)
+    everything, mask = np.arange(found.count), particles.mask
+    for chosen in (np.flatnonzero(inside < RULES.max_inside), everything):
+        if len(chosen) and mask is particles.mask:
+            one, two = (
+                LatentModel(
+                    half.components[chosen], found.model.variances[chosen], found.model.nuisance
+                )
+                for half in found.half_models
+            )
+            mask = grow_mask(particles.background, (one, two), particles.half_sets, mask)
+    return mask

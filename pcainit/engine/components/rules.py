@@ -80,6 +80,9 @@ class CertificationRules:
         power.
     sure_score : float
         Score of a change that is found nearly always: what the smallest detectable share goes by.
+    max_inside : float
+        Components of which at most this lies in the particle are looked at alone for what goes on
+        outside the mask, before all are.  Share of their power.
     min_outside : float
         Of what both half-sets show of a component, this share lies outside the mask where it goes
         on.  Share of the product of the two.  Of ribosomes and of adenylate kinase 0.02 at most, of
@@ -132,6 +135,7 @@ class CertificationRules:
     min_sweep_cosine: float = 0.3
     min_new: float = 0.2
     sure_score: float = 10.0
+    max_inside: float = 0.45
     min_outside: float = 0.3
     min_density: float = 0.35
     min_elements: float = 1.0
