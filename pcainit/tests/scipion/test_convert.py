@@ -98,7 +98,11 @@ def test_fast_reading_agrees_with_the_public_iterator(tmp_path, options):
 
 
 def test_imported_set_reads_the_same(scipion):
-    particles = scipion.imported.outputParticles
+    from pwem.objects import SetOfParticles
+
+    # From its file: other tests give the items of the set in memory columns of their own.
+    particles = SetOfParticles(filename=scipion.imported.outputParticles.getFileName())
+    particles.loadAllProperties()
     fast = read_set.read_particles_fast(particles)
     _assert_same(fast, read_set.read_particles_by_item(particles))
     assert len(fast.ids) == particles.getSize()
