@@ -28,10 +28,6 @@ from pcainit.settings import Settings
 
 Progress = Callable[[float], None]
 
-# Of a score, with more noise in the mask.  An antibody whose arm turns all round, poses off by 2
-# degrees, has 0.995, and eleven components for nine.
-ABOUT = 0.97
-
 
 def find_in_grown_mask(
     slices: Slices, base: ConsensusResult, settings: Settings, progress: Progress
@@ -69,7 +65,7 @@ def find_in_grown_mask(
 def _gains(before: ComponentTests, after: ComponentTests) -> bool:
     """Whether the strongest component is stronger, or about as strong and more are certified."""
     more = after.certified.sum() > before.certified.sum()
-    return after.strongest > (ABOUT if more else 1.0) * before.strongest
+    return after.strongest > (RULES.min_strength_kept if more else 1.0) * before.strongest
 
 
 def _grown(particles: AnalysedParticles, found: ParticleComponents) -> AnyArray:

@@ -48,7 +48,7 @@ def choose_classes(
     """
     fits: list[Mixture] = []
     held: list[FloatArray] = []
-    best, precision = 1, particles.marginal().precision
+    best, near = 1, particles.marginal()
     for k in range(1, most + 1):
         fits.append(fit_mixture(particles, k, seed, start=fits[-1] if fits else None))
         value, of_halves = _held_out(particles, half, fits[-1])
@@ -56,11 +56,11 @@ def choose_classes(
         if (
             fits[-1].bic < fits[best - 1].bic
             and _surely_more(held[-1], held[best - 1])
-            and _apart(fits[-1], precision)
-            and (k <= wanted or _are_states(fits[-1], of_halves, particles.marginal()))
+            and _apart(fits[-1], near.precision)
+            and (k <= wanted or _are_states(fits[-1], of_halves, near))
         ):
             best = k
-        if k == 2 and best == 1 and _two_states(fits, held, particles.marginal()):
+        if k == 2 and best == 1 and _two_states(fits, held, near):
             best = 2
         if k - best >= 3 or k >= 3 and fits[-1].bic > fits[-2].bic > fits[-3].bic:
             break

@@ -87,6 +87,10 @@ class CertificationRules:
         Of what both half-sets show of a component, this share lies outside the mask where it goes
         on.  Share of the product of the two.  Of ribosomes and of adenylate kinase 0.02 at most, of
         what comes and goes beyond the mask 0.5.
+    min_strength_kept : float
+        In a larger mask the strongest component must keep this share of its score, where more are
+        certified there; else it must gain.  Share of the score.  Tuned on an antibody whose arm
+        turns all round: 0.995, and eleven components for nine.
     min_density : float
         What goes on outside has at least this share of the component's largest density in both
         half-sets.
@@ -137,6 +141,7 @@ class CertificationRules:
     sure_score: float = 10.0
     max_inside: float = 0.45
     min_outside: float = 0.3
+    min_strength_kept: float = 0.97
     min_density: float = 0.35
     min_elements: float = 1.0
     min_gain: float = 3.0
